@@ -1,0 +1,1 @@
+"""Running a node: supervisor, control, command line, checks and the demonstration zone."""

@@ -1,0 +1,1 @@
+"""Records: what happened, written once, folded into everything else (metrics, streams, evidence)."""

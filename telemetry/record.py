@@ -1,0 +1,113 @@
+"""The flow record: one flat, versioned JSON object per thing that happened.
+
+The stored bytes are the evidence: they are encoded once, by the process that saw the event, and copied from then on.
+There is no field for a query, a cookie, a header value or payload, and none may be added.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+VERSION = 1
+
+
+class Kind(StrEnum):
+    """What a record tells of a flow or of the node."""
+
+    OPEN = "open"
+    PROGRESS = "progress"
+    CLOSE = "close"
+    DENY = "deny"
+    HEARTBEAT = "heartbeat"
+    LINE = "line"
+    ACTION = "action"
+
+
+class CloseCause(StrEnum):
+    """Why a flow ended (closed set)."""
+
+    CLIENT_CLOSED = "client-closed"
+    UPSTREAM_CLOSED = "upstream-closed"
+    IDLE = "idle"
+    TOTAL_TIME = "total-time"
+    CUT_BY_POLICY = "cut-by-policy"
+    CUT_BY_RULE = "cut-by-rule"
+    CUT_BY_KILL = "cut-by-kill"
+    CUT_BY_OPERATOR = "cut-by-operator"
+    EXPIRED = "expired"
+    RESET = "reset"
+    REFUSED = "refused"  # opened, then refused before any byte of the tenant went out (name-mismatch, dial-failed …)
+    LINE_DOWN = "line-down"
+    DRAINED = "drained"
+    INTERNAL_ERROR = "internal-error"
+    WORKER_DIED = "worker-died"
+
+
+class Record(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One record. Empty and zero fields are left out of the bytes. Units: time and bytes_as_of are Unix
+    microseconds; duration and rtt are microseconds; bytes_out is client to server, bytes_in server to client."""
+
+    v: int = VERSION
+    node: str
+    boot: str
+    worker: str  # "w0", "w1" … or "lines", "control", "recorder"
+    seq: int  # gap-free per node, boot and worker, from 1
+    kind: str
+    time: int
+    flow: str = ""  # 16 Crockford base32 characters; a refusal's ref is its flow
+    tenant: str = ""
+    site: str = ""
+    room: str = ""
+    interface: str = ""
+    user: str = ""  # pseudonym of the label on the credential
+    credential: str = ""
+    client_ip: str = ""
+    client_port: int = 0
+    original_dst: str = ""
+    listener: str = ""
+    method: str = ""
+    host: str = ""  # canonical target host: a name or an IP literal
+    port: int = 0
+    path: str = ""  # plain HTTP and inspected flows only; never with a query
+    user_agent: str = ""  # at most 256 bytes
+    status: int = 0
+    sni: str = ""
+    alpn: str = ""
+    ja4: str = ""
+    ech: bool = False
+    tls_version: str = ""
+    address: str = ""  # the address dialled
+    line: str = ""
+    egress_ip: str = ""
+    egress_port: int = 0
+    service: str = ""
+    grant: str = ""
+    revision: int = 0
+    decision: str = ""  # "permit" or "deny"
+    reason: str = ""  # whitelist.reason.Reason
+    rule: str = ""
+    ref: str = ""
+    count: int = 0  # >1: one record for so many equal refusals of strangers
+    bytes_out: int = 0
+    bytes_in: int = 0
+    bytes_as_of: int = 0
+    duration: int = 0
+    rtt: int = 0
+    retransmits: int = 0
+    cause: str = ""  # CloseCause
+    detail: str = ""  # machine-made words for kinds line, action, heartbeat; never text of a client
+    values: dict[str, int] = {}  # kind heartbeat and line: gauges by name
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """The record's bytes, without a newline inside (JSON escapes them) or at the end."""
+    return _encoder.encode(record)
+
+
+def decode(line: bytes) -> Record:
+    """Reads one stored record. Raises msgspec.DecodeError (msgspec.ValidationError is one) for anything else."""
+    return _decoder.decode(line)

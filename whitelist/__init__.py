@@ -1,0 +1,1 @@
+"""What may be reached: services, grants, denies, and the one verdict over them."""
