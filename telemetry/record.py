@@ -43,7 +43,7 @@ class CloseCause(StrEnum):
     WORKER_DIED = "worker-died"
 
 
-class Record(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Record(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """One record. Empty and zero fields are left out of the bytes. Units: time and bytes_as_of are Unix
     microseconds; duration and rtt are microseconds; bytes_out is client to server, bytes_in server to client."""
 
@@ -96,7 +96,7 @@ class Record(msgspec.Struct, omit_defaults=True, kw_only=True):
     retransmits: int = 0
     cause: str = ""  # CloseCause
     detail: str = ""  # machine-made words for kinds line, action, heartbeat; never text of a client
-    values: dict[str, int] = {}  # kind heartbeat and line: gauges by name
+    values: dict[str, int] | None = None  # kind heartbeat and line: gauges by name
 
 
 _encoder = msgspec.json.Encoder()
