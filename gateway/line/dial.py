@@ -1,0 +1,119 @@
+"""The one place where a socket towards abroad is made: marked, bound to the line's device and source, and read back.
+
+A socket that is not provably on its line never reaches connect(2). Needs CAP_NET_RAW (SO_MARK since Linux 5.17) and no
+other capability. Each connect costs eight system calls; nothing here blocks.
+"""
+
+import errno
+import os
+from socket import (
+    AF_INET,
+    AF_INET6,
+    IP_BIND_ADDRESS_NO_PORT,
+    IPPROTO_IP,
+    SO_BINDTODEVICE,
+    SO_MARK,
+    SOCK_CLOEXEC,
+    SOCK_DGRAM,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    SocketType,
+)
+
+from gateway.line.model import LineError, LineHandle
+from whitelist.address import CheckedAddress
+from whitelist.decide import Permit
+
+_STREAM = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC
+_DATAGRAM = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC
+_NAME_BUFFER = 16  # IFNAMSIZ
+_ON_THE_WAY = (0, errno.EINPROGRESS)
+# The kernel found no way on the line at all: prohibit, unreachable, a device that is down or gone, a dropped packet.
+_LINE_ERRNOS = frozenset(
+    (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM, errno.ENODEV, errno.ENETDOWN, errno.ENONET)
+)
+
+
+class DialError(Exception):
+    """connect(2) failed at once for a reason that is the destination's or the node's, not the line's."""
+
+    def __init__(self, line: str, error: int) -> None:
+        super().__init__(f"line {line}: connect: {os.strerror(error)}")
+        self.line = line
+        self.errno = error
+
+
+def open_socket(family: int, line: LineHandle, datagram: bool = False) -> SocketType:
+    """A non-blocking, unconnected socket that can only leave on this line. family: 4 or 6.
+
+    Raises LineError when the line does not carry the family, when a call fails, or when mark or device read back differ.
+    """
+    if family == 4:
+        source, af = line.source4, AF_INET
+    elif family == 6:
+        source, af = line.source6, AF_INET6
+    else:
+        raise LineError(line.id, f"address family {family}", "use 4 or 6")
+    if not source:
+        raise LineError(line.id, f"carries no IPv{family}", "give the line a source and a gateway of this family")
+    try:
+        sock = SocketType(af, _DATAGRAM if datagram else _STREAM)
+    except OSError as error:  # EMFILE and the like are the node's, and the caller knows what to do about them
+        raise DialError(line.id, error.errno or errno.EIO) from error
+    step = "set mark"
+    try:
+        sock.setsockopt(SOL_SOCKET, SO_MARK, line.mark)
+        step = "bind to device"
+        sock.setsockopt(SOL_SOCKET, SO_BINDTODEVICE, line.device_sockopt)
+        step = "read back"
+        mark = sock.getsockopt(SOL_SOCKET, SO_MARK)
+        device = sock.getsockopt(SOL_SOCKET, SO_BINDTODEVICE, _NAME_BUFFER)
+        if mark != line.mark or device != line.device_sockopt:
+            raise LineError(line.id, f"socket has mark {mark:#x} and device {device!r}", "do not use the line")
+        step = "bind to source"
+        sock.setsockopt(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((source, 0))
+    except OSError as error:
+        sock.close()
+        raise LineError(line.id, f"{step}: {error.strerror}", _remedy(step, line), error.errno or 0) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def connect(permit: Permit, checked: CheckedAddress, port: int, line: LineHandle) -> SocketType:
+    """Starts a TCP connection to a checked address on one of the permit's lines; the socket becomes writable when it is
+    established or failed (SO_ERROR). Raises LineError (try the next designated line) or DialError."""
+    if type(permit) is not Permit or type(checked) is not CheckedAddress:
+        raise TypeError("dialling takes a Permit and a CheckedAddress")
+    if line.id not in permit.lines:
+        raise LineError(line.id, "is not designated by the permit", "dial only on the permit's lines")
+    return _start(open_socket(checked.family, line), checked.text, port, line)
+
+
+def connect_resolver(line: LineHandle, resolver: tuple[int, str], datagram: bool = True, port: int = 53) -> SocketType:
+    """A connected UDP socket, or a TCP connection under way, to one of the line's own resolvers, on the line.
+    Raises LineError or DialError."""
+    if resolver not in line.resolvers:
+        raise LineError(line.id, f"{resolver[1]} is not one of its resolvers", "ask the line's resolvers only")
+    return _start(open_socket(resolver[0], line, datagram), resolver[1], port, line)
+
+
+def _start(sock: SocketType, address: str, port: int, line: LineHandle) -> SocketType:
+    error = sock.connect_ex((address, port))
+    if error in _ON_THE_WAY:
+        return sock
+    sock.close()
+    if error in _LINE_ERRNOS:
+        raise LineError(line.id, f"connect: {os.strerror(error)}", "see the line's routes and rules", error)
+    raise DialError(line.id, error)
+
+
+def _remedy(step: str, line: LineHandle) -> str:
+    if step == "set mark":
+        return "give the worker CAP_NET_RAW"
+    if step == "bind to device":
+        return f"see that device {line.device} exists"
+    return f"see that the line's source address stands on {line.device}"
