@@ -1,0 +1,104 @@
+"""One flow as the records see it: deny, or open and later exactly one close."""
+
+import os
+from typing import TYPE_CHECKING
+
+from telemetry.record import CloseCause, Kind, Record
+from whitelist.reason import Reason
+
+if TYPE_CHECKING:
+    from gateway.context import Context
+    from whitelist.decide import Permit
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
+
+
+class References:
+    """Flow ids: 80 random bits as 16 Crockford base32 characters, so that none repeats within the retention time and
+    none can be guessed. Random bytes are fetched in blocks."""
+
+    def __init__(self) -> None:
+        self._block = b""
+        self._at = 0
+
+    def next(self) -> str:
+        """A new id."""
+        at = self._at
+        if at >= len(self._block):
+            self._block = os.urandom(4000)
+            at = 0
+        self._at = at + 10
+        n = int.from_bytes(self._block[at : at + 10])
+        p = _PAIRS
+        return (
+            p[n >> 70] + p[n >> 60 & 1023] + p[n >> 50 & 1023] + p[n >> 40 & 1023]
+            + p[n >> 30 & 1023] + p[n >> 20 & 1023] + p[n >> 10 & 1023] + p[n & 1023]
+        )  # fmt: skip
+
+
+class Flow:
+    """The record of one flow in the making, and what it holds of the tenant's share."""
+
+    __slots__ = ("ctx", "opened_at", "permit", "record", "slot")
+
+    def __init__(self, ctx: "Context", record: Record) -> None:
+        self.ctx = ctx
+        self.record = record
+        self.permit: Permit | None = None
+        self.slot = -1
+        self.opened_at = 0.0
+
+    def take_share(self, slot: int, limit: int) -> bool:
+        """Counts this flow against its tenant's tunnels in all workers. False: the limit is reached."""
+        if not self.ctx.shares.take(slot, limit):
+            return False
+        self.slot = slot
+        return True
+
+    def opened(self) -> None:
+        """Writes the open record (into this turn's batch)."""
+        self.opened_at = self.ctx.reactor.now
+        self.record.decision = "permit"
+        self.ctx.emit(self.record, Kind.OPEN)
+
+    def progressed(self, bytes_out: int, bytes_in: int) -> None:
+        """Writes how far a long flow has come."""
+        record = self.record
+        record.bytes_out, record.bytes_in = bytes_out, bytes_in
+        record.bytes_as_of = int(self.ctx.reactor.wall * 1_000_000)
+        self.ctx.emit(record, Kind.PROGRESS)
+
+    def closed(self, cause: CloseCause, bytes_out: int = 0, bytes_in: int = 0) -> None:
+        """Writes the closing record and gives the share back."""
+        ctx = self.ctx
+        record = self.record
+        record.bytes_out, record.bytes_in = bytes_out, bytes_in
+        record.bytes_as_of = int(ctx.reactor.wall * 1_000_000)
+        record.duration = int((ctx.reactor.now - self.opened_at) * 1_000_000)
+        record.cause = cause
+        ctx.emit(record, Kind.CLOSE)
+        self.release()
+
+    def refused(self, reason: Reason, status: int, detail: str = "", rule: str = "") -> None:
+        """Writes the refusal: a deny record before a flow was opened, its closing record after."""
+        record = self.record
+        record.decision = "deny"
+        record.reason = reason
+        record.status = status
+        record.ref = record.flow
+        if detail:
+            record.detail = detail
+        if rule:
+            record.rule = rule
+        if self.opened_at:
+            self.closed(CloseCause.REFUSED)
+        else:
+            self.ctx.emit_refusal(record)
+            self.release()
+
+    def release(self) -> None:
+        """Gives the tenant's share back (once)."""
+        if self.slot >= 0:
+            self.ctx.shares.give(self.slot)
+            self.slot = -1

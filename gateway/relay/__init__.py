@@ -1,0 +1,1 @@
+"""Moving bytes between a client and its line."""

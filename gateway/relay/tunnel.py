@@ -1,0 +1,244 @@
+"""The relay: two directions of bytes, copied while small, spliced in the kernel when they come in bulk.
+
+Half-close is honoured: the end of one direction is passed on, the other goes on until it ends too.
+"""
+
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from gateway.reactor import BOTH_EDGE, ERR, HUP, IN, OUT, RDHUP
+from gateway.relay.pipes import PIPE_BYTES, Pipe
+from telemetry.record import CloseCause
+
+if TYPE_CHECKING:
+    from gateway.context import Context
+    from gateway.flow import Flow
+
+COPY_BYTES = 32 * 1024
+ROUNDS = 8  # of at most PIPE_BYTES each before other flows get their turn
+_READABLE = IN | RDHUP | HUP | ERR
+_ENDED = RDHUP | HUP | ERR
+_SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+_TCP_INFO_BYTES = 104
+_RTT_OFFSET, _RETRANS_OFFSET = 68, 100  # struct tcp_info, linux/tcp.h
+
+
+class Direction:
+    """Bytes from src to dst. pending or in_pipe: read but not yet taken by dst. moved: taken by dst."""
+
+    __slots__ = ("done", "dst", "fin", "in_pipe", "moved", "pending", "pipe", "src")
+
+    def __init__(self, src: int, dst: int) -> None:
+        self.src = src
+        self.dst = dst
+        self.pending = b""
+        self.pipe: Pipe | None = None
+        self.in_pipe = 0
+        self.moved = 0
+        self.fin = False  # the end of src is known to be near: read on after a short read
+        self.done = False
+
+
+class Tunnel:
+    """A live relay. deadline: monotonic seconds of the next look; expires: Unix seconds at which it must end."""
+
+    __slots__ = (
+        "active", "client", "ctx", "deadline", "down", "expires", "flow", "hard_deadline", "started_at", "up",
+        "upstream", "watching_out",
+    )  # fmt: skip
+
+    def __init__(self, ctx: "Context", flow: "Flow", client: int, upstream: socket.socket, expires: float) -> None:
+        self.ctx = ctx
+        self.flow = flow
+        self.client = client
+        self.upstream = upstream
+        fd = upstream.fileno()
+        self.up = Direction(client, fd)
+        self.down = Direction(fd, client)
+        now = ctx.reactor.now
+        self.active = self.started_at = now
+        self.hard_deadline = now + ctx.timeouts.total
+        self.deadline = now + ctx.timeouts.idle
+        self.expires = expires
+        self.watching_out = False
+        reactor = ctx.reactor
+        reactor.handle(client, self.on_client)
+        reactor.handle(fd, self.on_upstream)
+        ctx.live[client] = self
+
+    def on_client(self, mask: int) -> None:
+        """The client's socket became readable, writable or ended."""
+        self.active = self.ctx.reactor.now
+        up = self.up
+        if mask & _ENDED:
+            up.fin = True
+        if mask & _READABLE and not up.done and not (up.pending or up.in_pipe):
+            self.pump(up)
+        if mask & OUT and self.client >= 0 and (self.down.pending or self.down.in_pipe):
+            self.pump(self.down)
+        if mask & ERR and self.client >= 0:
+            self.end(CloseCause.RESET)
+
+    def on_upstream(self, mask: int) -> None:
+        """The service's socket became readable, writable or ended."""
+        self.active = self.ctx.reactor.now
+        down = self.down
+        if mask & _ENDED:
+            down.fin = True
+        if mask & _READABLE and not down.done and not (down.pending or down.in_pipe):
+            self.pump(down)
+        if mask & OUT and self.client >= 0 and (self.up.pending or self.up.in_pipe):
+            self.pump(self.up)
+        if mask & ERR and self.client >= 0:
+            self.end(CloseCause.RESET)
+
+    def pump(self, d: Direction) -> None:
+        """Moves what can be moved now; stops at an empty source, a full destination, the end, or after ROUNDS."""
+        if self.client < 0:
+            return
+        try:
+            for _ in range(ROUNDS):
+                if d.pipe is not None:
+                    go_on = self._splice(d, d.pipe)
+                else:
+                    go_on = self._copy(d)
+                if not go_on:
+                    return
+        except OSError:
+            self.end(CloseCause.RESET)
+            return
+        self.ctx.reactor.again(self._resume_up if d is self.up else self._resume_down)
+
+    def _resume_up(self) -> None:
+        self.pump(self.up)
+
+    def _resume_down(self) -> None:
+        self.pump(self.down)
+
+    def _copy(self, d: Direction) -> bool:
+        """One read and write through user space. True: there may be more at once."""
+        data = d.pending
+        if data:
+            d.pending = b""
+            full = True
+        else:
+            try:
+                data = os.read(d.src, COPY_BYTES)
+            except BlockingIOError:
+                return False
+            if not data:
+                self._source_ended(d)
+                return False
+            full = len(data) == COPY_BYTES
+        try:
+            taken = os.write(d.dst, data)
+        except BlockingIOError:
+            taken = 0
+        d.moved += taken
+        if taken < len(data):
+            d.pending = data[taken:]
+            self._want_room(d)
+            return False
+        if full:
+            d.pipe = self.ctx.pipes.take()  # bulk: from here on through the kernel
+            return True
+        return d.fin  # a short read emptied the socket; without its end in sight the next edge will tell
+
+    def _splice(self, d: Direction, pipe: Pipe) -> bool:
+        """One round through the kernel. True: there may be more at once."""
+        if not d.in_pipe:
+            if d.pending:
+                return self._copy(d)
+            try:
+                got = os.splice(d.src, pipe[1], PIPE_BYTES, flags=_SPLICE)
+            except BlockingIOError:
+                return False
+            if not got:
+                self._source_ended(d)
+                return False
+            d.in_pipe = got
+        try:
+            sent = os.splice(pipe[0], d.dst, d.in_pipe, flags=_SPLICE)
+        except BlockingIOError:
+            self._want_room(d)
+            return False
+        d.in_pipe -= sent
+        d.moved += sent
+        return True
+
+    def _want_room(self, d: Direction) -> None:
+        """Makes sure that an edge comes when dst takes bytes again; the service's socket is watched for it already."""
+        if d is self.down and not self.watching_out:
+            self.watching_out = True
+            self.ctx.reactor.change(self.client, BOTH_EDGE)
+
+    def _source_ended(self, d: Direction) -> None:
+        d.done = True
+        if d is self.up:
+            if self.down.done:
+                self.end(CloseCause.UPSTREAM_CLOSED)
+            else:
+                self.upstream.shutdown(socket.SHUT_WR)
+        elif self.up.done:
+            self.end(CloseCause.CLIENT_CLOSED)
+        else:
+            client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self.client)
+            try:
+                client.shutdown(socket.SHUT_WR)
+            finally:
+                client.detach()
+
+    def due(self, now: float) -> None:
+        """The deadline passed: end the tunnel if it really was idle or too old, else look again later."""
+        if now >= self.hard_deadline:
+            self.end(CloseCause.TOTAL_TIME)
+        elif now >= self.active + self.ctx.timeouts.idle:
+            self.end(CloseCause.IDLE)
+        else:
+            self.deadline = min(self.active + self.ctx.timeouts.idle, self.hard_deadline)
+
+    def expired(self) -> None:
+        """The grant, the credential or the tenant's approval ends at this second."""
+        self.end(CloseCause.EXPIRED)
+
+    def rest(self) -> None:
+        """Gives back pipes that hold nothing (called for tunnels that were quiet for a while)."""
+        for d in (self.up, self.down):
+            if d.pipe is not None and not d.in_pipe:
+                self.ctx.pipes.give(d.pipe, empty=True)
+                d.pipe = None
+
+    def counts(self) -> tuple[int, int]:
+        """Bytes so far: client to service, service to client."""
+        return self.up.moved, self.down.moved
+
+    def crashed(self, error: Exception) -> None:
+        """A defect of ours while serving this tunnel."""
+        self.ctx.report(error)
+        self.end(CloseCause.INTERNAL_ERROR)
+
+    def end(self, cause: CloseCause) -> None:
+        """Closes both sides and writes the one closing record."""
+        if self.client < 0:
+            return
+        ctx = self.ctx
+        info = b""
+        try:
+            info = self.upstream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        except OSError:
+            pass
+        if len(info) >= _TCP_INFO_BYTES:
+            record = self.flow.record
+            record.rtt = struct.unpack_from("<I", info, _RTT_OFFSET)[0]
+            record.retransmits = struct.unpack_from("<I", info, _RETRANS_OFFSET)[0]
+        for d in (self.up, self.down):
+            if d.pipe is not None:
+                ctx.pipes.give(d.pipe, empty=not d.in_pipe)
+                d.pipe = None
+        ctx.live.pop(self.client, None)
+        ctx.reactor.close(self.client)
+        ctx.reactor.close(self.upstream.detach())
+        self.client = -1
+        self.flow.closed(cause, self.up.moved, self.down.moved)
