@@ -1,0 +1,279 @@
+"""The TLS ClientHello (RFC 8446 clauses 4.1.2 and 5.1; RFC 5246 clause 7.4.1.2), read from the first bytes of a tunnel.
+
+Only what a second reader must agree on is decided here: the server name, the protocols offered, whether ECH is present.
+"""
+
+import re
+from functools import lru_cache
+from ipaddress import ip_address
+from struct import Struct
+from struct import error as StructError
+from typing import Literal
+
+from gateway.handshake.ja4 import fingerprint
+
+MAX_BYTES = 16384
+SERVER_NAME, SIGNATURE_ALGORITHMS, ALPN, SUPPORTED_VERSIONS = 0, 13, 16, 43
+ENCRYPTED_CLIENT_HELLO, ENCRYPTED_SERVER_NAME = (
+    0xFE0D,
+    0xFFCE,
+)  # RFC 9849, and the draft before it
+
+Kind = Literal["not-tls", "malformed", "too-large"]
+_two_shorts = Struct(">HH").unpack_from
+_name_header = Struct(">HBH").unpack_from
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\Z")
+
+
+class HelloError(Exception):
+    """The bytes are no ClientHello that may be forwarded. kind: not-tls (another protocol), malformed, too-large."""
+
+    def __init__(self, kind: Kind, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind: Kind = kind
+        self.detail = detail
+
+
+class ClientHello:
+    """sni: the canonical name (lower case, no trailing dot) or None; sni_is_ip: it is an address literal, which RFC 6066
+    forbids; alpn: protocol names in the client's order; ech: an encrypted ClientHello (or its GREASE) is present; consumed:
+    bytes of the buffer that its records take."""
+
+    __slots__ = (
+        "_body",
+        "_ciphers",
+        "_extensions",
+        "alpn",
+        "consumed",
+        "ech",
+        "sni",
+        "sni_is_ip",
+    )
+
+    def __init__(self, body: bytes, consumed: int) -> None:
+        self.consumed = consumed
+        self._body = body
+        end = len(body)
+        try:
+            ciphers = 35 + body[34]  # after legacy_version, random and the session id
+            cipher_end = ciphers + 2 + (body[ciphers] << 8 | body[ciphers + 1])
+            extensions = cipher_end + 1 + body[cipher_end]
+            if (
+                body[34] > 32
+                or cipher_end - ciphers < 4
+                or (cipher_end - ciphers) & 1
+                or not body[cipher_end]
+            ):
+                raise HelloError(
+                    "malformed",
+                    "a session id, cipher list or compression list of a wrong length",
+                )
+        except IndexError:
+            raise HelloError(
+                "malformed", "a ClientHello that ends inside its fixed part"
+            ) from None
+        self._ciphers = body[ciphers + 2 : cipher_end]
+        self._extensions: dict[int, int] = {}  # type → where its two length bytes begin
+        if extensions != end:  # a hello of TLS 1.2 or older may end here
+            self._walk(body, extensions, end)
+        found = self._extensions
+        self.ech = ENCRYPTED_CLIENT_HELLO in found or ENCRYPTED_SERVER_NAME in found
+        self.sni: str | None = None
+        self.sni_is_ip = False
+        if SERVER_NAME in found:
+            self.sni, self.sni_is_ip = _server_name(self._data(SERVER_NAME))
+        self.alpn: tuple[str, ...] = _alpn(self._data(ALPN)) if ALPN in found else ()
+
+    def _walk(self, body: bytes, at: int, end: int) -> None:
+        found, count, unpack = self._extensions, 0, _two_shorts
+        if end - at < 2 or at + 2 + int.from_bytes(body[at : at + 2]) != end:
+            raise HelloError("malformed", "an extension block of a wrong length")
+        at += 2
+        try:
+            while at < end:
+                kind, size = unpack(body, at)
+                found[kind] = at + 2
+                at += 4 + size
+                count += 1
+        except StructError:  # fewer than four bytes are left
+            raise HelloError(
+                "malformed", "an extension that ends inside its header"
+            ) from None
+        if at != end:
+            raise HelloError("malformed", "an extension longer than the message")
+        if len(found) != count:
+            raise HelloError(
+                "malformed", "an extension that stands twice"
+            )  # RFC 8446 clause 4.2
+
+    def _data(self, kind: int) -> bytes:
+        at = self._extensions.get(kind, -1)
+        return (
+            b""
+            if at < 0
+            else self._body[
+                at + 2 : at + 2 + (self._body[at] << 8 | self._body[at + 1])
+            ]
+        )
+
+    @property
+    def legacy_version(self) -> int:
+        """The version field, 0x0303 in everything since TLS 1.2."""
+        return int.from_bytes(self._body[:2])
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions offered, in the client's order and with GREASE, by supported_versions or else by the old field."""
+        data = self._data(SUPPORTED_VERSIONS)[1:]
+        return tuple(
+            int.from_bytes(data[i : i + 2]) for i in range(0, len(data) - 1, 2)
+        ) or (self.legacy_version,)
+
+    @property
+    def ja4(self) -> str:
+        """The JA4 client fingerprint; its costly parts are cached, so that common clients cost a few microseconds."""
+        return fingerprint(
+            self._body[:2],
+            self._ciphers,
+            self._extensions,
+            self._data(SUPPORTED_VERSIONS)[1:],
+            self._data(SIGNATURE_ALGORITHMS)[2:],
+            self._data(ALPN)[2:],
+        )
+
+
+def _server_name(data: bytes) -> tuple[str, bool]:
+    """RFC 6066 clause 3, with exactly one name of type host_name."""
+    size = len(data)
+    if size < 6:
+        raise HelloError("malformed", "an empty server name")
+    listed, kind, length = _name_header(data)
+    if listed != size - 2 or length > size - 5:
+        raise HelloError("malformed", "a server name of a wrong length")
+    if kind:
+        raise HelloError("malformed", "a server name that is not a host name")
+    if length != size - 5:
+        raise HelloError("malformed", "more than one server name")
+    return _canonical(data[5:])
+
+
+@lru_cache(maxsize=2048)
+def _canonical(raw: bytes) -> tuple[str, bool]:
+    """The name in lower case and whether it is an address literal."""
+    try:
+        name = raw.decode("ascii").lower()
+    except UnicodeDecodeError:
+        raise HelloError("malformed", "a server name that is not ASCII") from None
+    if _NAME.match(name):
+        # No top-level domain is numeric, so a numeric last label is an address in some notation (WHATWG URL clause 3.5).
+        last = name.rpartition(".")[2]
+        return name, last.isdigit() or bool(re.fullmatch(r"0x[0-9a-f]*", last))
+    try:
+        return str(ip_address(name.strip("[]"))), True
+    except ValueError:
+        raise HelloError(
+            "malformed", "a server name that is not a host name in its one form"
+        ) from None
+
+
+@lru_cache(maxsize=256)
+def _alpn(data: bytes) -> tuple[str, ...]:
+    """RFC 7301 clause 3.1. Octets outside ASCII are kept as \\xNN."""
+    names, at, end = [], 2, len(data)
+    if end < 4 or int.from_bytes(data[:2]) != end - 2:
+        raise HelloError("malformed", "a protocol list of a wrong length")
+    while at < end:
+        size = data[at]
+        names.append(data[at + 1 : at + 1 + size].decode("ascii", "backslashreplace"))
+        at += 1 + size
+        if not size or at > end:
+            raise HelloError("malformed", "a protocol name of a wrong length")
+    return tuple(names)
+
+
+class HelloReader:
+    """Reads one ClientHello from a buffer that grows between calls, looking at each byte once.
+
+    max_bytes bounds the bytes of the stream, record headers included.
+    """
+
+    __slots__ = ("_at", "_max", "_message")
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max = max_bytes
+        self._at = 0
+        self._message = bytearray()
+
+    def read(self, buffer: bytes | bytearray) -> ClientHello | None:
+        """None while more bytes are needed. `buffer` always begins with the first byte of the stream. Raises HelloError as
+        soon as the bytes cannot become a ClientHello."""
+        have, message = len(buffer), self._message
+        while True:
+            at = self._at
+            if have - at < 5:
+                _check_record_start(buffer[at : at + 5], first=at == 0)
+                return None
+            header = buffer[at : at + 5]
+            _check_record_start(header, first=at == 0)
+            size = header[3] << 8 | header[4]
+            if not 0 < size <= 16384:
+                raise HelloError("malformed", "a record of a wrong length")
+            if at + 5 + size > self._max:
+                raise HelloError("too-large", "the records exceed the limit")
+            # A record that is still arriving is looked at for its first four bytes only, the message header.
+            seen = (
+                message
+                if len(message) >= 4
+                else message + buffer[at + 5 : at + 5 + min(size, 4)]
+            )
+            total = self._total(seen)
+            if have - at - 5 < size:
+                return None
+            message += buffer[at + 5 : at + 5 + size]
+            self._at = at = at + 5 + size
+            if total and len(message) >= total:
+                if len(message) > total:
+                    raise HelloError(
+                        "malformed", "another handshake message behind the ClientHello"
+                    )
+                return ClientHello(bytes(message[4:]), at)
+
+    def _total(self, message: bytearray | bytes) -> int:
+        """The message's length with its header, or 0 while the header is incomplete."""
+        if message and message[0] != 1:
+            raise HelloError("malformed", "a handshake message other than ClientHello")
+        if len(message) < 4:
+            return 0
+        total = 4 + int.from_bytes(message[1:4])
+        if total > self._max:
+            raise HelloError("too-large", "the ClientHello exceeds the limit")
+        return total
+
+
+def _check_record_start(header: bytes | bytearray, *, first: bool) -> None:
+    """Record type 22 and version 3.0 to 3.4, as far as the bytes are there (RFC 8446 clause 5.1)."""
+    kind: Kind = "not-tls" if first else "malformed"
+    if header and header[0] != 22:
+        raise HelloError(kind, "not a handshake record")
+    if len(header) > 1 and header[1] != 3 or len(header) > 2 and header[2] > 4:
+        raise HelloError(kind, "not a TLS record version")
+
+
+def parse_client_hello(
+    buffer: bytes | bytearray, max_bytes: int = MAX_BYTES
+) -> ClientHello | None:
+    """One ClientHello from the start of the buffer; None when more bytes are needed; raises HelloError. For a hello that
+    did not come whole in its first segment, go on with one HelloReader."""
+    if (
+        len(buffer) > 9
+        and buffer[0] == 22
+        and buffer[1] == 3
+        and buffer[2] <= 4
+        and buffer[5] == 1
+        and buffer[6] == 0
+        and (end := 5 + (buffer[3] << 8 | buffer[4])) <= len(buffer)
+        and end <= max_bytes
+        and 9 + (buffer[7] << 8 | buffer[8]) == end
+    ):  # the whole message in one record
+        return ClientHello(bytes(buffer[9:end]), end)
+    return HelloReader(max_bytes).read(buffer)

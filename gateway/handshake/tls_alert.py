@@ -1,0 +1,11 @@
+"""TLS alerts that the gateway itself sends to a client whose ClientHello it refuses (RFC 8446 clause 6)."""
+
+from typing import Final
+
+DECODE_ERROR: Final = 50
+UNRECOGNIZED_NAME: Final = 112  # RFC 6066 clause 3
+
+
+def fatal_alert(description: int = UNRECOGNIZED_NAME) -> bytes:
+    """One plaintext record with one fatal alert: type 21, version 0x0303, length 2, level 2, description."""
+    return bytes((21, 3, 3, 0, 2, 2, description))
