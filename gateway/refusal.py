@@ -16,20 +16,14 @@ from whitelist.reason import WORDING, Reason
 
 STATUS_TITLES: Final = {421: "Misdirected request", 431: "Request head too large"}
 _CHALLENGE: Final = 'Proxy-Authenticate: Basic realm="feiyu"\r\n'
-_SF_TOKEN = re.compile(
-    r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*"
-)  # RFC 8941 clause 3.3.4
-_PLAIN = re.compile(
-    r"[ !#-\[\]-~]+"
-)  # visible ASCII that needs no escape in a quoted string
+_SF_TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")  # RFC 8941 clause 3.3.4
+_PLAIN = re.compile(r"[ !#-\[\]-~]+")  # visible ASCII that needs no escape in a quoted string
 _URL = re.compile(r"https?://[!#-;=?-\[\]_a-z~]+")
 _REF = re.compile(r"[0-9A-Z]{1,64}")
 
 
 @lru_cache(maxsize=512)
-def _parts(
-    reason: Reason, status: int, node: str, portal: str
-) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+def _parts(reason: Reason, status: int, node: str, portal: str) -> tuple[bytes, bytes, bytes, bytes, bytes]:
     """Everything that does not depend on the single refusal: the status line up to the reference; the rest of the header up
     to the reference in Proxy-Status; the challenge, if any; the JSON up to the revision; and the JSON behind instance."""
     words = WORDING[reason]
@@ -48,17 +42,10 @@ def _parts(
         "reason": reason.value,
     }
     texts = {
-        "zh-CN": {
-            "title": words.title_zh,
-            "detail": words.zh,
-            "remedy": words.remedy_zh,
-        },
+        "zh-CN": {"title": words.title_zh, "detail": words.zh, "remedy": words.remedy_zh},
         "en": {"title": title, "detail": words.en, "remedy": words.remedy_en},
     }
-    before = (
-        json.dumps(facts, ensure_ascii=False, separators=(",", ":"))[:-1]
-        + ',"policy_revision":'
-    )
+    before = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))[:-1] + ',"policy_revision":'
     after = ',"i18n":' + json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
     return (
         line.encode("ascii"),
@@ -134,15 +121,7 @@ def _template() -> Template:
     return Template(files("gateway").joinpath("refusal_page.html").read_text("utf-8"))
 
 
-def _page(
-    reason: Reason,
-    status: int,
-    ref: str,
-    node: str,
-    help_url: str,
-    detail: str,
-    host: str,
-) -> bytes:
+def _page(reason: Reason, status: int, ref: str, node: str, help_url: str, detail: str, host: str) -> bytes:
     """The page for a person at a browser. Everything put in is escaped; the template has no scripts."""
     words = WORDING[reason]
     fields = {
@@ -160,8 +139,4 @@ def _page(
         "detail": detail or "–",
         "host": host or "–",
     }
-    return (
-        _template()
-        .substitute({name: escape(value) for name, value in fields.items()})
-        .encode()
-    )
+    return _template().substitute({name: escape(value) for name, value in fields.items()}).encode()

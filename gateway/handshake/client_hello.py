@@ -14,10 +14,7 @@ from gateway.handshake.ja4 import fingerprint
 
 MAX_BYTES = 16384
 SERVER_NAME, SIGNATURE_ALGORITHMS, ALPN, SUPPORTED_VERSIONS = 0, 13, 16, 43
-ENCRYPTED_CLIENT_HELLO, ENCRYPTED_SERVER_NAME = (
-    0xFE0D,
-    0xFFCE,
-)  # RFC 9849, and the draft before it
+ENCRYPTED_CLIENT_HELLO, ENCRYPTED_SERVER_NAME = (0xFE0D, 0xFFCE)  # RFC 9849, and the draft before it
 
 Kind = Literal["not-tls", "malformed", "too-large"]
 _two_shorts = Struct(">HH").unpack_from
@@ -39,16 +36,7 @@ class ClientHello:
     forbids; alpn: protocol names in the client's order; ech: an encrypted ClientHello (or its GREASE) is present; consumed:
     bytes of the buffer that its records take."""
 
-    __slots__ = (
-        "_body",
-        "_ciphers",
-        "_extensions",
-        "alpn",
-        "consumed",
-        "ech",
-        "sni",
-        "sni_is_ip",
-    )
+    __slots__ = ("_body", "_ciphers", "_extensions", "alpn", "consumed", "ech", "sni", "sni_is_ip")
 
     def __init__(self, body: bytes, consumed: int) -> None:
         self.consumed = consumed
@@ -58,20 +46,10 @@ class ClientHello:
             ciphers = 35 + body[34]  # after legacy_version, random and the session id
             cipher_end = ciphers + 2 + (body[ciphers] << 8 | body[ciphers + 1])
             extensions = cipher_end + 1 + body[cipher_end]
-            if (
-                body[34] > 32
-                or cipher_end - ciphers < 4
-                or (cipher_end - ciphers) & 1
-                or not body[cipher_end]
-            ):
-                raise HelloError(
-                    "malformed",
-                    "a session id, cipher list or compression list of a wrong length",
-                )
+            if body[34] > 32 or cipher_end - ciphers < 4 or (cipher_end - ciphers) & 1 or not body[cipher_end]:
+                raise HelloError("malformed", "a session id, cipher list or compression list of a wrong length")
         except IndexError:
-            raise HelloError(
-                "malformed", "a ClientHello that ends inside its fixed part"
-            ) from None
+            raise HelloError("malformed", "a ClientHello that ends inside its fixed part") from None
         self._ciphers = body[ciphers + 2 : cipher_end]
         self._extensions: dict[int, int] = {}  # type → where its two length bytes begin
         if extensions != end:  # a hello of TLS 1.2 or older may end here
@@ -96,25 +74,15 @@ class ClientHello:
                 at += 4 + size
                 count += 1
         except StructError:  # fewer than four bytes are left
-            raise HelloError(
-                "malformed", "an extension that ends inside its header"
-            ) from None
+            raise HelloError("malformed", "an extension that ends inside its header") from None
         if at != end:
             raise HelloError("malformed", "an extension longer than the message")
         if len(found) != count:
-            raise HelloError(
-                "malformed", "an extension that stands twice"
-            )  # RFC 8446 clause 4.2
+            raise HelloError("malformed", "an extension that stands twice")  # RFC 8446 clause 4.2
 
     def _data(self, kind: int) -> bytes:
         at = self._extensions.get(kind, -1)
-        return (
-            b""
-            if at < 0
-            else self._body[
-                at + 2 : at + 2 + (self._body[at] << 8 | self._body[at + 1])
-            ]
-        )
+        return b"" if at < 0 else self._body[at + 2 : at + 2 + (self._body[at] << 8 | self._body[at + 1])]
 
     @property
     def legacy_version(self) -> int:
@@ -125,9 +93,7 @@ class ClientHello:
     def versions(self) -> tuple[int, ...]:
         """The versions offered, in the client's order and with GREASE, by supported_versions or else by the old field."""
         data = self._data(SUPPORTED_VERSIONS)[1:]
-        return tuple(
-            int.from_bytes(data[i : i + 2]) for i in range(0, len(data) - 1, 2)
-        ) or (self.legacy_version,)
+        return tuple(int.from_bytes(data[i : i + 2]) for i in range(0, len(data) - 1, 2)) or (self.legacy_version,)
 
     @property
     def ja4(self) -> str:
@@ -171,9 +137,7 @@ def _canonical(raw: bytes) -> tuple[str, bool]:
     try:
         return str(ip_address(name.strip("[]"))), True
     except ValueError:
-        raise HelloError(
-            "malformed", "a server name that is not a host name in its one form"
-        ) from None
+        raise HelloError("malformed", "a server name that is not a host name in its one form") from None
 
 
 @lru_cache(maxsize=256)
@@ -221,11 +185,7 @@ class HelloReader:
             if at + 5 + size > self._max:
                 raise HelloError("too-large", "the records exceed the limit")
             # A record that is still arriving is looked at for its first four bytes only, the message header.
-            seen = (
-                message
-                if len(message) >= 4
-                else message + buffer[at + 5 : at + 5 + min(size, 4)]
-            )
+            seen = message if len(message) >= 4 else message + buffer[at + 5 : at + 5 + min(size, 4)]
             total = self._total(seen)
             if have - at - 5 < size:
                 return None
@@ -233,9 +193,7 @@ class HelloReader:
             self._at = at = at + 5 + size
             if total and len(message) >= total:
                 if len(message) > total:
-                    raise HelloError(
-                        "malformed", "another handshake message behind the ClientHello"
-                    )
+                    raise HelloError("malformed", "another handshake message behind the ClientHello")
                 return ClientHello(bytes(message[4:]), at)
 
     def _total(self, message: bytearray | bytes) -> int:
@@ -259,9 +217,7 @@ def _check_record_start(header: bytes | bytearray, *, first: bool) -> None:
         raise HelloError(kind, "not a TLS record version")
 
 
-def parse_client_hello(
-    buffer: bytes | bytearray, max_bytes: int = MAX_BYTES
-) -> ClientHello | None:
+def parse_client_hello(buffer: bytes | bytearray, max_bytes: int = MAX_BYTES) -> ClientHello | None:
     """One ClientHello from the start of the buffer; None when more bytes are needed; raises HelloError. For a hello that
     did not come whole in its first segment, go on with one HelloReader."""
     if (

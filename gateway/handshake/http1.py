@@ -12,22 +12,13 @@ from whitelist.reason import Reason
 Form = Literal["authority", "absolute", "origin", "asterisk"]
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110 clause 5.6.2
-FIELD_LINES = (
-    rb"(?:" + TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+"
-)  # RFC 9112 clause 5, without obs-fold
+FIELD_LINES = rb"(?:" + TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+"  # RFC 9112 clause 5, without obs-fold
 # The target: visible ASCII without the characters that no client leaves bare in a URI, and without a fragment. Browsers do
 # leave ^ ` { | } and (in a query) \ bare.
 _HEAD = re.compile(
-    rb"(?:\r\n)?("
-    + TOKEN
-    + rb"{1,32}+) ([!$-;=?-~]++) HTTP/1\.([01])\r\n"
-    + FIELD_LINES
-    + rb"\r\n",
-    re.DOTALL,
+    rb"(?:\r\n)?(" + TOKEN + rb"{1,32}+) ([!$-;=?-~]++) HTTP/1\.([01])\r\n" + FIELD_LINES + rb"\r\n", re.DOTALL
 )
-_ABSOLUTE = re.compile(
-    rb"([A-Za-z][A-Za-z0-9+.\-]*+)://([^/?]*+)([^?]*+)(\?.*+)?", re.DOTALL
-)
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*+)://([^/?]*+)([^?]*+)(\?.*+)?", re.DOTALL)
 BROKEN_LINE = re.compile(rb"\r[^\n]|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FIELD = re.compile(rb"\r\n(" + TOKEN + rb"++):[ \t]*+([^\r]*+)")
 
@@ -72,12 +63,8 @@ class RequestHead:
         self.form: Form = _form(self.method, self.target)
         self.host = self._single(b"\r\nhost:", "Host")
         if self.host is None and minor == b"1":
-            raise malformed(
-                "no Host field in an HTTP/1.1 request"
-            )  # RFC 9112 clause 3.2
-        self.proxy_authorization = self._single(
-            b"\r\nproxy-authorization:", "Proxy-Authorization"
-        )
+            raise malformed("no Host field in an HTTP/1.1 request")  # RFC 9112 clause 3.2
+        self.proxy_authorization = self._single(b"\r\nproxy-authorization:", "Proxy-Authorization")
         length = self._single(b"\r\ncontent-length:", "Content-Length")
         coding = self._single(b"\r\ntransfer-encoding:", "Transfer-Encoding")
         self.content_length: int | None = None
@@ -130,10 +117,7 @@ class RequestHead:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Every field in order: lower-case name, value without the white space around it."""
-        return [
-            (name.lower(), value.rstrip(b" \t"))
-            for name, value in _FIELD.findall(self._raw)
-        ]
+        return [(name.lower(), value.rstrip(b" \t")) for name, value in _FIELD.findall(self._raw)]
 
     @property
     def user_agent(self) -> str:
@@ -149,19 +133,14 @@ class RequestHead:
     @property
     def expects_continue(self) -> bool:
         """Expect: 100-continue (RFC 9110 clause 10.1.1); an HTTP/1.0 client's is ignored."""
-        return (
-            self.version == "1.1"
-            and (self.first(b"expect") or b"").lower() == b"100-continue"
-        )
+        return self.version == "1.1" and (self.first(b"expect") or b"").lower() == b"100-continue"
 
     @property
     def keep_alive(self) -> bool:
         """Whether the client wants the connection kept (RFC 9112 clause 9.3). Never for HTTP/1.0."""
         if self.version == "1.0":
             return False
-        options = b",".join(
-            self.values(b"connection") + self.values(b"proxy-connection")
-        ).lower()
+        options = b",".join(self.values(b"connection") + self.values(b"proxy-connection")).lower()
         return b"close" not in [option.strip(b" \t") for option in options.split(b",")]
 
     def absolute(self) -> Absolute:
@@ -173,9 +152,7 @@ class RequestHead:
         scheme, authority, path, query = match.groups(b"")
         if scheme.lower() != b"http":
             raise HandshakeError(
-                Reason.PROTOCOL_NOT_ALLOWED,
-                403,
-                "a scheme other than http in an absolute-form target",
+                Reason.PROTOCOL_NOT_ALLOWED, 403, "a scheme other than http in an absolute-form target"
             )
         if not authority:
             raise malformed("no authority in an absolute-form target")
@@ -194,9 +171,7 @@ def _form(method: str, target: bytes) -> Form:
         return "asterisk"
     if _ABSOLUTE.match(target):
         return "absolute"
-    raise malformed(
-        "a request target that is neither absolute-form nor CONNECT's authority-form"
-    )
+    raise malformed("a request target that is neither absolute-form nor CONNECT's authority-form")
 
 
 def content_length(value: bytes) -> int:
@@ -208,9 +183,7 @@ def content_length(value: bytes) -> int:
 
 def broken_line(match: re.Match[bytes]) -> str:
     """Names what BROKEN_LINE found."""
-    return {10: "a bare LF", 13: "a bare CR"}.get(
-        match.group()[0], "a control character"
-    ) + " in the head"
+    return {10: "a bare LF", 13: "a bare CR"}.get(match.group()[0], "a control character") + " in the head"
 
 
 def find_head_end(buffer: bytes | bytearray, max_bytes: int, seen: int) -> int:
@@ -227,11 +200,7 @@ def find_head_end(buffer: bytes | bytearray, max_bytes: int, seen: int) -> int:
 
 
 def parse_head(
-    buffer: bytes | bytearray,
-    max_bytes: int = 16384,
-    *,
-    seen: int = 0,
-    own_pages: bool = False,
+    buffer: bytes | bytearray, max_bytes: int = 16384, *, seen: int = 0, own_pages: bool = False
 ) -> RequestHead | None:
     """Reads one request head from the start of the buffer; None when more bytes are needed.
 
@@ -249,9 +218,7 @@ def parse_head(
         raise malformed(_diagnose(raw))
     head = RequestHead(raw, match)
     if not own_pages and (head.form == "origin" or head.form == "asterisk"):
-        raise malformed(
-            "a request for the proxy itself: origin-form or asterisk-form target"
-        )
+        raise malformed("a request for the proxy itself: origin-form or asterisk-form target")
     return head
 
 

@@ -9,25 +9,14 @@ from hashlib import sha256
 
 GREASE = frozenset(0x0A0A + 0x1010 * i for i in range(16))  # RFC 8701
 _GREASE_TEXT = frozenset(f"{value:04x}" for value in GREASE)
-_VERSIONS = {
-    "0304": "13",
-    "0303": "12",
-    "0302": "11",
-    "0301": "10",
-    "0300": "s3",
-    "0002": "s2",
-}
+_VERSIONS = {"0304": "13", "0303": "12", "0302": "11", "0301": "10", "0300": "s3", "0002": "s2"}
 _NO_HASH = "000000000000"
 
 
 def _shorts(data: bytes) -> list[str]:
     """Big-endian 16-bit numbers as four hexadecimal digits, without GREASE; an odd last byte is ignored."""
     digits = data[: len(data) & ~1].hex(",", 2)
-    return (
-        [number for number in digits.split(",") if number not in _GREASE_TEXT]
-        if digits
-        else []
-    )
+    return [number for number in digits.split(",") if number not in _GREASE_TEXT] if digits else []
 
 
 def _hash(text: str) -> str:
@@ -43,9 +32,7 @@ def _version(legacy: bytes, supported: bytes) -> str:
 def _ciphers(data: bytes) -> tuple[str, str]:
     """How many (two digits) and the hash of the sorted list."""
     values = _shorts(data)
-    return f"{min(len(values), 99):02d}", _hash(
-        ",".join(sorted(values))
-    ) if values else _NO_HASH
+    return f"{min(len(values), 99):02d}", _hash(",".join(sorted(values))) if values else _NO_HASH
 
 
 @lru_cache(maxsize=1024)
@@ -79,8 +66,5 @@ def fingerprint(
     types = tuple(sorted(set(extension_types) - GREASE))
     cipher_count, cipher_hash = _ciphers(ciphers)
     extension_count, extension_hash = _extensions(types, signature_algorithms)
-    version, name = (
-        _version(legacy_version, supported_versions),
-        "d" if 0 in types else "i",
-    )
+    version, name = (_version(legacy_version, supported_versions), "d" if 0 in types else "i")
     return f"t{version}{name}{cipher_count}{extension_count}{_alpn(alpn)}_{cipher_hash}_{extension_hash}"
