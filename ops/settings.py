@@ -1,0 +1,176 @@
+"""The node's configuration: YAML to frozen settings, every problem with its line. Holds no secrets.
+
+JSON is YAML too: the supervisor hands its children the settings it accepted as run_dir/settings.json, so that a file
+broken later cannot reach a child that restarts. to_json and parse_settings are each other's inverse.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from ops.yamlnode import Problem, Problems, compose
+from tenants.model import Side
+
+DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
+
+
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """One way in. address is canonical "host:port" or "[v6]:port"; IPv6 listeners take IPv6 only."""
+
+    name: str
+    kind: str = "plain"
+    address: str
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """Host and port as the socket module takes them."""
+        return split_address(self.address)
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """Where tenants come from: an interface stands for a room of a site, and these source prefixes (canonical) belong to it."""
+
+    interface: str
+    site: str
+    room: str
+    prefixes: tuple[str, ...]
+    side: Side = Side.OFFSHORE
+
+
+class LineBase(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the kernel objects of lines are numbered: line i has mark | i << 8 under mark_mask, table + i, and its rules'
+    priorities from priority on."""
+
+    mark: int = 0x46000000
+    mark_mask: int = 0xFFFFFF00
+    table: int = 4600
+    priority: int = 4600
+
+
+class Users(msgspec.Struct, frozen=True, kw_only=True):
+    """Numeric ids of the processes, from base; base 0 keeps the current ids. One gid is shared by all of them."""
+
+    base: int = 0
+
+    @property
+    def lines(self) -> int | None:
+        """uid of the lines process, or None for the current one; likewise below."""
+        return self.base or None
+
+    @property
+    def worker(self) -> int | None:
+        return self.base + 1 if self.base else None
+
+    @property
+    def control(self) -> int | None:
+        return self.base + 2 if self.base else None
+
+    @property
+    def recorder(self) -> int | None:
+        return self.base + 3 if self.base else None
+
+    @property
+    def group(self) -> int | None:
+        """The shared gid: it may read the snapshot and the public key, and write the spool."""
+        return self.base + 9 if self.base else None
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds."""
+
+    handshake: float = 10
+    dial: float = 10
+    idle: float = 300
+    total: float = 86_400
+    drain: float = 30
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts, bytes, and refusals of strangers recorded one by one per second, source and reason."""
+
+    header_bytes: int = 16_384
+    tunnels_per_tenant: int = 2_000
+    handshakes_per_source: int = 256
+    spool_bytes: int = 1 << 30
+    stranger_refusals_per_second: int = 10
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the recorder serves /metrics."""
+
+    address: str = "127.0.0.1:9464"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole node. max_staleness: seconds without a word from control before new flows are refused."""
+
+    node: str
+    listeners: tuple[Listener, ...]
+    state_dir: str = "/var/lib/feiyu"
+    run_dir: str = "/run/feiyu"
+    workers: int = 0
+    access: tuple[Access, ...] = ()
+    line_base: LineBase = LineBase()
+    users: Users = Users()
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    max_staleness: float = 3_600
+    metrics: Metrics = Metrics()
+    portal: str = ""
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers run; 0 in the file means one per core this process may use."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+    def to_json(self) -> str:
+        """The settings as JSON text that parse_settings reads back to an equal value."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
+
+
+class SettingsError(Exception):
+    """All that is wrong with a configuration file. str() is one line per problem: PATH:LINE: wrong; expected …"""
+
+    def __init__(self, path: str, problems: tuple[Problem, ...]) -> None:
+        super().__init__(path, problems)
+        self.path = path
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(f"{self.path}:{p.line}: {p.wrong}; expected {p.expected}" for p in self.problems)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """A canonical address's host (no brackets) and port."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def settings_path(given: str | None = None) -> Path:
+    """The file to read: the one given, else FEIYU_CONFIG, else /etc/feiyu/feiyu.yaml."""
+    return Path(given or os.environ.get("FEIYU_CONFIG") or DEFAULT_PATH)
+
+
+def load_settings(path: str | Path) -> Settings:
+    """Reads the file. Raises SettingsError, also when it cannot be read (then with line 1)."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        problem = Problem(1, f"cannot be read: {error.strerror}", "a readable file")
+        raise SettingsError(str(path), (problem,)) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        problem = Problem(line, f"byte {error.object[error.start]:#04x} is not UTF-8", "text in UTF-8")
+        raise SettingsError(str(path), (problem,)) from None
+    return parse_settings(text, str(path))
+
+
+def parse_settings(text: str, path: str) -> Settings:
+    """Reads configuration text; path is only for the messages. Raises SettingsError with every problem found."""
+    from ops.settings_schema import check_settings  # the schema names the structs above
+
+    try:
+        return check_settings(compose(text))
+    except Problems as problems:
+        raise SettingsError(path, tuple(sorted(problems.found, key=lambda problem: problem.line))) from None

@@ -1,0 +1,196 @@
+"""What each key of the node configuration may hold."""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+import yaml
+
+from ops import settings as s
+from ops.yamlnode import Problem, Problems, integer, line_of, listing, number, parsed, section, text
+from tenants.model import Side
+
+LISTENER_KINDS = ("plain",)
+MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_INTERFACE = re.compile(r"[^\s/:\x00-\x1f]{1,15}", re.ASCII)
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([0-9.]+)):([0-9]+)", re.ASCII)
+
+
+def _canonical_address(value: str) -> str:
+    match = _ADDRESS.fullmatch(value)
+    if not match:
+        raise ValueError("not an address with a port")
+    host = match[1] or match[2]
+    try:
+        address = ipaddress.IPv6Address(host) if match[1] else ipaddress.IPv4Address(host)
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        raise ValueError("an address with a zone id cannot be listened on")
+    if not 1 <= int(match[3]) <= 65_535:
+        raise ValueError(f"port {match[3]} is out of range")
+    canonical = f"[{address}]:{int(match[3])}" if match[1] else f"{address}:{int(match[3])}"
+    if canonical != value:
+        raise ValueError(f"not in canonical form, which is {canonical!r}")
+    return value
+
+
+def _canonical_prefix(value: str) -> str:
+    if "/" not in value:
+        raise ValueError("no prefix length")
+    try:
+        canonical = str(ipaddress.ip_network(value, strict=False))
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+    if "%" in value or canonical != value:
+        raise ValueError(f"not in canonical form, which is {canonical!r}")
+    return value
+
+
+def _directory(value: str) -> str:
+    if not value.startswith("/") or value != "/" + "/".join(value.strip("/").split("/")) or value == "/":
+        raise ValueError("not an absolute path in plain form")
+    if any(part in ("", ".", "..") for part in value[1:].split("/")) or not value.isprintable():
+        raise ValueError("a part of the path is empty, a dot or not printable")
+    return value
+
+
+def _run_directory(value: str) -> str:
+    if len(value.encode()) > MAX_RUN_DIR:
+        raise ValueError(f"longer than {MAX_RUN_DIR} bytes, so that unix sockets below it could not be named")
+    return _directory(value)
+
+
+def _portal(value: str) -> str:
+    if not value:
+        return value
+    url = urlsplit(value)
+    plain = (
+        value.isascii()
+        and value.isprintable()
+        and " " not in value
+        and not (url.query or url.fragment or "@" in url.netloc)
+    )
+    if url.scheme not in ("https", "http") or not url.hostname or not plain or value.endswith("/"):
+        raise ValueError("not a plain URL")
+    return value
+
+
+def _side(value: str) -> Side:
+    try:
+        return Side(value)
+    except ValueError:
+        raise ValueError("no side") from None
+
+
+_host = text("a host name in lower case, e.g. gw1.zone.example", lambda v: len(v) <= 253 and bool(_HOST.fullmatch(v)))
+_name = text("1 to 64 letters, digits, dots, dashes", lambda v: bool(_NAME.fullmatch(v)))
+_interface = text(
+    "an interface name of 1 to 15 characters", lambda v: bool(_INTERFACE.fullmatch(v)) and v not in (".", "..")
+)
+_address = parsed('"ADDRESS:PORT" or "[IPV6]:PORT", quoted', _canonical_address)
+_prefix = parsed('a prefix such as "10.0.0.0/24" or "fd00:1::/64"', _canonical_prefix)
+_seconds = number(0.05, 31_536_000, "seconds")
+
+_listener = section(
+    s.Listener,
+    {
+        "name": _name,
+        "kind": text(f"one of {', '.join(LISTENER_KINDS)}", lambda v: v in LISTENER_KINDS),
+        "address": _address,
+    },
+)
+_access = section(
+    s.Access,
+    {
+        "interface": _interface,
+        "site": _name,
+        "room": _name,
+        "prefixes": listing(_prefix, "prefixes", unique=("",), least=1),
+        "side": parsed("offshore, domestic or abroad", _side),
+    },
+)
+_settings = section(
+    s.Settings,
+    {
+        "node": _host,
+        "state_dir": parsed("an absolute path", _directory),
+        "run_dir": parsed(f"an absolute path of at most {MAX_RUN_DIR} bytes", _run_directory),
+        "workers": integer(0, 256),
+        "listeners": listing(_listener, "listeners", unique=("name", "address"), least=1),
+        "access": listing(_access, "access interfaces", unique=("interface",)),
+        "line_base": section(
+            s.LineBase,
+            {
+                "mark": integer(0, 0xFFFFFFFF),
+                "mark_mask": integer(0, 0xFFFFFFFF),
+                "table": integer(256, 0xFFFFFE00),
+                "priority": integer(1, 32_600),
+            },
+        ),
+        "users": section(s.Users, {"base": integer(0, 0x7FFFFF00)}),
+        "timeouts": section(s.Timeouts, dict.fromkeys(("handshake", "dial", "idle", "total", "drain"), _seconds)),
+        "limits": section(
+            s.Limits,
+            {
+                "header_bytes": integer(1_024, 1 << 20, "bytes"),
+                "tunnels_per_tenant": integer(1, 10_000_000),
+                "handshakes_per_source": integer(1, 1_000_000),
+                "spool_bytes": integer(1 << 20, 1 << 44, "bytes"),
+                "stranger_refusals_per_second": integer(1, 1_000_000),
+            },
+        ),
+        "max_staleness": _seconds,
+        "metrics": section(s.Metrics, {"address": _address}),
+        "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
+    },
+)
+
+
+def check_settings(root: yaml.Node) -> s.Settings:
+    """The settings a document holds. Raises Problems."""
+    settings = _settings(root)
+    found = list(_across(settings, root))
+    if found:
+        raise Problems(*found)
+    return settings
+
+
+def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
+    """What only shows when keys are seen together."""
+    lines = {key.value: line_of(key) for key, _ in root.value}
+    found: list[Problem] = []
+
+    def add(key: str, what: str, expected: str) -> None:
+        found.append(Problem(lines.get(key, 1), f"{key}: {what}", expected))
+
+    if settings.state_dir == settings.run_dir:
+        add("run_dir", f"the same as state_dir ({settings.run_dir!r})", "a directory of its own, emptied at boot")
+    seen: dict[str, str] = {}
+    for access in settings.access:
+        for prefix in access.prefixes:
+            if prefix in seen:
+                add(
+                    "access",
+                    f"prefix {prefix} belongs to {seen[prefix]} and {access.interface}",
+                    "one interface per prefix",
+                )
+            seen[prefix] = access.interface
+    if 0 < settings.users.base < 1000:
+        add("users", f"base {settings.users.base} collides with system users", "0, or a number from 1000 on")
+    base = settings.line_base
+    if base.mark & ~base.mark_mask or base.mark & 0xFF00 or base.mark_mask & 0xFF00 != 0xFF00:
+        add(
+            "line_base",
+            f"mark {base.mark:#010x} and mask {base.mark_mask:#010x} leave no room for the line's number",
+            "a mark inside its mask, with bits 8 to 15 zero in the mark and one in the mask",
+        )
+    if settings.timeouts.idle > settings.timeouts.total:
+        add("timeouts", "idle is longer than total", "idle at most as long as total")
+    if settings.metrics.address in {listener.address for listener in settings.listeners}:
+        add("metrics", f"{settings.metrics.address} is a listener's address too", "an address of its own")
+    return found
