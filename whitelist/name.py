@@ -1,0 +1,77 @@
+"""Host names in their one canonical form: lower-case A-labels, no trailing dot (RFC 1123 2.1, RFC 5890, UTS 46)."""
+
+import re
+import unicodedata
+
+import idna
+
+from whitelist.reason import Reason
+
+# Possessive, so linear in the input. A label of letters, digits and inner hyphens; "--" in third place is a matter of
+# IDNA only behind "xn" (r3---sn-x.example is an ordinary name).
+LABEL = r"[a-z0-9]++(?:-++[a-z0-9]++)*+"
+_LDH_NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*+").fullmatch
+# WHATWG URL, "ends in a number": resolvers read such a name as an IPv4 address (127.1, 0x7f000001, 2130706433).
+_NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)").fullmatch
+MAX_NAME, MAX_LABEL = 253, 63  # RFC 1035 2.3.4, without the root's octet
+
+
+class TargetError(Exception):
+    """A target that cannot be read in exactly one way: a reason of the closed set, and a detail without client bytes."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def canonical_name(text: str, *, single_label: bool = False) -> str:
+    """The canonical form of a host name; TargetError(name-invalid) for everything that is not one, addresses included.
+
+    Non-ASCII names go through UTS 46 (non-transitional, STD3) and must survive it but for case and composition:
+    characters that vanish or turn into others (soft hyphens, full-width letters, ideographic dots) have two readings.
+    single_label allows names without a dot.
+    """
+    name = text.removesuffix(".")
+    name = name.lower() if name.isascii() else _to_ascii(name)
+    if not _LDH_NAME(name):
+        raise _invalid("not letters, digits and inner hyphens between single dots")
+    labels = name.split(".")
+    if len(name) > MAX_NAME or len(max(labels, key=len)) > MAX_LABEL:
+        raise _invalid("name longer than 253 or label longer than 63 bytes")
+    if _NUMBER(labels[-1]):
+        raise _invalid("ends in a number: an address not in its canonical spelling")
+    for label in labels:
+        if label.startswith("xn--"):
+            _check_a_label(label)
+    if len(labels) == 1 and not single_label:
+        raise _invalid("a single label")
+    return name
+
+
+def _to_ascii(name: str) -> str:
+    if len(name) > MAX_NAME:  # an A-label is longer than its U-label
+        raise _invalid("name longer than 253 bytes")
+    try:
+        mapped = idna.uts46_remap(name, std3_rules=True)
+        if mapped != unicodedata.normalize("NFC", name.lower()):
+            raise _invalid("characters that IDNA maps to others or to nothing")
+        return ".".join(part if part.isascii() else idna.alabel(part).decode() for part in mapped.split("."))
+    except (idna.IDNAError, UnicodeError, ValueError) as error:
+        raise _invalid("not a valid internationalized name") from error
+
+
+def _check_a_label(label: str) -> None:
+    """RFC 5890 2.3.2.1: an A-label is what its U-label encodes to, and UTS 46 leaves that U-label alone."""
+    try:
+        unicode_label = idna.ulabel(label)
+        same = idna.alabel(unicode_label).decode() == label
+        stable = not unicode_label.isascii() and idna.uts46_remap(unicode_label, std3_rules=True) == unicode_label
+    except (idna.IDNAError, UnicodeError, ValueError) as error:
+        raise _invalid("xn-- label that is no A-label") from error
+    if not (same and stable):
+        raise _invalid("xn-- label that does not round-trip")
+
+
+def _invalid(detail: str) -> TargetError:
+    return TargetError(Reason.NAME_INVALID, detail)
