@@ -1,0 +1,227 @@
+"""What the register must know of a collection to keep it: its struct, its rows, its rules, its actions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any, Protocol
+
+from sqlalchemy import Table, select
+from sqlalchemy.engine import Connection
+
+from tenants import schema
+from tenants.model import Credential, Tenant, TenantState
+
+Errors = list[tuple[str, str]]  # (field, message), as the validators return them
+
+GONE = frozenset({TenantState.REJECTED, TenantState.REVOKED, TenantState.ARCHIVED})  # such tenants hold no place
+
+
+class Reader(Protocol):
+    """What a rule may see of the register inside the transaction, the changes before it included."""
+
+    @property
+    def connection(self) -> Connection:
+        """For look-ups by key columns, after flush()."""
+
+    def find(self, collection: str, item: str) -> Any:
+        """The item, or None."""
+
+    def flush(self) -> None:
+        """Writes what is pending."""
+
+    def next_number(self, table: Table, column: str) -> int:
+        """One more than the highest number in the column. Rows keep theirs for ever: a number means one item only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A named change of some fields, possible where `allowed` says "" (else it says why not). effect gets the item and
+    the time. check, if any, says who still uses the item."""
+
+    effect: Callable[[Any, int], dict[str, Any]]
+    refuses: Callable[[Any], str]
+    check: Callable[[Reader, Any], list[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A table that repeats part of an item: parent is its column with the item's id."""
+
+    table: Table
+    parent: str
+    rows: Callable[[Any], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A collection. keys: key columns of an item's row; children: rows of its child tables; validate: the item alone;
+    check: the item among the others; given: fields only the register sets; fixed: fields an edit may not change;
+    assign: values of given fields for a new item; users: who forbids its removal (None: never removed)."""
+
+    collection: str
+    noun: str
+    struct: type[Any]
+    table: Table
+    keys: Callable[[Any], dict[str, Any]]
+    words: Callable[[Any], str]
+    validate: Callable[[Any], Errors]
+    check: Callable[[Reader, Any, Any], Errors] = lambda _reader, _before, _after: []
+    children: tuple[Child, ...] = ()
+    given: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
+    assign: Callable[[Reader, Any], dict[str, Any]] = lambda _reader, _item: {}
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    users: Callable[[Reader, str], list[str]] | None = None
+    id_prefix: str = ""  # not empty: an absent id is made up, of this and 10 Crockford base32 characters
+    made_ids_only: bool = False
+
+
+def moves(field_name: str, allowed: Mapping[Any, Any]) -> Action:
+    """An action on a state: allowed maps each state it may be fired in to the state after it."""
+
+    def refuses(item: Any) -> str:
+        state = getattr(item, field_name)
+        return "" if state in allowed else f"it is {state}, not {' or '.join(sorted(allowed))}"
+
+    return Action(effect=lambda item, _now: {field_name: allowed[getattr(item, field_name)]}, refuses=refuses)
+
+
+def once(
+    field_name: str, value: Callable[[int], Any], check: Callable[[Reader, Any], list[str]] | None = None
+) -> Action:
+    """An action that sets a field that was empty or false, for good."""
+    return Action(
+        effect=lambda _item, now: {field_name: value(now)},
+        refuses=lambda item: f"it is {field_name} already" if getattr(item, field_name) else "",
+        check=check,
+    )
+
+
+def words(*parts: str) -> str:
+    """Text for searching."""
+    return " ".join(part for part in parts if part).casefold()
+
+
+def place_rows(tenant: Tenant) -> list[dict[str, Any]]:
+    """The tenant's prefixes as ranges of 32 hex digits."""
+    if tenant.state in GONE:
+        return []
+    rows = []
+    for place in tenant.places:
+        network = ip_network(place.prefix)
+        rows.append(
+            {
+                "tenant": tenant.id,
+                "interface": place.interface,
+                "family": network.version,
+                "first": f"{int(network.network_address):032x}",
+                "last": f"{int(network.broadcast_address):032x}",
+                "prefix": place.prefix,
+            }
+        )
+    return rows
+
+
+def check_tenant(reader: Reader, before: Tenant | None, after: Tenant) -> Errors:
+    """Its groups exist, and its prefixes overlap nobody's on the same access interface: a source address on an
+    interface means one tenant and one room."""
+    errors = [
+        (f"groups[{n}]", f"there is no group {group}")
+        for n, group in enumerate(after.groups)
+        if reader.find("groups", group) is None
+    ]
+    rows = place_rows(after)
+    if before is not None and rows == place_rows(before):
+        return errors
+    if rows:
+        reader.flush()
+    for n, row in enumerate(rows):
+        for m, other in enumerate(rows[:n]):
+            if _overlap(row, other):
+                errors.append((f"places[{n}].prefix", f"overlaps places[{m}] on interface {row['interface']}"))
+        # What stands is disjoint, so only the nearest range that begins before this one's end can overlap it.
+        columns = schema.places.c
+        nearest = reader.connection.execute(
+            select(columns.tenant, columns.prefix, columns.last)
+            .where(
+                columns.interface == row["interface"],
+                columns.family == row["family"],
+                columns.first <= row["last"],
+                columns.tenant != after.id,
+            )
+            .order_by(columns.first.desc())
+            .limit(1)
+        ).first()
+        if nearest is not None and nearest.last >= row["first"]:
+            errors.append(
+                (
+                    f"places[{n}].prefix",
+                    f"overlaps {nearest.prefix} of tenant {nearest.tenant} on interface {row['interface']}",
+                )
+            )
+    return errors
+
+
+def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    same = one["interface"] == other["interface"] and one["family"] == other["family"]
+    return bool(same and one["first"] <= other["last"] and other["first"] <= one["last"])
+
+
+def check_credential(reader: Reader, before: Credential | None, after: Credential) -> Errors:
+    """Its tenant exists and is not gone."""
+    tenant = reader.find("tenants", after.tenant)
+    if tenant is None:
+        return [("tenant", f"there is no tenant {after.tenant}")]
+    if before is None and tenant.state in GONE:
+        return [("tenant", f"tenant {tenant.id} is {tenant.state}")]
+    return []
+
+
+def tenant_kind(validate: Callable[[Any], Errors]) -> Kind:
+    """The collection of tenants."""
+    return Kind(
+        collection="tenants",
+        noun="tenant",
+        struct=Tenant,
+        table=schema.tenants,
+        keys=lambda tenant: {"state": tenant.state, "slot": tenant.slot},
+        words=lambda tenant: words(tenant.id, tenant.name, tenant.name_zh, tenant.credit_code),
+        validate=validate,
+        check=check_tenant,
+        children=(
+            Child(schema.places, "tenant", place_rows),
+            Child(
+                schema.tenant_groups,
+                "tenant",
+                lambda tenant: [{"tenant": tenant.id, "group_id": group} for group in dict.fromkeys(tenant.groups)],
+            ),
+        ),
+        given=frozenset({"provenance", "state", "slot"}),
+        assign=lambda reader, _tenant: {"slot": reader.next_number(schema.tenants, "slot")},
+        actions={
+            "suspend": moves(
+                "state",
+                {TenantState.ACTIVE: TenantState.SUSPENDED, TenantState.RENEWAL_DUE: TenantState.SUSPENDED},
+            ),
+            "resume": moves("state", {TenantState.SUSPENDED: TenantState.ACTIVE}),
+        },
+    )
+
+
+def credential_kind(validate: Callable[[Any], Errors]) -> Kind:
+    """The collection of credentials."""
+    return Kind(
+        collection="credentials",
+        noun="credential",
+        struct=Credential,
+        table=schema.credentials,
+        keys=lambda credential: {"tenant": credential.tenant, "revoked": credential.revoked},
+        words=lambda credential: words(credential.id, credential.tenant, credential.user),
+        validate=validate,
+        check=check_credential,
+        given=frozenset({"provenance", "revoked"}),
+        fixed=frozenset({"tenant", "user", "token_sha256"}),
+        actions={"revoke": once("revoked", lambda now: now)},
+        id_prefix="c-",
+        made_ids_only=True,
+    )

@@ -1,0 +1,313 @@
+"""The register: the system of record, and the one door through which it changes.
+
+`apply_changes` is that door. It checks every change against the whole register, writes them in one transaction, bumps
+the revision and appends who, when, what before and after, and why. Whoever wants changes to wait for approval keeps
+the Change and calls the same door later, with Origin.APPROVED; nothing else writes.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, func, insert, select
+
+from tenants import schema
+from tenants.change import (
+    AlreadyExists,
+    Applied,
+    Change,
+    ChangeRefused,
+    ConflictingChange,
+    InvalidChange,
+    UnknownItem,
+    merge,
+)
+from tenants.credential import crockford
+from tenants.draft import Draft, decoders, encode
+from tenants.kinds import Kind
+from tenants.model import Origin, Provenance
+from tenants.store import Store
+
+MAX_REASON = 1000  # characters
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_MADE = re.compile(r"[0-9a-hjkmnp-tv-z]{10}")
+_FIELD = re.compile(r"field `([^`]+)`")
+
+
+class Register:
+    """Reads and changes. kinds: the collections by name, parents before their children. Not thread-safe.
+
+    Every method raises tenants.store.RegisterUnavailable when the database cannot be used."""
+
+    def __init__(
+        self, store: Store, kinds: Mapping[str, Kind], *, randomness: Callable[[int], bytes] = secrets.token_bytes
+    ) -> None:
+        self.store = store
+        self.kinds = kinds
+        self._decoders = decoders(kinds)
+        self._randomness = randomness
+
+    def revision(self) -> int:
+        """The number of the last change; 0: there was none."""
+        with self.store.transaction(write=False) as connection:
+            return _revision(connection)
+
+    def get(self, collection: str, item: str) -> tuple[Any, int]:
+        """The item and the register's revision. Raises UnknownItem."""
+        kind = self.kind(collection)
+        with self.store.transaction(write=False) as connection:
+            found = Draft(connection, self.kinds).find(collection, item)
+            revision = _revision(connection)
+        if found is None:
+            raise _unknown(kind, item)
+        return found, revision
+
+    def page(
+        self,
+        collection: str,
+        *,
+        query: str = "",
+        where: Mapping[str, str] | None = None,
+        limit: int = 100,
+        after: str = "",
+    ) -> tuple[list[Any], str, int]:
+        """Items by id, those whose words contain the query and whose key columns equal `where`: the items, the id to go
+        on after ("": that was all) and the revision. Raises InvalidChange for an unknown column."""
+        kind = self.kind(collection)
+        statement = select(kind.table.c.document).order_by(kind.table.c.id).limit(limit + 1)
+        if query:
+            statement = statement.where(kind.table.c.words.contains(query.casefold(), autoescape=True))
+        if after:
+            statement = statement.where(kind.table.c.id > after)
+        for name, value in (where or {}).items():
+            if name not in kind.table.c or name in ("words", "document"):
+                raise InvalidChange(f"{collection} cannot be searched by {name}", errors=[(name, "is no search field")])
+            statement = statement.where(kind.table.c[name] == value)
+        decode = self._decoders[collection]
+        with self.store.transaction(write=False) as connection:
+            items = [decode(document) for document in connection.execute(statement).scalars()]
+            revision = _revision(connection)
+        more = len(items) > limit
+        return items[:limit], items[limit - 1].id if more else "", revision
+
+    def everything(self) -> tuple[dict[str, list[Any]], int]:
+        """All items by collection, as of one revision: what a full compilation reads."""
+        with self.store.transaction(write=False) as connection:
+            items = {
+                name: list(map(self._decoders[name], connection.execute(select(kind.table.c.document)).scalars()))
+                for name, kind in self.kinds.items()
+            }
+            return items, _revision(connection)
+
+    def history(
+        self, *, collection: str = "", item: str = "", before: int = 0, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Changes, newest first; before: only those with a smaller number."""
+        columns = schema.changes.c
+        statement = select(schema.changes).order_by(columns.number.desc()).limit(limit)
+        for column, value in ((columns.collection, collection), (columns.item, item)):
+            if value:
+                statement = statement.where(column == value)
+        if before:
+            statement = statement.where(columns.number < before)
+        with self.store.transaction(write=False) as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def touched_since(self, revision: int) -> tuple[set[tuple[str, str]], int]:
+        """The (collection, id) of all items changed after a revision, and the register's revision."""
+        columns = schema.changes.c
+        statement = select(columns.collection, columns.item).where(columns.revision > revision).distinct()
+        with self.store.transaction(write=False) as connection:
+            return {(name, item) for name, item in connection.execute(statement)}, _revision(connection)
+
+    def kind(self, collection: str) -> Kind:
+        """What is known of the collection. Raises UnknownItem."""
+        if collection not in self.kinds:
+            raise UnknownItem(f"there is no collection {collection}", f"there are {', '.join(self.kinds)}")
+        return self.kinds[collection]
+
+    def apply_change(
+        self, change: Change, actor: str, reason: str, now: int, origin: Origin = Origin.BOOTSTRAP
+    ) -> Applied:
+        """Applies one change; see apply_changes."""
+        return self.apply_changes([change], actor, reason, now, origin)
+
+    def apply_changes(
+        self, changes: Sequence[Change], actor: str, reason: str, now: int, origin: Origin = Origin.BOOTSTRAP
+    ) -> Applied:
+        """Applies all the changes, or none: one transaction, one revision. now is in Unix seconds.
+
+        Raises a ChangeRefused (InvalidChange, AlreadyExists, UnknownItem, ConflictingChange) with the index of the
+        change that cannot be."""
+        reason = reason.strip()
+        if not reason or len(reason) > MAX_REASON or not reason.isprintable():
+            message = f"is needed: why, in one line of at most {MAX_REASON} characters"
+            raise InvalidChange("a change needs a reason", "say why", [("reason", message)])
+        with self.store.transaction(write=True) as connection:
+            draft = Draft(connection, self.kinds)
+            current = _revision(connection)
+            provenance = Provenance(
+                origin=origin, actor=actor, reason=reason, created=now, updated=now, revision=current + 1
+            )
+            changes = [self._named(change) for change in changes]
+            for collection in {change.collection for change in changes} & self.kinds.keys():
+                draft.prefetch(collection, (change.id for change in changes if change.collection == collection))
+            items = []
+            for index, change in enumerate(changes):
+                try:
+                    items.append(self._apply(draft, change, provenance))
+                except ChangeRefused as refused:
+                    refused.index = index
+                    raise
+            draft.flush()
+            changed = draft.changed()
+            if not changed:
+                return Applied(current, tuple(items), ())
+            stamp = {"time": now, "actor": actor, "reason": reason, "revision": current + 1}
+            connection.execute(insert(schema.revisions), {**stamp, "changes": len(changed)})
+            connection.execute(
+                insert(schema.changes),
+                [
+                    {
+                        **stamp,
+                        "collection": one.collection,
+                        "item": one.id,
+                        "verb": one.verb,
+                        "before": None if one.before is None else encode(one.before),
+                        "after": None if one.after is None else encode(one.after),
+                    }
+                    for one in changed
+                ],
+            )
+        return Applied(current + 1, tuple(items), changed)
+
+    def skip_to(self, revision: int, actor: str, reason: str, now: int) -> int:
+        """Moves the revision forward without a change, so that no number ever means two policies: needed when an older
+        register was put back than the one that was last published."""
+        with self.store.transaction(write=True) as connection:
+            if _revision(connection) < revision:
+                stamp = {"revision": revision, "time": now, "actor": actor, "reason": reason, "changes": 0}
+                connection.execute(insert(schema.revisions), stamp)
+            return _revision(connection)
+
+    def _apply(self, draft: Draft, change: Change, provenance: Provenance) -> Any:
+        kind = self.kind(change.collection)
+        if change.verb == "add":
+            return self._add(draft, kind, change, provenance)
+        before = draft.find(kind.collection, change.id)
+        if before is None:
+            raise _unknown(kind, change.id)
+        if change.verb == "edit":
+            return self._edit(draft, kind, change, before, provenance)
+        if change.verb == "remove" and kind.users is not None:
+            draft.flush()
+            _refuse_used(kind, change, kind.users(draft, change.id))
+            draft.put(kind.collection, change.id, "remove", None)
+            return None
+        if change.verb not in kind.actions:
+            offered = ["add", "edit", *(["remove"] if kind.users else []), *kind.actions]
+            raise InvalidChange(
+                f"{kind.collection} know no {change.verb}", f"there are {', '.join(offered)}", [("verb", "is unknown")]
+            )
+        action = kind.actions[change.verb]
+        if why := action.refuses(before):
+            raise ConflictingChange(f"cannot {change.verb} {kind.noun} {change.id}: {why}")
+        if action.check is not None:
+            draft.flush()
+            _refuse_used(kind, change, action.check(draft, before))
+        effect = action.effect(before, provenance.updated)
+        return self._store(draft, kind, change, before, msgspec.structs.replace(before, **effect), provenance)
+
+    def _add(self, draft: Draft, kind: Kind, change: Change, provenance: Provenance) -> Any:
+        item = change.id
+        _check_id(kind, item, change.fields.get("id", item))
+        if draft.find(kind.collection, item) is not None:
+            raise AlreadyExists(f"{kind.noun} {item} exists", "edit it, or choose another id", [("id", "is taken")])
+        after = _convert(kind, {**change.fields, "id": item})
+        defaults = {field.name: field.default for field in msgspec.structs.fields(kind.struct)}
+        _refuse_given(kind, after, {name: defaults[name] for name in kind.given})
+        after = msgspec.structs.replace(after, **kind.assign(draft, after))
+        return self._store(draft, kind, change, None, after, provenance)
+
+    def _edit(self, draft: Draft, kind: Kind, change: Change, before: Any, provenance: Provenance) -> Any:
+        after = _convert(kind, merge(msgspec.to_builtins(before), change.fields))
+        kept = {name: getattr(before, name) for name in ("id", *kind.given, *kind.fixed)}
+        _refuse_given(kind, after, kept)
+        return before if after == before else self._store(draft, kind, change, before, after, provenance)
+
+    def _store(self, draft: Draft, kind: Kind, change: Change, before: Any, after: Any, provenance: Provenance) -> Any:
+        errors = kind.validate(after)
+        errors = errors or kind.check(draft, before, after)
+        if errors:
+            raise _invalid(kind, errors)
+        if before is not None:
+            provenance = msgspec.structs.replace(provenance, created=before.provenance.created)
+        after = msgspec.structs.replace(after, provenance=provenance)
+        draft.put(kind.collection, after.id, change.verb, after)
+        return after
+
+    def _named(self, change: Change) -> Change:
+        """The change with its id: made up, of 50 random bits, where the collection's ids may be left out."""
+        item = change.id or change.fields.get("id", "")
+        if not item and change.verb == "add" and self.kind(change.collection).id_prefix:
+            item = self.kind(change.collection).id_prefix + crockford(self._randomness(8), 10)
+        return msgspec.structs.replace(change, id=item) if isinstance(item, str) else change
+
+
+def _revision(connection: Connection) -> int:
+    return connection.execute(select(func.max(schema.revisions.c.revision))).scalar() or 0
+
+
+def _unknown(kind: Kind, item: str) -> UnknownItem:
+    return UnknownItem(f"there is no {kind.noun} {item}", f"list the {kind.collection} to see their ids")
+
+
+def _invalid(kind: Kind, errors: list[tuple[str, str]]) -> InvalidChange:
+    return InvalidChange(f"the {kind.noun} is not valid", "correct the fields named in errors", errors)
+
+
+def _check_id(kind: Kind, item: Any, stated: Any) -> None:
+    if item != stated:
+        raise _invalid(kind, [("id", "differs from the one in the address")])
+    if not isinstance(item, str) or not _SLUG.fullmatch(item):
+        raise _invalid(kind, [("id", "needs 1 to 63 of a-z, 0-9 and -, the first not -")])
+    if kind.made_ids_only and not (item.startswith(kind.id_prefix) and _MADE.fullmatch(item[len(kind.id_prefix) :])):
+        raise _invalid(kind, [("id", f"needs {kind.id_prefix} and 10 characters of Crockford's base32")])
+
+
+def _convert(kind: Kind, fields: dict[str, Any]) -> Any:
+    try:
+        return msgspec.convert(fields, kind.struct)
+    except msgspec.ValidationError as error:
+        raise _invalid(kind, [_field_of(str(error))]) from error
+
+
+def _field_of(words: str) -> tuple[str, str]:
+    """(field, message) of msgspec's words: "Expected `int`, got `str` - at `$.window.valid_from`"."""
+    what, _, where = words.partition(" - at `$")
+    name = where.rstrip("`").removeprefix(".")
+    named = _FIELD.search(what)
+    if named is None:
+        return name, what
+    message = "is needed" if "missing" in what else "is no field here" if "unknown" in what else what
+    return f"{name}.{named[1]}".lstrip("."), message
+
+
+def _refuse_given(kind: Kind, after: Any, kept: dict[str, Any]) -> None:
+    errors = [
+        (name, "is set by the register alone" if name in kind.given else "cannot be changed")
+        for name, value in kept.items()
+        if getattr(after, name) != value
+    ]
+    if errors:
+        raise _invalid(kind, errors)
+
+
+def _refuse_used(kind: Kind, change: Change, users: list[str]) -> None:
+    if users:
+        shown = ", ".join(users[:10]) + (f" and {len(users) - 10} more" if len(users) > 10 else "")
+        raise ConflictingChange(
+            f"cannot {change.verb} {kind.noun} {change.id}: used by {shown}", "change or revoke those first"
+        )

@@ -1,0 +1,265 @@
+"""The whitelist's collections in the register: services, groups, categories, grants, lines and denies, and how they
+hang together with each other and with tenants."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Table, select
+
+from tenants import schema
+from tenants.kinds import (
+    GONE,
+    Action,
+    Child,
+    Errors,
+    Kind,
+    Reader,
+    credential_kind,
+    moves,
+    once,
+    tenant_kind,
+    words,
+)
+from tenants.model import Side
+from tenants.register import Register
+from tenants.store import Store
+from whitelist import validate
+from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Service
+
+_LIVE = (GrantState.EFFECTIVE, GrantState.SUSPENDED)  # a suspended grant comes back with all it refers to
+
+
+def open_register(path: Path, *, create: bool) -> Register:
+    """The register at this path, migrated to this release's schema. Raises tenants.store.RegisterUnavailable."""
+    store = Store(path)
+    store.open(create=create)
+    return Register(store, KINDS)
+
+
+def _subject(grant: Grant) -> tuple[str, str]:
+    kind, _, item = grant.subject.partition(":")
+    return kind, item
+
+
+def _object(grant: Grant) -> tuple[str, str]:
+    kind, _, item = grant.object.partition(":")
+    return kind, item
+
+
+def _grant_keys(grant: Grant) -> dict[str, Any]:
+    of, to = dict([_subject(grant)]), dict([_object(grant)])
+    return {
+        "state": grant.state,
+        "tenant": of.get("tenant"),
+        "group_id": of.get("group"),
+        "service": to.get("service"),
+        "category": to.get("category"),
+    }
+
+
+def _check_grant(reader: Reader, before: Grant | None, after: Grant) -> Errors:
+    """All it names exists and can be granted; what has ended may name what has ended since."""
+    if before is not None and after.state not in _LIVE:
+        return []
+    kind, item = _subject(after)
+    subject = reader.find(f"{kind}s", item)
+    errors = []
+    if subject is None:
+        errors.append(("subject", f"there is no {kind} {item}"))
+    elif kind == "tenant" and subject.state in GONE:
+        errors.append(("subject", f"tenant {item} is {subject.state}"))
+    kind, item = _object(after)
+    thing = reader.find("services" if kind == "service" else "categories", item)
+    if thing is None:
+        errors.append(("object", f"there is no {kind} {item}"))
+    elif kind == "service" and thing.retired:
+        errors.append(("object", f"service {item} is retired"))
+    for n, name in enumerate(after.lines):
+        line = reader.find("lines", name)
+        if line is None:
+            errors.append((f"lines[{n}]", f"there is no line {name}"))
+        elif line.retired:
+            errors.append((f"lines[{n}]", f"line {name} is retired"))
+        elif line.side != Side.ABROAD:
+            errors.append((f"lines[{n}]", f"line {name} leads to side {line.side}; only abroad can be granted"))
+    return errors
+
+
+def _check_line(reader: Reader, before: Line | None, after: Line) -> Errors:
+    """No other line in use has its device; a line that grants use stays abroad."""
+    errors = []
+    reader.flush()
+    columns = schema.lines.c
+    other = reader.connection.execute(
+        select(columns.id).where(columns.device == after.device, columns.retired == 0, columns.id != after.id)
+    ).scalar()
+    if other is not None and not after.retired:
+        errors.append(("device", f"line {other} has device {after.device}; a line needs one of its own"))
+    if before is not None and after.side != before.side and (users := _grants_of_line(reader, after)):
+        errors.append(("side", f"used by {', '.join(users[:10])}"))
+    if after.index > MAX_LINES:
+        errors.append(("id", f"{MAX_LINES} lines were added, which is all that marks and tables have room for"))
+    return errors
+
+
+def _check_service(reader: Reader, _before: Service | None, after: Service) -> Errors:
+    return [
+        (f"categories[{n}]", f"there is no category {category}")
+        for n, category in enumerate(after.categories)
+        if reader.find("categories", category) is None
+    ]
+
+
+def _live_grants(reader: Reader, column: str, item: str) -> list[str]:
+    columns = schema.grants.c
+    found = select(columns.id).where(columns[column] == item, columns.state.in_(_LIVE)).order_by(columns.id)
+    return [f"grant {grant}" for grant in reader.connection.execute(found).scalars()]
+
+
+def _grants_of_line(reader: Reader, line: Line) -> list[str]:
+    grants, uses = schema.grants.c, schema.grant_lines.c
+    found = select(grants.id).join(schema.grant_lines, uses.grant_id == grants.id)
+    found = found.where(uses.line == line.id, grants.state.in_(_LIVE)).order_by(grants.id)
+    return [f"grant {grant}" for grant in reader.connection.execute(found).scalars()]
+
+
+def _members(noun: str, table: Table, member: str, column: str) -> Callable[[Reader, str], list[str]]:
+    """Who forbids removing a group or category: its members, and every grant that ever named it (they are history)."""
+
+    def users(reader: Reader, item: str) -> list[str]:
+        members = reader.connection.execute(select(table.c[member]).where(table.c[column] == item)).scalars()
+        grants = reader.connection.execute(select(schema.grants.c.id).where(schema.grants.c[column] == item)).scalars()
+        return [f"{noun} {name}" for name in members] + [f"grant {name}" for name in grants]
+
+    return users
+
+
+def _endpoint_rows(service: Service) -> list[dict[str, Any]]:
+    return [
+        {"service": service.id, "position": n, "target": endpoint.target, "protocol": endpoint.protocol}
+        for n, endpoint in enumerate(service.endpoints)
+    ]
+
+
+MAX_LINES = 255
+_PROVENANCE = frozenset({"provenance"})
+
+_SERVICES = Kind(
+    collection="services",
+    noun="service",
+    struct=Service,
+    table=schema.services,
+    keys=lambda service: {"retired": int(service.retired)},
+    words=lambda service: words(service.id, service.name, service.name_zh, *(e.target for e in service.endpoints)),
+    validate=validate.validate_service,
+    check=_check_service,
+    children=(
+        Child(schema.endpoints, "service", _endpoint_rows),
+        Child(
+            schema.service_categories,
+            "service",
+            lambda service: [{"service": service.id, "category": c} for c in dict.fromkeys(service.categories)],
+        ),
+    ),
+    given=_PROVENANCE | {"retired"},
+    actions={"retire": once("retired", lambda _now: True, lambda reader, s: _live_grants(reader, "service", s.id))},
+)
+
+_GRANTS = Kind(
+    collection="grants",
+    noun="grant",
+    struct=Grant,
+    table=schema.grants,
+    keys=_grant_keys,
+    words=lambda grant: words(grant.id, grant.subject, grant.object, *grant.lines, grant.purpose),
+    validate=validate.validate_grant,
+    check=_check_grant,
+    children=(
+        Child(
+            schema.grant_lines,
+            "grant_id",
+            lambda grant: [{"grant_id": grant.id, "position": n, "line": name} for n, name in enumerate(grant.lines)],
+        ),
+    ),
+    given=_PROVENANCE | {"state"},
+    fixed=frozenset({"subject", "object"}),
+    actions={
+        "revoke": moves("state", dict.fromkeys(_LIVE, GrantState.REVOKED)),
+        "suspend": moves("state", {GrantState.EFFECTIVE: GrantState.SUSPENDED}),
+        "resume": moves("state", {GrantState.SUSPENDED: GrantState.EFFECTIVE}),
+    },
+    id_prefix="g-",
+)
+
+_LINES = Kind(
+    collection="lines",
+    noun="line",
+    struct=Line,
+    table=schema.lines,
+    keys=lambda line: {"number": line.index, "device": line.device, "retired": int(line.retired)},
+    words=lambda line: words(line.id, line.name, line.carrier, line.circuit, line.device),
+    validate=validate.validate_line,
+    check=_check_line,
+    given=_PROVENANCE | {"index", "drained", "retired"},
+    assign=lambda reader, _line: {"index": reader.next_number(schema.lines, "number")},
+    actions={
+        "drain": once("drained", lambda _now: True),
+        "undrain": Action(
+            lambda _line, _now: {"drained": False}, lambda line: "" if line.drained else "it is not drained"
+        ),
+        "retire": once("retired", lambda _now: True, _grants_of_line),
+    },
+)
+
+_DENIES = Kind(
+    collection="denies",
+    noun="deny",
+    struct=Deny,
+    table=schema.denies,
+    keys=lambda deny: {"target": deny.target},
+    words=lambda deny: words(deny.id, deny.target, deny.note),
+    validate=validate.validate_deny,
+    given=_PROVENANCE,
+    users=lambda _reader, _item: [],
+    id_prefix="d-",
+)
+
+_GROUPS = Kind(
+    collection="groups",
+    noun="group",
+    struct=Group,
+    table=schema.groups,
+    keys=lambda _group: {},
+    words=lambda group: words(group.id, group.name),
+    validate=validate.validate_group,
+    given=_PROVENANCE,
+    users=_members("tenant", schema.tenant_groups, "tenant", "group_id"),
+)
+
+_CATEGORIES = Kind(
+    collection="categories",
+    noun="category",
+    struct=Category,
+    table=schema.categories,
+    keys=lambda _category: {},
+    words=lambda category: words(category.id, category.name),
+    validate=validate.validate_category,
+    given=_PROVENANCE,
+    users=_members("service", schema.service_categories, "service", "category"),
+)
+
+# Those referred to before those who refer.
+KINDS: dict[str, Kind] = {
+    kind.collection: kind
+    for kind in (
+        _GROUPS,
+        _CATEGORIES,
+        tenant_kind(validate.validate_tenant),
+        credential_kind(validate.validate_credential),
+        _SERVICES,
+        _LINES,
+        _GRANTS,
+        _DENIES,
+    )
+}
