@@ -7,20 +7,26 @@ import re
 from typing import Literal, NamedTuple
 
 from gateway.handshake import HandshakeError, malformed
+from gateway.handshake.fields import (
+    FIELD_LINES,
+    TOKEN,
+    Fields,
+    broken_line,
+    content_length,
+    diagnose_fields,
+    find_head_end,
+    split_fields,
+)
 from whitelist.reason import Reason
 
 Form = Literal["authority", "absolute", "origin", "asterisk"]
 
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110 clause 5.6.2
-FIELD_LINES = rb"(?:" + TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+"  # RFC 9112 clause 5, without obs-fold
 # The target: visible ASCII without the characters that no client leaves bare in a URI, and without a fragment. Browsers do
 # leave ^ ` { | } and (in a query) \ bare.
 _HEAD = re.compile(
     rb"(?:\r\n)?(" + TOKEN + rb"{1,32}+) ([!$-;=?-~]++) HTTP/1\.([01])\r\n" + FIELD_LINES + rb"\r\n", re.DOTALL
 )
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*+)://([^/?]*+)([^?]*+)(\?.*+)?", re.DOTALL)
-BROKEN_LINE = re.compile(rb"\r[^\n]|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_FIELD = re.compile(rb"\r\n(" + TOKEN + rb"++):[ \t]*+([^\r]*+)")
 
 
 class Absolute(NamedTuple):
@@ -115,9 +121,14 @@ class RequestHead:
         return self._raw[start : self._raw.index(b"\r", start)].strip(b" \t")
 
     @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
+    def fields(self) -> Fields:
+        """Every field in order, names as sent."""
+        return split_fields(self._raw)
+
+    @property
+    def headers(self) -> Fields:
         """Every field in order: lower-case name, value without the white space around it."""
-        return [(name.lower(), value.rstrip(b" \t")) for name, value in _FIELD.findall(self._raw)]
+        return [(name.lower(), value) for name, value in self.fields]
 
     @property
     def user_agent(self) -> str:
@@ -174,31 +185,6 @@ def _form(method: str, target: bytes) -> Form:
     raise malformed("a request target that is neither absolute-form nor CONNECT's authority-form")
 
 
-def content_length(value: bytes) -> int:
-    """Octets. Digits only: no list, no sign, no underscore (RFC 9112 clause 6.2); at most 18, so below 10**18."""
-    if not value.isdigit() or len(value) > 18:
-        raise malformed("a Content-Length that is not a plain number")
-    return int(value)
-
-
-def broken_line(match: re.Match[bytes]) -> str:
-    """Names what BROKEN_LINE found."""
-    return {10: "a bare LF", 13: "a bare CR"}.get(match.group()[0], "a control character") + " in the head"
-
-
-def find_head_end(buffer: bytes | bytearray, max_bytes: int, seen: int) -> int:
-    """Where the head ends (after its empty line), or 0 while it is incomplete. Raises HandshakeError as soon as the bytes
-    cannot become a valid head: a bare CR or LF, a control character (400), more than max_bytes (431)."""
-    end = buffer.find(b"\r\n\r\n", max(seen - 3, 0)) + 4
-    if 4 <= end <= max_bytes:
-        return end
-    if broken := BROKEN_LINE.search(buffer, max(seen - 1, 0), max_bytes):
-        raise malformed(broken_line(broken))
-    if len(buffer) >= max_bytes:
-        raise HandshakeError(Reason.MALFORMED_REQUEST, 431, "the head is too large")
-    return 0
-
-
 def parse_head(
     buffer: bytes | bytearray, max_bytes: int = 16384, *, seen: int = 0, own_pages: bool = False
 ) -> RequestHead | None:
@@ -227,8 +213,8 @@ _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb"++) ([!-~]++) (HTTP/\d\.\d)")
 
 def _diagnose(raw: bytes) -> str:
     """Which rule an invalid head breaks first, for the record and the body of the refusal. Off the hot path."""
-    if broken := BROKEN_LINE.search(raw):
-        return broken_line(broken)
+    if fault := broken_line(raw, 0, len(raw)):
+        return fault
     request_line, *fields = raw.removeprefix(b"\r\n").split(b"\r\n")[:-2] or [b""]
     parts = _REQUEST_LINE.fullmatch(request_line)
     if parts is None:
@@ -240,20 +226,3 @@ def _diagnose(raw: bytes) -> str:
     if re.search(rb'["#<>]', parts[2]):
         return "a character in the target that no URI may hold"
     return diagnose_fields(fields)
-
-
-def diagnose_fields(fields: list[bytes]) -> str:
-    """Which rule the first invalid field line breaks."""
-    for line in fields:
-        name, colon, _ = line.partition(b":")
-        if line[:1] in (b" ", b"\t"):
-            return "a folded field line"
-        if not colon:
-            return "a field line without a colon"
-        if not name:
-            return "an empty field name"
-        if name[-1:] in (b" ", b"\t"):
-            return "white space before the colon"
-        if not re.fullmatch(TOKEN + rb"+", name):
-            return "an invalid field name"
-    return "an invalid field value"

@@ -46,11 +46,15 @@ def _extensions(types: tuple[int, ...], algorithms: bytes) -> tuple[str, str]:
 
 @lru_cache(maxsize=256)
 def _alpn(protocols: bytes) -> str:
-    """First and last character of the first protocol; of its hexadecimal form when one of them is not alphanumeric."""
+    """First and last character of the first protocol. Where one of them is not alphanumeric, those of its hexadecimal form;
+    but "99" where one is outside ASCII: the specification's prose has the hexadecimal form there too, while FoxIO's own
+    programs and captures have 99, and a fingerprint is for comparing with theirs."""
     first = protocols[1 : 1 + protocols[0]] if protocols else b""
     if not first:
         return "00"
     ends = first[:1] + first[-1:]
+    if not ends.isascii():
+        return "99"
     return ends.decode("ascii") if ends.isalnum() else first.hex()[0] + first.hex()[-1]
 
 
