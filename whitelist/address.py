@@ -38,9 +38,6 @@ class AddressForbidden(Exception):
         self.detail = f"{address} ({kind})"
 
 
-_TOKEN = object()
-
-
 @final
 class CheckedAddress:
     """An address that passed check(); the only kind that can be dialled. text: canonical; family: 4 or 6. Immutable."""
@@ -49,13 +46,8 @@ class CheckedAddress:
     text: str
     family: int
 
-    def __new__(cls, text: str, family: int, token: object = None) -> Self:
-        if token is not _TOKEN:
-            raise TypeError("only whitelist.address.check() makes a CheckedAddress")
-        self = super().__new__(cls)
-        object.__setattr__(self, "text", text)
-        object.__setattr__(self, "family", family)
-        return self
+    def __new__(cls, *_: object, **__: object) -> Self:
+        raise TypeError("only whitelist.address.check() makes a CheckedAddress")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"CheckedAddress is immutable: {name}")
@@ -74,6 +66,18 @@ class CheckedAddress:
 
     def __repr__(self) -> str:
         return f"CheckedAddress({self.text})"
+
+
+def _seal(text: str, family: int) -> CheckedAddress:
+    """What check() hands out; past the guards of the class, through the slots themselves."""
+    checked = object.__new__(CheckedAddress)
+    _set_text(checked, text)
+    _set_family(checked, family)
+    return checked
+
+
+_set_text = CheckedAddress.__dict__["text"].__set__
+_set_family = CheckedAddress.__dict__["family"].__set__
 
 
 def embedded(value: int) -> list[tuple[str, int]]:
@@ -132,7 +136,7 @@ def check(
         _demand(text, family, value, "", special_prefixes)
     except ValueError as error:  # an own address or special prefix that cannot be read must not open anything
         raise AddressForbidden(text, f"unreadable prefix: {error}") from error
-    return CheckedAddress(text, family, _TOKEN)
+    return _seal(text, family)
 
 
 def _demand(text: str, family: int, value: int, via: str, special_prefixes: Iterable[str]) -> None:
@@ -152,11 +156,11 @@ def _read(address: str | IPv4Address | IPv6Address) -> tuple[int, int, str] | No
         return 4, int(address), format_v4(int(address))
     if isinstance(address, IPv6Address):
         return None if address.scope_id is not None else (6, int(address), format_v6(int(address)))
+    if ":" in address:
+        value = parse_v6(address)
+        return None if value is None else (6, value, format_v6(value))
     value = parse_v4(address)
-    if value is not None:
-        return 4, value, address
-    value = parse_v6(address)
-    return None if value is None else (6, value, format_v6(value))
+    return None if value is None else (4, value, address)
 
 
 @lru_cache(maxsize=4096)
@@ -164,9 +168,7 @@ def _prefixes(texts: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:
     """(family, network value without host bits, number of host bits) of each prefix; ValueError if one is malformed."""
     networks = [ip_network(text) for text in texts]
     shifts = [network.max_prefixlen - network.prefixlen for network in networks]
-    return tuple(
-        (n.version, int(n.network_address) >> shift, shift) for n, shift in zip(networks, shifts, strict=True)
-    )
+    return tuple((n.version, int(n.network_address) >> shift, shift) for n, shift in zip(networks, shifts, strict=True))
 
 
 @lru_cache(maxsize=64)

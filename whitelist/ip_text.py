@@ -5,11 +5,10 @@ Python version to the next; this sits on the path of every connection and decide
 """
 
 import re
-from struct import unpack
 
 _OCTETS = {str(octet): octet for octet in range(256)}
 _HEX32 = re.compile(r"[0-9a-fA-F]{32}").fullmatch
-_ZERO_RUN = re.compile(r"(?:^|:)0(?::0)+(?=:|$)")
+_ZERO_RUNS = tuple(":0" * groups for groups in range(8, 1, -1))
 
 
 def parse_v4(text: str) -> int | None:
@@ -53,9 +52,10 @@ def format_v6(value: int) -> str:
     """The one spelling of a 128-bit value (RFC 5952 4 and, for IPv4-mapped addresses only, 5)."""
     if value >> 32 == 0xFFFF:
         return "::ffff:" + format_v4(value & 0xFFFFFFFF)
-    text = "{:x}:{:x}:{:x}:{:x}:{:x}:{:x}:{:x}:{:x}".format(*unpack(">8H", value.to_bytes(16)))
-    run = max(_ZERO_RUN.findall(text), key=len, default="")  # the first of the longest, RFC 5952 4.2.3
-    if not run:
-        return text
-    left, _, right = text.partition(run)
-    return f"{left}::{right[1:]}"
+    text = ":" + value.to_bytes(16).hex(":", 2)
+    text = text.replace(":0", ":").replace(":0", ":").replace(":0", ":")  # 4.1: four digits lose up to three zeros
+    for run in _ZERO_RUNS:  # 4.2: the first of the longest runs of two groups or more
+        if run in text:
+            left, _, right = text.partition(run)
+            return f"{left[1:]}::{right[1:]}"
+    return text[1:]

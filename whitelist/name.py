@@ -56,7 +56,11 @@ def _to_ascii(name: str) -> str:
         mapped = idna.uts46_remap(name, std3_rules=True)
         if mapped != unicodedata.normalize("NFC", name.lower()):
             raise _invalid("characters that IDNA maps to others or to nothing")
-        return ".".join(part if part.isascii() else idna.alabel(part).decode() for part in mapped.split("."))
+        labels = mapped.split(".")
+        # U+212A KELVIN SIGN is a capital k to Unicode: a label of such letters would be another's ASCII label.
+        if any(ascii_now and not was.isascii() for was, ascii_now in zip(name.split("."), map(str.isascii, labels), strict=True)):
+            raise _invalid("ASCII letters in disguise")
+        return ".".join(label if label.isascii() else idna.alabel(label).decode() for label in labels)
     except (idna.IDNAError, UnicodeError, ValueError) as error:
         raise _invalid("not a valid internationalized name") from error
 
