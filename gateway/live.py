@@ -51,7 +51,7 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
     until: int = 0
 
 
-class LiveMessage(msgspec.Struct, frozen=True, kw_only=True):
+class LiveMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message of the hub. Which fields count depends on kind: state: revision, lines, kills; revision: revision;
     line: line, state, detail; kill: scope, value, until, id; unkill: id; cut: flow, cause."""
 

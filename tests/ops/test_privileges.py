@@ -20,16 +20,12 @@ SLEEP = shutil.which("sleep") or "/bin/sleep"
 
 def status(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {
-        key: value.strip() for key, _, value in (line.partition(":") for line in lines)
-    }
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 def sleeper(wanted: Privileges, parent: int) -> subprocess.Popen[bytes]:
     command = [SLEEP, "60"]
-    return subprocess.Popen(
-        command, preexec_fn=lambda: privileges.apply(wanted, parent)
-    )  # noqa: PLW1509  # no threads here
+    return subprocess.Popen(command, preexec_fn=lambda: privileges.apply(wanted, parent))  # noqa: PLW1509  # no threads here
 
 
 @pytest.fixture
@@ -68,9 +64,7 @@ def test_capabilities_are_exact_after_exec(
         "the test process holds no more than the child will"
     )
     gid = 62009 if uid else None
-    found = status(
-        start(Privileges(uid=uid, gid=gid, capabilities=frozenset(capabilities)))
-    )
+    found = status(start(Privileges(uid=uid, gid=gid, capabilities=frozenset(capabilities))))
     for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert found[key] == bits(*capabilities), key
     assert found["NoNewPrivs"] == "1"
@@ -82,16 +76,10 @@ def test_capabilities_are_exact_after_exec(
 def test_limits_and_umask(start: Callable[[Privileges], int]) -> None:
     pid = start(Privileges())
     limits = Path(f"/proc/{pid}/limits").read_text()
-    core = next(
-        line for line in limits.splitlines() if line.startswith("Max core file size")
-    )
-    files = next(
-        line for line in limits.splitlines() if line.startswith("Max open files")
-    )
+    core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+    files = next(line for line in limits.splitlines() if line.startswith("Max open files"))
     assert core.split()[4:6] == ["0", "0"]
-    assert files.split()[3] == files.split()[4], (
-        "the soft limit is raised to the hard one"
-    )
+    assert files.split()[3] == files.split()[4], "the soft limit is raised to the hard one"
     assert status(pid)["Umask"] == "0027"
 
 
@@ -163,13 +151,8 @@ def test_in_a_user_namespace_of_one_user_only_capabilities_go() -> None:
     if made.returncode:
         pytest.skip("user namespaces are not allowed here")
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=20
-    )
-    found = {
-        key: value.strip()
-        for key, _, value in (line.partition(":") for line in done.stdout.splitlines())
-    }
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=20)
+    found = {key: value.strip() for key, _, value in (line.partition(":") for line in done.stdout.splitlines())}
     assert found["Uid"].split() == ["0"] * 4
     for key in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert found[key] == bits(CAP_NET_RAW), key
