@@ -8,7 +8,8 @@ from whitelist.reason import Reason
 
 if TYPE_CHECKING:
     from gateway.context import Context
-    from whitelist.decide import Permit
+    from whitelist.decide import Access, Permit
+    from whitelist.target import Target
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
@@ -40,11 +41,13 @@ class References:
 class Flow:
     """The record of one flow in the making, and what it holds of the tenant's share."""
 
-    __slots__ = ("ctx", "opened_at", "permit", "record", "slot")
+    __slots__ = ("access", "ctx", "opened_at", "permit", "record", "slot", "target")
 
     def __init__(self, ctx: "Context", record: Record) -> None:
         self.ctx = ctx
         self.record = record
+        self.target: Target | None = None
+        self.access: Access | None = None
         self.permit: Permit | None = None
         self.slot = -1
         self.opened_at = 0.0

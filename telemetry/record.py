@@ -26,6 +26,7 @@ class Kind(StrEnum):
 class CloseCause(StrEnum):
     """Why a flow ended (closed set)."""
 
+    COMPLETED = "completed"  # a plain HTTP exchange that came to its end
     CLIENT_CLOSED = "client-closed"
     UPSTREAM_CLOSED = "upstream-closed"
     IDLE = "idle"

@@ -12,7 +12,7 @@ class PipePool:
     (fs.pipe-user-pages-soft) and beyond that two-page pipes, so the pool is the bound that keeps them large."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._idle: list[Pipe] = []
         self.lent = 0
 
@@ -21,7 +21,7 @@ class PipePool:
         if self._idle:
             self.lent += 1
             return self._idle.pop()
-        if self.lent >= self._limit:
+        if self.lent >= self.limit:
             return None
         try:
             pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

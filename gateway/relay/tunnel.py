@@ -68,6 +68,22 @@ class Tunnel:
         reactor.handle(fd, self.on_upstream)
         ctx.live[client] = self
 
+    def start(self, first: bytes, client_fin: bool, upstream_mask: int) -> None:
+        """Sends what the handshake had read already, and catches up with edges that came before the tunnel was there."""
+        self.up.pending = first
+        self.up.fin = client_fin
+        # The handshake emptied the client's socket; an edge tells of what comes later, unless the end came already.
+        if first and not client_fin and len(first) < COPY_BYTES:
+            try:
+                self._copy(self.up)
+            except OSError:
+                self.end(CloseCause.RESET)
+                return
+        else:
+            self.pump(self.up)
+        if upstream_mask & _READABLE and self.client >= 0:
+            self.on_upstream(upstream_mask & _READABLE)
+
     def on_client(self, mask: int) -> None:
         """The client's socket became readable, writable or ended."""
         self.active = self.ctx.reactor.now
@@ -120,9 +136,9 @@ class Tunnel:
     def _copy(self, d: Direction) -> bool:
         """One read and write through user space. True: there may be more at once."""
         data = d.pending
-        if data:
+        left_over = bool(data)
+        if left_over:
             d.pending = b""
-            full = True
         else:
             try:
                 data = os.read(d.src, COPY_BYTES)
@@ -131,7 +147,6 @@ class Tunnel:
             if not data:
                 self._source_ended(d)
                 return False
-            full = len(data) == COPY_BYTES
         try:
             taken = os.write(d.dst, data)
         except BlockingIOError:
@@ -141,7 +156,9 @@ class Tunnel:
             d.pending = data[taken:]
             self._want_room(d)
             return False
-        if full:
+        if left_over:
+            return True
+        if len(data) == COPY_BYTES:
             d.pipe = self.ctx.pipes.take()  # bulk: from here on through the kernel
             return True
         return d.fin  # a short read emptied the socket; without its end in sight the next edge will tell

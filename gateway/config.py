@@ -1,0 +1,53 @@
+"""What a worker is told at its start; times in seconds."""
+
+from pathlib import Path
+
+import msgspec
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """How long each stage of a flow may take."""
+
+    handshake: float = 10
+    dial: float = 10
+    idle: float = 300
+    total: float = 86_400
+    drain: float = 30
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds on what clients can use up."""
+
+    header_bytes: int = 16_384
+    tunnels_per_tenant: int = 2_000
+    handshakes_per_source: int = 256
+    spool_bytes: int = 1 << 30
+    stranger_refusals_per_second: int = 10
+
+
+class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
+    """An inherited listening socket."""
+
+    name: str
+    kind: str
+    fd: int
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker process. process: its name in records ("w0.1"); columns: of the shared tunnel counters, the same in all
+    workers; public_key: the raw Ed25519 key that snapshots are signed with."""
+
+    node: str
+    boot: str
+    process: str
+    run_dir: Path
+    snapshot_dir: Path
+    public_key: bytes
+    listeners: tuple[ListenerSocket, ...]
+    mark_base: int
+    places: dict[str, tuple[str, str]] = {}  # access interface → site, room
+    columns: int = 8
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    max_staleness: float = 3_600
+    portal: str = "http://feiyu.zone"

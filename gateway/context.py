@@ -1,0 +1,155 @@
+"""What all flows of one worker share: policy, lines, spool, counters, and the list of what is live."""
+
+import sys
+import traceback
+from typing import Protocol
+
+from gateway.addresses import own_addresses
+from gateway.config import WorkerConfig
+from gateway.flow import References
+from gateway.identity import Identifier
+from gateway.kills import Kills
+from gateway.lines import LineTable
+from gateway.reactor import Reactor
+from gateway.relay.pipes import PipePool
+from gateway.resolver.resolver import Resolver
+from gateway.shares import Shares
+from telemetry.record import CloseCause, Kind, Record, encode
+from telemetry.spool import SpoolFull, SpoolWriter
+from telemetry.strangers import Suppressor
+from whitelist.reason import Reason
+from whitelist.snapshot import Snapshot
+
+OWN_ADDRESSES_EVERY = 5.0  # seconds
+
+
+class Live(Protocol):
+    """Anything that holds a client connection, kept in Context.live by the client's descriptor."""
+
+    deadline: float
+    expires: float
+
+    def due(self, now: float) -> None: ...
+    def expired(self) -> None: ...
+    def end(self, cause: CloseCause) -> None: ...
+
+
+class Context:
+    """One worker's shared state. snapshot is None while no valid policy could be loaded."""
+
+    def __init__(self, config: WorkerConfig, reactor: Reactor, spool: SpoolWriter, shares: Shares, pipes: PipePool) -> None:
+        self.config = config
+        self.timeouts = config.timeouts
+        self.limits = config.limits
+        self.reactor = reactor
+        self.spool = spool
+        self.shares = shares
+        self.pipes = pipes
+        self.resolver = Resolver(reactor)
+        self.lines = LineTable(config.mark_base)
+        self.kills = Kills()
+        self.refs = References()
+        self.strangers = Suppressor(config.limits.stranger_refusals_per_second)
+        self.live: dict[int, Live] = {}
+        self.handshakes: dict[str, int] = {}
+        self.max_live = 1 << 20
+        self.draining = False
+        self.snapshot: Snapshot | None = None
+        self.identifier: Identifier | None = None
+        self.revision = 0
+        self.last_word = reactor.now  # when control was last heard of
+        self.unrecorded = 0
+        self.spool_failed = False
+        self.shortages = 0
+        self._own = own_addresses()
+        self._own_read = reactor.now
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The host's own addresses, at most OWN_ADDRESSES_EVERY seconds old."""
+        if self.reactor.now - self._own_read > OWN_ADDRESSES_EVERY:
+            self._own_read = self.reactor.now
+            self._own = own_addresses()
+        return self._own
+
+    def unready(self) -> tuple[Reason, str] | None:
+        """Why no new flow may be taken now, whoever asks for it."""
+        now = self.reactor.now
+        why = self.spool.healthy(now)
+        if why or self.spool_failed:
+            return Reason.EVIDENCE_UNAVAILABLE, why or "spool cannot be written"
+        if self.snapshot is None:
+            return Reason.POLICY_UNAVAILABLE, "no valid policy"
+        if now - self.last_word > self.config.max_staleness:
+            return Reason.POLICY_UNAVAILABLE, "no word from control for too long"
+        if self.draining or len(self.live) > self.max_live:
+            return Reason.OVERLOADED, "draining" if self.draining else "too many connections"
+        return None
+
+    def emit(self, record: Record, kind: Kind) -> None:
+        """Gives the record its number and time and puts it into this turn's batch."""
+        record.kind = kind
+        record.seq = self.spool.next_seq()
+        record.time = int(self.reactor.wall * 1_000_000)
+        self.spool.append(encode(record))
+
+    def emit_refusal(self, record: Record) -> None:
+        """A deny record; refusals of strangers beyond the limit are counted and written as one later."""
+        if self.spool.healthy(self.reactor.now) or self.spool_failed:
+            self.unrecorded += 1
+            return
+        if record.tenant or self.strangers.admit(record.client_ip, record.reason, self.reactor.now):
+            self.emit(record, Kind.DENY)
+
+    def emit_counted(self) -> None:
+        """Writes the counted refusals of strangers whose second is over, and how many had to go unrecorded."""
+        if self.spool.healthy(self.reactor.now) or self.spool_failed:
+            return
+        for counted in self.strangers.flush(self.reactor.now):
+            record = self.new_record()
+            record.client_ip = counted.source
+            record.decision = "deny"
+            record.reason = counted.reason
+            record.count = counted.count
+            self.emit(record, Kind.DENY)
+        if self.unrecorded:
+            record = self.new_record()
+            record.count, self.unrecorded = self.unrecorded, 0
+            record.reason = Reason.EVIDENCE_UNAVAILABLE
+            record.decision = "deny"
+            self.emit(record, Kind.DENY)
+
+    def new_record(self) -> Record:
+        """A record of this worker with nothing in it yet."""
+        config = self.config
+        return Record(
+            node=config.node,
+            boot=config.boot,
+            worker=config.process,
+            seq=0,
+            kind="",
+            time=0,
+            revision=self.revision,
+        )
+
+    def flush(self) -> None:
+        """Writes this turn's records. While that fails no new flow is taken; the records stay and go out first later."""
+        try:
+            self.spool.flush()
+            self.spool_failed = False
+        except SpoolFull as error:
+            if not self.spool_failed:
+                print(f"records cannot be written, new flows are refused: {error}", file=sys.stderr, flush=True)
+            self.spool_failed = True
+
+    def shortage(self, what: str) -> None:
+        """The process is out of descriptors or memory: said once a minute, counted always."""
+        if self.shortages % 300 == 0:
+            print(f"out of room, accepting pauses: {what}", file=sys.stderr, flush=True)
+        self.shortages += 1
+
+    def report(self, error: BaseException) -> None:
+        """A defect of ours: the trace goes to the log, without any client's bytes."""
+        frames = traceback.extract_tb(error.__traceback__)
+        where = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames[-6:]))
+        print(f"internal error: {type(error).__name__} at {where}", file=sys.stderr, flush=True)

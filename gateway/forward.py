@@ -1,0 +1,411 @@
+"""Plain HTTP: absolute-form requests of one client connection, each decided, recorded and passed on by itself.
+
+A line's connection is kept for the next request only where tenant, target and line are the same, and never longer than the
+client's connection. After a refusal the client's connection closes, so no byte behind it is ever read as a request.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from gateway.handshake import HandshakeError
+from gateway.handshake.forward import request_head, response_head
+from gateway.handshake.framing import BodyFramer, request_framing
+from gateway.handshake.http1 import RequestHead, parse_head
+from gateway.handshake.response import ResponseHead, bad_response, parse_response_head, response_framing
+from gateway.lingering import Lingering
+from gateway.passage import Passage
+from gateway.reactor import BOTH_EDGE, ERR, HUP, OUT, RDHUP
+from gateway.refusal import build
+from telemetry.record import CloseCause
+from whitelist.decide import Access
+from whitelist.reason import Reason
+from whitelist.target import TargetError, host_header_matches, parse_absolute_uri
+
+if TYPE_CHECKING:
+    from socket import SocketType
+
+    from gateway.context import Context
+
+READ_BYTES = 32 * 1024
+HIGH = 128 * 1024  # bytes waiting for one side before the other is no longer read
+KEEP_ALIVE = 60.0  # seconds between requests
+MAX_PATH = 2048
+ROUNDS = 16
+
+
+class Forwarder(Passage):
+    """A client connection in plain HTTP. head: the request under way; kept: what self.upstream is connected for."""
+
+    __slots__ = (
+        "active", "answer", "answer_seen", "buffer", "client_fin", "counted_in", "counted_out", "framer_in", "framer_out",
+        "hard", "head", "incoming", "keep", "kept", "line_fin", "line_mask", "sending", "to_client", "to_line", "watching",
+    )  # fmt: skip
+
+    def __init__(
+        self, ctx: "Context", listener: str, fd: int, ip: str, port: int, interface: str, client_fin: bool
+    ) -> None:
+        super().__init__(ctx, listener, fd, ip, port, interface)
+        ctx.live[fd] = self
+        ctx.reactor.handle(fd, self.on_client)
+        self.client_fin = client_fin
+        self.buffer = b""  # read from the client, not yet used
+        self.to_line = bytearray()
+        self.to_client = bytearray()
+        self.kept: tuple[str, str, int, str] | None = None
+        self.watching = False
+        self.active = self.hard = ctx.reactor.now
+        self.head: RequestHead | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        """Ready for the next request."""
+        self.head = None
+        self.flow = None
+        self.incoming = b""  # read from the line, not yet understood
+        self.answer: ResponseHead | None = None
+        self.answer_seen = 0
+        self.framer_out: BodyFramer | None = None
+        self.framer_in: BodyFramer | None = None
+        self.keep = False
+        self.sending = False  # the record is written and the request is on its way
+        self.counted_out = self.counted_in = 0
+        self.line_mask = 0
+        self.line_fin = False
+
+    # One request.
+
+    def take(self, head: RequestHead, rest: bytes) -> None:
+        """Starts on a request whose head was read; rest: what the client sent behind it."""
+        self.head, self.buffer = head, rest
+        self.active = self.hard = self.ctx.reactor.now
+        self.deadline = self.active + self.ctx.timeouts.dial
+        flow = self.begin()
+        flow.record.method = head.method
+        try:
+            uri = parse_absolute_uri(head.target)
+            flow.record.path = uri.path[:MAX_PATH].decode("ascii", "replace")
+            if head.host is not None and not host_header_matches(uri.target, "http", head.host):
+                raise TargetError(Reason.MALFORMED_REQUEST, "Host names another target than the request line")
+            self.framer_out = BodyFramer(request_framing(head))
+        except TargetError as error:
+            self.refuse(error.reason, error.detail)
+            return
+        self.admit(flow, head, uri.target, Access.HTTP)
+
+    def next_line(self) -> None:
+        """Reuses the connection of the last request where it serves the same tenant, target and line; else dials."""
+        upstream = self.upstream
+        if upstream is not None:
+            flow, target = self.flow, self.target
+            assert flow is not None and target is not None
+            wanted = (flow.record.tenant, target.host, target.port, self.lines[0].id)
+            if self.kept == wanted and not self.line_fin:
+                record = flow.record
+                self.line = self.lines.pop(0)
+                record.line, record.address = self.line.id, upstream.getpeername()[0]
+                record.egress_ip, record.egress_port = upstream.getsockname()[:2]
+                self.on_open()
+                return
+            self.drop_upstream()
+        super().next_line()
+
+    def on_open(self) -> None:
+        """The line is there: record, then send."""
+        flow, target, upstream, line = self.flow, self.target, self.upstream, self.line
+        assert flow is not None and target is not None and upstream is not None and line is not None
+        self.kept = (flow.record.tenant, target.host, target.port, line.id)
+        self.ctx.reactor.handle(upstream.fileno(), self.on_line)
+        flow.opened()
+        self.ctx.reactor.at_turn_end(self.confirm)
+
+    def confirm(self) -> None:
+        """The open record is in the spool: the request may leave."""
+        head, target = self.head, self.target
+        if self.flow is None or self.fd < 0 or head is None or target is None:
+            return
+        if self.ctx.spool_failed:
+            self.refuse(Reason.EVIDENCE_UNAVAILABLE, "the record could not be written")
+            return
+        host = target.authority.removesuffix(":80")
+        self.to_line += request_head(head, host)
+        self.sending = True
+        self.touch()
+        self.pump()
+
+    # Bytes.
+
+    def on_client(self, mask: int) -> None:
+        """The client's socket became readable, writable or ended."""
+        if mask & (ERR | HUP):
+            self.end(CloseCause.RESET)
+            return
+        if mask & RDHUP:
+            self.client_fin = True
+        if self.head is None:
+            self.read_head()
+        elif self.sending:
+            self.touch()
+            self.pump()
+
+    def on_line(self, mask: int) -> None:
+        """The service's socket became readable, writable or ended."""
+        self.line_mask |= mask
+        if self.head is None:
+            if mask & (RDHUP | ERR | HUP):  # an idle connection that the service closed
+                self.drop_upstream()
+        elif self.sending:
+            self.touch()
+            self.pump()
+
+    def touch(self) -> None:
+        """There was life."""
+        self.active = self.ctx.reactor.now
+        self.deadline = self.active + self.ctx.timeouts.idle
+
+    def pump(self) -> None:
+        """Moves what can be moved in both directions, then sees whether the exchange is over."""
+        try:
+            for _ in range(ROUNDS):
+                moved = self._client_to_line()
+                moved = self._line_to_client() or moved
+                if self.fd < 0 or self.head is None:
+                    return
+                if self._over():
+                    self._finish()
+                    return
+                if not moved:
+                    return
+            self.ctx.reactor.again(self._resume)
+        except HandshakeError as error:
+            self._broken(error)
+        except OSError:
+            self.end(CloseCause.RESET)
+
+    def _resume(self) -> None:
+        if self.fd >= 0 and self.sending:
+            self.pump()
+
+    def _client_to_line(self) -> bool:
+        """The request body, through its framer."""
+        framer, upstream = self.framer_out, self.upstream
+        assert framer is not None
+        moved = False
+        if not framer.done and len(self.to_line) < HIGH:
+            data, self.buffer = self.buffer, b""
+            if not data:
+                data = self._read(self.fd)
+                if data == b"" and data is not None:
+                    raise HandshakeError(Reason.MALFORMED_REQUEST, 400, "the connection ended inside a body")
+            if data:
+                fed = framer.feed(data)
+                self.to_line += fed.forward
+                self.buffer = fed.rest
+                moved = True
+        if self.to_line and upstream is not None:
+            sent = self._write(upstream.fileno(), self.to_line)
+            if sent < 0:  # the service does not want more of the request; what it answers is still read
+                self.to_line.clear()
+                self.keep = False
+            else:
+                self.counted_out += sent
+                moved = moved or sent > 0
+        return moved
+
+    def _line_to_client(self) -> bool:
+        """The response, through its parser and framer."""
+        moved = False
+        if self.upstream is not None and len(self.to_client) < HIGH and not (self.framer_in and self.framer_in.done):
+            data = self._read(self.upstream.fileno())
+            if data == b"":
+                self._line_ended()
+                moved = True
+            elif data:
+                self.counted_in += len(data)
+                self._answered(data)
+                moved = True
+        if self.to_client and self.fd >= 0:
+            sent = self._write(self.fd, self.to_client)
+            if sent < 0:
+                self.end(CloseCause.RESET)
+                return False
+            moved = moved or sent > 0
+            if self.to_client and not self.watching:
+                self.watching = True
+                self.ctx.reactor.change(self.fd, BOTH_EDGE)
+        return moved
+
+    def _answered(self, data: bytes) -> None:
+        """Response bytes: head or heads first, then the body."""
+        assert self.head is not None and self.flow is not None
+        while self.framer_in is None:
+            self.incoming += data
+            data = b""
+            answer = parse_response_head(self.incoming, seen=self.answer_seen)
+            if answer is None:
+                self.answer_seen = len(self.incoming)
+                return
+            self.incoming, self.answer_seen = self.incoming[answer.consumed :], 0
+            framing = response_framing(answer, self.head.method)
+            if answer.interim:
+                if self.head.version == "1.1":
+                    self.to_client += response_head(answer, framing, client_version="1.1", keep_alive=True)
+                continue
+            self.answer = answer
+            self.flow.record.status = answer.status
+            self.keep = self.head.keep_alive and not self.client_fin and self.framer_out is not None and self.framer_out.done
+            self.to_client += response_head(answer, framing, client_version=self.head.version, keep_alive=self.keep)
+            self.framer_in = BodyFramer(framing, chunk_out=self.head.version == "1.1", error=bad_response)
+            data, self.incoming = self.incoming, b""
+        fed = self.framer_in.feed(data)
+        self.to_client += fed.forward
+        if fed.rest:
+            self.line_fin = True  # bytes behind a complete response belong to nobody: the connection is not kept
+
+    def _line_ended(self) -> None:
+        self.line_fin = True
+        if self.framer_in is None:
+            raise bad_response("the connection ended before a response")
+        self.to_client += self.framer_in.finish()
+
+    def _read(self, fd: int) -> bytes | None:
+        """None: nothing there now; b"": the end."""
+        try:
+            return os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            return b""
+
+    def _write(self, fd: int, data: bytearray) -> int:
+        """Bytes taken; -1 when the other side takes no more."""
+        try:
+            sent = os.write(fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return -1
+        del data[:sent]
+        return sent
+
+    # The end of a request.
+
+    def _over(self) -> bool:
+        return self.framer_in is not None and self.framer_in.done and not self.to_client
+
+    def _finish(self) -> None:
+        """The response is with the client: close the record, keep or close the connections."""
+        flow, answer = self.flow, self.answer
+        assert flow is not None and answer is not None
+        whole = self.framer_out is not None and self.framer_out.done and not self.to_line
+        flow.closed(CloseCause.COMPLETED, self.counted_out, self.counted_in)
+        keep = self.keep and whole
+        if not (keep and answer.keep_alive and not self.line_fin):
+            self.drop_upstream()
+        self._reset()
+        self.expires = float("inf")
+        if not keep:
+            self._linger(b"")
+            return
+        self.deadline = self.ctx.reactor.now + KEEP_ALIVE
+        self.ctx.reactor.again(self.read_head)
+
+    def read_head(self) -> None:
+        """The next request on a kept connection."""
+        if self.fd < 0 or self.head is not None:
+            return
+        while True:
+            if self.buffer:
+                try:
+                    head = parse_head(self.buffer, self.ctx.limits.header_bytes)
+                    if head is not None and head.form == "authority":
+                        raise HandshakeError(Reason.MALFORMED_REQUEST, 400, "CONNECT on a connection with plain requests")
+                except HandshakeError as error:
+                    self.refuse(error.reason, error.detail, error.status)
+                    return
+                if head is not None:
+                    self.take(head, self.buffer[head.consumed :])
+                    return
+            data = self._read(self.fd)
+            if data is None:
+                return
+            if not data:
+                self.end(CloseCause.CLIENT_CLOSED)
+                return
+            self.buffer += data
+
+    def _broken(self, error: HandshakeError) -> None:
+        """A body or response that cannot be passed on. Before the response began the client is told why; after that its
+        connection just ends, so that a truncated answer never looks whole."""
+        if self.answer is None:
+            self.refuse(error.reason, error.detail, error.status)
+        else:
+            self.end(CloseCause.RESET)
+
+    def on_refused(self, reason: Reason, status: int, detail: str) -> None:
+        """Tells the client and closes its connection."""
+        head, config = self.head, self.ctx.config
+        if self.answer is not None:
+            self.end(CloseCause.RESET)
+            return
+        self._linger(
+            build(
+                reason,
+                ref=self.ref,
+                node=config.node,
+                portal=config.portal,
+                revision=self.ctx.revision,
+                method=head.method if head is not None else "GET",
+                html=head is not None and head.accepts_html,
+                http_version=head.version if head is not None else "1.1",
+                detail=detail,
+                status=status,
+                host=self.target.host if self.target is not None else "",
+            )
+        )
+
+    def _linger(self, last_words: bytes) -> None:
+        fd, self.fd = self.fd, -1
+        self.drop_upstream()
+        if fd >= 0:
+            Lingering(self.ctx, fd, last_words)
+
+    def due(self, now: float) -> None:
+        """A stage took too long."""
+        if self.head is None:
+            if self.buffer:
+                self.refuse(Reason.HANDSHAKE_TIMEOUT, "no whole request head in time")
+            else:
+                self.end(CloseCause.IDLE)
+        elif self.sending and self.answer is not None:
+            self.end(CloseCause.IDLE)
+        elif self.upstream is None:
+            self.refuse(Reason.RESOLVE_FAILED, "no answer of a resolver in time")
+        else:
+            self.refuse(Reason.DIAL_FAILED, "the service did not answer in time")
+
+    def expired(self) -> None:
+        """The grant, the credential or the tenant's approval ends at this second."""
+        self.end(CloseCause.EXPIRED)
+
+    def end(self, cause: CloseCause) -> None:
+        """Closes everything without a word, with the closing record of an open flow."""
+        self.drop_upstream()
+        flow, self.flow = self.flow, None
+        if flow is not None:
+            if flow.opened_at:
+                flow.closed(cause, self.counted_out, self.counted_in)
+            else:
+                flow.release()
+        if self.fd >= 0:
+            self.ctx.live.pop(self.fd, None)
+            self.ctx.reactor.close(self.fd)
+            self.fd = -1
+
+    def drop_upstream(self) -> None:
+        """Closes the line's socket, if there is one."""
+        self.kept = None
+        super().drop_upstream()
+
+    def kept_socket(self) -> "SocketType | None":
+        """The line's socket that waits for the next request, for tests and reports."""
+        return self.upstream if self.head is None else None

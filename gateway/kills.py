@@ -1,0 +1,45 @@
+"""Kill switches in force, as the hub told them: what they cut, and whether a flow is under one."""
+
+from collections.abc import Iterable
+
+from gateway.live import Kill, KillScope
+
+
+class Kills:
+    """All kills by id. A flow is matched by tenant, service, line and destination host."""
+
+    def __init__(self) -> None:
+        self._kills: dict[str, Kill] = {}
+
+    def replace(self, kills: Iterable[Kill]) -> None:
+        """Takes the whole list of what is in force."""
+        self._kills = {kill.id: kill for kill in kills}
+
+    def engage(self, kill: Kill) -> None:
+        """Adds one."""
+        self._kills[kill.id] = kill
+
+    def release(self, kill_id: str) -> None:
+        """Takes one back; an unknown id is none."""
+        self._kills.pop(kill_id, None)
+
+    def __bool__(self) -> bool:
+        return bool(self._kills)
+
+    def hit(self, tenant: str, service: str, line: str, host: str, wall: float) -> str:
+        """The id of a kill that covers such a flow now, or ""."""
+        for kill in self._kills.values():
+            if kill.until and wall >= kill.until:
+                continue
+            match kill.scope:
+                case KillScope.ALL:
+                    return kill.id
+                case KillScope.TENANT if kill.value == tenant:
+                    return kill.id
+                case KillScope.SERVICE if kill.value == service:
+                    return kill.id
+                case KillScope.LINE if kill.value == line:
+                    return kill.id
+                case KillScope.DESTINATION if kill.value == host or host.endswith("." + kill.value):
+                    return kill.id
+        return ""

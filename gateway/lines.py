@@ -1,0 +1,73 @@
+"""The lines as a worker sees them: which exist, which are up, and in which order a permit may use them."""
+
+from collections.abc import Iterable, Mapping
+
+from gateway.line.model import LineEntry, LineError, LineHandle, handle_of
+from gateway.live import LineState
+
+
+class LineTable:
+    """Handles by id, from the snapshot, and their state, from the lines process. A line never reported is not up."""
+
+    def __init__(self, mark_base: int) -> None:
+        self._mark_base = mark_base
+        self._handles: dict[str, LineHandle] = {}
+        self._broken: dict[str, str] = {}
+        self._ends: dict[str, tuple[int, int]] = {}
+        self._state: dict[str, LineState] = {}
+
+    def load(self, entries: Mapping[str, LineEntry]) -> None:
+        """Takes the lines of a new policy revision."""
+        self._handles.clear()
+        self._broken.clear()
+        self._ends.clear()
+        for line, entry in entries.items():
+            if getattr(entry, "retired", False):
+                continue
+            try:
+                self._handles[line] = handle_of(entry, self._mark_base)
+            except LineError as error:
+                self._broken[line] = error.what
+                continue
+            self._ends[line] = (getattr(entry, "valid_from", 0), getattr(entry, "valid_until", 0))
+            if getattr(entry, "drained", False):
+                self._broken[line] = "drained"
+
+    def report(self, line: str, state: LineState) -> None:
+        """Takes what the lines process says of one line."""
+        self._state[line] = state
+
+    def replace(self, states: Mapping[str, LineState]) -> None:
+        """Takes the state of all lines; those not named are not up."""
+        self._state = dict(states)
+
+    def gone(self, line: str) -> bool:
+        """Whether the policy no longer has this line, so that its live flows must end."""
+        return line not in self._handles
+
+    def ends(self, line: str) -> int:
+        """The Unix second at which the line's contract ends, 0 for none."""
+        return self._ends.get(line, (0, 0))[1]
+
+    def usable(self, designated: Iterable[str], wall: float) -> tuple[list[LineHandle], str]:
+        """The designated lines that can take a new flow, in order, and why the others cannot."""
+        handles: list[LineHandle] = []
+        why: list[str] = []
+        for line in designated:
+            handle = self._handles.get(line)
+            if handle is None:
+                why.append(f"{line}: {self._broken.get(line, 'unknown')}")
+                continue
+            if line in self._broken:
+                why.append(f"{line}: {self._broken[line]}")
+                continue
+            begin, end = self._ends[line]
+            if wall < begin or (end and wall >= end):
+                why.append(f"{line}: contract not in force")
+                continue
+            state = self._state.get(line)
+            if state is LineState.UP:
+                handles.append(handle)
+            else:
+                why.append(f"{line}: {state.value if state is not None else 'not reported up'}")
+        return handles, ", ".join(why)

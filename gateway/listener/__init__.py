@@ -1,0 +1,1 @@
+"""Ways in: sockets that the supervisor opened and this worker accepts from."""

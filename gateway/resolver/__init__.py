@@ -1,0 +1,1 @@
+"""Names resolved by the gateway itself, over the line that the flow will take."""

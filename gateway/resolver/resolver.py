@@ -1,0 +1,241 @@
+"""The resolver: questions leave marked and bound on the flow's own line, to that line's resolvers, and to no other.
+
+Equal questions in flight are asked once; answers and their absence are kept for their bounded time. A and AAAA are asked
+together; once one has come, the other gets a short while more (RFC 8305 clause 3).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.line.dial import DialError, connect_resolver
+from gateway.line.model import LineError, LineHandle
+from gateway.reactor import BOTH_EDGE, ERR, HUP, IN, OUT, READ_EDGE, Reactor
+from gateway.resolver.messages import Answer, BadAnswer, Question, ask, read
+from whitelist.reason import Reason
+
+RESOLUTION_DELAY = 0.05  # RFC 8305 clause 3
+TRY_SECONDS = 2.0
+ROUNDS = 2
+MAX_ENTRIES = 20_000
+MAX_IN_FLIGHT = 2_000
+
+
+@dataclass(slots=True)
+class Names:
+    """What is known of a host on a line: addresses (IPv6 first), until when (monotonic seconds), why there are none."""
+
+    addresses: tuple[str, ...]
+    until: float
+    reason: Reason | None = None
+    detail: str = ""
+
+
+Found = Callable[[Names], None]
+
+
+class Resolver:
+    """One worker's resolver and its cache, by line and host."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
+        self._known: dict[tuple[str, str], Names] = {}
+        self._asking: dict[tuple[str, str], _Lookup] = {}
+
+    def known(self, line: LineHandle, host: str) -> Names | None:
+        """What the cache says, if it is still good."""
+        names = self._known.get((line.id, host))
+        return names if names is not None and names.until > self.reactor.now else None
+
+    def resolve(self, line: LineHandle, host: str, found: Found) -> None:
+        """Calls found once, with addresses or a reason, later in this or another turn."""
+        key = (line.id, host)
+        lookup = self._asking.get(key)
+        if lookup is not None:
+            lookup.waiting.append(found)
+            return
+        if not line.resolvers:
+            found(Names((), 0.0, Reason.RESOLVE_FAILED, f"line {line.id} has no resolver"))
+            return
+        if len(self._asking) >= MAX_IN_FLIGHT:
+            found(Names((), 0.0, Reason.OVERLOADED, "too many names are being resolved"))
+            return
+        lookup = self._asking[key] = _Lookup(self, line, host)
+        lookup.waiting.append(found)
+        lookup.start()
+
+    def done(self, line: LineHandle, host: str, names: Names) -> None:
+        """Keeps what was found and tells those who wait."""
+        lookup = self._asking.pop((line.id, host))
+        if names.until > self.reactor.now:
+            if len(self._known) >= MAX_ENTRIES:
+                self._known = {k: n for k, n in self._known.items() if n.until > self.reactor.now}
+                if len(self._known) >= MAX_ENTRIES:
+                    self._known.clear()
+            self._known[line.id, host] = names
+        for found in lookup.waiting:
+            found(names)
+
+    def forget_line(self, line: str) -> None:
+        """Drops what was learnt over a line that changed."""
+        self._known = {key: names for key, names in self._known.items() if key[0] != line}
+
+
+@dataclass(slots=True)
+class _Lookup:
+    """One host being resolved on one line: a question per family the line carries."""
+
+    resolver: Resolver
+    line: LineHandle
+    host: str
+    waiting: list[Found] = field(default_factory=list)
+    answers: dict[int, Answer] = field(default_factory=dict)
+    families: tuple[int, ...] = ()
+    finished: bool = False
+
+    def start(self) -> None:
+        line = self.line
+        self.families = tuple(f for f, source in ((6, line.source6), (4, line.source4)) if source)
+        for family in self.families:
+            _Exchange(self, ask(self.host, family)).attempt()
+
+    def answered(self, family: int, answer: Answer) -> None:
+        """One family is settled; the lookup ends when both are, or a while after the first with addresses."""
+        if self.finished:
+            return
+        self.answers[family] = answer
+        if len(self.answers) == len(self.families):
+            self.finish()
+        elif answer.addresses:
+            self.resolver.reactor.later(RESOLUTION_DELAY, self.finish)
+
+    def finish(self) -> None:
+        if self.finished:
+            return
+        self.finished = True
+        now = self.resolver.reactor.now
+        addresses = tuple(a for family in self.families if family in self.answers for a in self.answers[family].addresses)
+        if addresses:
+            ttl = min(a.ttl for a in self.answers.values() if a.addresses)
+            names = Names(addresses, now + ttl)
+        else:
+            failed = next((a.failed for a in self.answers.values() if a.failed), "")
+            ttl = 0 if failed else min((a.ttl for a in self.answers.values()), default=0)
+            detail = f"over line {self.line.id}: {failed or 'the name has no address'}"
+            names = Names((), now + ttl, Reason.RESOLVE_FAILED, detail)
+        self.resolver.done(self.line, self.host, names)
+
+
+class _Exchange:
+    """One question, asked of the line's resolvers in turn, over UDP and, where the answer is cut short, TCP."""
+
+    __slots__ = ("buffer", "fd", "lookup", "question", "sock", "tcp", "tries")
+
+    def __init__(self, lookup: _Lookup, question: Question) -> None:
+        self.lookup = lookup
+        self.question = question
+        self.sock = None
+        self.fd = -1
+        self.tries = 0
+        self.tcp = False
+        self.buffer = b""
+
+    def attempt(self) -> None:
+        """Asks the next resolver; gives up after ROUNDS over all of them."""
+        resolvers = self.lookup.line.resolvers
+        if self.lookup.finished:
+            return
+        if self.tries >= ROUNDS * len(resolvers):
+            self.lookup.answered(self.question.family, Answer((), 0, failed="no resolver answered"))
+            return
+        target = resolvers[self.tries % len(resolvers)]
+        self.tries += 1
+        ticket = self.tries
+        reactor = self.lookup.resolver.reactor
+        try:
+            self.sock = connect_resolver(self.lookup.line, target, datagram=not self.tcp)
+            self.fd = self.sock.fileno()
+            if self.tcp:
+                reactor.watch(self.fd, BOTH_EDGE, self.on_tcp)
+            else:
+                self.sock.send(self.question.wire)
+                reactor.watch(self.fd, READ_EDGE, self.on_udp)
+        except (LineError, DialError, OSError):
+            self.close()
+            reactor.again(self.attempt)
+            return
+        reactor.later(TRY_SECONDS, lambda: self.timed_out(ticket))
+
+    def timed_out(self, ticket: int) -> None:
+        if self.sock is not None and self.tries == ticket:
+            self.close()
+            self.attempt()
+
+    def on_udp(self, mask: int) -> None:
+        """Datagrams of the connected resolver; what does not answer the question is ignored."""
+        while self.sock is not None:
+            try:
+                wire = self.sock.recv(4096)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                self.attempt()
+                return
+            if self.settle(wire):
+                return
+
+    def on_tcp(self, mask: int) -> None:
+        """RFC 7766: a two-byte length before each message."""
+        if self.sock is None:
+            return
+        try:
+            if mask & (ERR | HUP) and not mask & IN:
+                raise ConnectionError("resolver closed")
+            if mask & OUT and not self.buffer:
+                self.buffer = b"\0"  # asked
+                self.sock.send(len(self.question.wire).to_bytes(2) + self.question.wire)
+            while True:
+                data = self.sock.recv(65536)
+                if not data:
+                    raise ConnectionError("resolver closed")
+                self.buffer += data
+                message = self.buffer[1:]
+                if len(message) >= 2 and len(message) >= 2 + int.from_bytes(message[:2]):
+                    if not self.settle(message[2 : 2 + int.from_bytes(message[:2])]):
+                        raise ConnectionError("answers another question")
+                    return
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            self.attempt()
+
+    def settle(self, wire: bytes) -> bool:
+        """Takes an answer. False: it is not one to this question."""
+        try:
+            answer = read(self.question, wire)
+        except BadAnswer:
+            return False
+        self.close()
+        if answer.truncated:
+            if self.tcp:
+                self.attempt()
+            else:
+                self.tcp = True
+                self.buffer = b""
+                self.tries -= 1
+                self.attempt()
+        elif answer.failed and self.tries < ROUNDS * len(self.lookup.line.resolvers):
+            self.attempt()
+        else:
+            self.lookup.answered(self.question.family, answer)
+        return True
+
+    def close(self) -> None:
+        if self.sock is not None:
+            fd = self.sock.detach()
+            if self.fd >= 0:
+                self.lookup.resolver.reactor.close(fd)
+            self.sock = None
+            self.fd = -1
+            self.buffer = b""

@@ -1,0 +1,307 @@
+"""One client connection on the plain listener, from its first byte to its last.
+
+read the head → (CONNECT) passage to a line → record, 200 → read the ClientHello → relay → close
+              → (absolute-form) the forwarder takes over
+"""
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from gateway.forward import Forwarder
+from gateway.handshake import HandshakeError
+from gateway.handshake.client_hello import HelloError, HelloReader
+from gateway.handshake.http1 import RequestHead, parse_head
+from gateway.handshake.tls_alert import DECODE_ERROR, UNRECOGNIZED_NAME, fatal_alert
+from gateway.lingering import Lingering
+from gateway.passage import Passage
+from gateway.reactor import BOTH_EDGE, ERR, HUP, RDHUP, READ_EDGE
+from gateway.refusal import build
+from gateway.relay.tunnel import Tunnel
+from telemetry.record import CloseCause
+from whitelist.decide import Access
+from whitelist.model import Protocol
+from whitelist.reason import WORDING, Reason
+from whitelist.target import TargetError, host_header_matches, parse_authority
+
+if TYPE_CHECKING:
+    from gateway.context import Context
+    from gateway.listener.plain import PlainListener
+
+READ_BYTES = 32 * 1024
+MAX_EARLY = 64 * 1024  # bytes a client may send behind its CONNECT before the 200
+_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+_HELLO_WORDS = {
+    "not-tls": (Reason.PROTOCOL_NOT_ALLOWED, UNRECOGNIZED_NAME),
+    "malformed": (Reason.MALFORMED_REQUEST, DECODE_ERROR),
+    "too-large": (Reason.MALFORMED_REQUEST, DECODE_ERROR),
+}
+
+
+class Session(Passage):
+    """A connection in its handshake. Once a tunnel or a forwarder has taken over it is gone."""
+
+    __slots__ = ("buffer", "early", "fin", "hello", "opened", "seen", "version")
+
+    def __init__(self, ctx: "Context", listener: "PlainListener", fd: int, ip: str, port: int, interface: str) -> None:
+        super().__init__(ctx, listener.name, fd, ip, port, interface)
+        self.buffer = b""
+        self.seen = 0
+        self.early = 0  # event mask of the line's socket, kept until the tunnel is there
+        self.fin = False
+        self.opened = False
+        self.hello: HelloReader | None = None
+        self.version = "1.1"
+        ctx.live[fd] = self
+        ctx.handshakes[ip] = in_progress = ctx.handshakes.get(ip, 0) + 1
+        ctx.reactor.watch(fd, READ_EDGE, self.on_head)
+        if in_progress > ctx.limits.handshakes_per_source:
+            self.refuse(Reason.RATE_LIMITED, "too many handshakes in progress from this address")
+
+    # Handshake.
+
+    def on_head(self, mask: int) -> None:
+        """Bytes of the request head, in whatever pieces they come."""
+        if mask & RDHUP:
+            self.fin = True
+        while True:
+            try:
+                data = os.read(self.fd, READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.end(CloseCause.RESET)
+                return
+            if not data:
+                self._gone()
+                return
+            data = self.buffer = self.buffer + data if self.buffer else data
+            try:
+                head = parse_head(data, self.ctx.limits.header_bytes, seen=self.seen)
+                if head is not None:
+                    self.buffer = data[head.consumed :]
+                    self._headed(head)
+                    return
+            except HandshakeError as error:
+                self.refuse(error.reason, error.detail, error.status)
+                return
+            self.seen = len(data)
+
+    def _gone(self) -> None:
+        """The client ended its side before its head was whole."""
+        if self.buffer:
+            self.refuse(Reason.MALFORMED_REQUEST, "the connection ended inside the request head")
+        else:
+            self.end(CloseCause.CLIENT_CLOSED)
+
+    def _headed(self, head: RequestHead) -> None:
+        """A whole head: a tunnel, or a request to forward."""
+        self.version = head.version
+        if head.form != "authority":
+            self._leave_handshake()
+            self.ctx.live.pop(self.fd)
+            Forwarder(self.ctx, self.listener, self.fd, self.ip, self.port, self.interface, self.fin).take(head, self.buffer)
+            self.fd = -1
+            return
+        flow = self.begin()
+        try:
+            target = parse_authority(head.target)
+        except TargetError as error:
+            flow.record.method = head.method
+            self.refuse(error.reason, error.detail)
+            return
+        if head.host is not None and not host_header_matches(target, "", head.host):
+            flow.record.method = head.method
+            self.refuse(Reason.MALFORMED_REQUEST, "Host names another target than the request line")
+            return
+        self.ctx.reactor.handle(self.fd, self.on_client_early)
+        self.admit(flow, head, target, Access.TUNNEL)
+
+    def on_client_early(self, mask: int) -> None:
+        """The client speaks, or leaves, before it was answered. Its bytes wait in the socket until then."""
+        if mask & (ERR | HUP):
+            if self.flow is not None:
+                self.refuse(Reason.DIAL_FAILED, "the client left before the line answered")
+            else:
+                self.end(CloseCause.RESET)
+        elif mask & RDHUP:
+            self.fin = True
+
+    # The line is there.
+
+    def on_open(self) -> None:
+        """Records the permit; the client is told once the record is written."""
+        assert self.flow is not None and self.upstream is not None
+        ctx = self.ctx
+        ctx.reactor.handle(self.upstream.fileno(), self.on_upstream_early)
+        self.flow.opened()
+        self.opened = True
+        ctx.reactor.at_turn_end(self.confirm)
+
+    def on_upstream_early(self, mask: int) -> None:
+        """The service speaks or ends before the tunnel is there: it will be read then."""
+        self.early |= mask
+        if mask & (ERR | HUP) and self.flow is not None and self.hello is not None:
+            self.end(CloseCause.UPSTREAM_CLOSED)
+
+    def confirm(self) -> None:
+        """The open record is in the spool: 200, then the hello, or straight to the relay."""
+        flow = self.flow
+        if flow is None or self.fd < 0:
+            return
+        if self.ctx.spool_failed:
+            self.refuse(Reason.EVIDENCE_UNAVAILABLE, "the record could not be written")
+            return
+        try:
+            written = os.write(self.fd, _ESTABLISHED)
+        except OSError:
+            written = 0
+        if written != len(_ESTABLISHED):
+            self.end(CloseCause.RESET)
+            return
+        assert flow.permit is not None
+        flow.record.status = 200
+        if flow.permit.protocol is not Protocol.TLS:
+            self._relay()
+            return
+        self.deadline = self.ctx.reactor.now + self.ctx.timeouts.handshake
+        self.hello = HelloReader()
+        self.ctx.reactor.handle(self.fd, self.on_hello)
+        if self.buffer:
+            self._check_hello()
+        if self.fd >= 0 and self.hello is not None:
+            self.on_hello(RDHUP if self.fin else 0)
+
+    def on_hello(self, mask: int) -> None:
+        """Bytes of the ClientHello. They are kept, and go out only once the name in them is the permitted one."""
+        if mask & RDHUP:
+            self.fin = True
+        while self.hello is not None:
+            try:
+                data = os.read(self.fd, READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.end(CloseCause.RESET)
+                return
+            if not data:
+                self.end(CloseCause.CLIENT_CLOSED)
+                return
+            self.buffer = self.buffer + data if self.buffer else data
+            self._check_hello()
+
+    def _check_hello(self) -> None:
+        """SNI must be the permitted host; what else the hello says is noted."""
+        flow, target = self.flow, self.target
+        assert self.hello is not None and flow is not None and target is not None
+        try:
+            hello = self.hello.read(self.buffer)
+        except HelloError as error:
+            reason, alert = _HELLO_WORDS[error.kind]
+            self._refuse_hello(reason, error.detail, alert)
+            return
+        if hello is None:
+            return
+        record = flow.record
+        record.ech = hello.ech
+        record.alpn = ",".join(hello.alpn)[:256]
+        record.sni = hello.sni or ""
+        record.ja4 = hello.ja4
+        if hello.sni != target.host and not (target.is_ip and hello.sni is None):
+            detail = "no server name in the ClientHello" if hello.sni is None else "another server name in the ClientHello"
+            self._refuse_hello(Reason.NAME_MISMATCH, detail, UNRECOGNIZED_NAME)
+            return
+        self._relay()
+
+    def _refuse_hello(self, reason: Reason, detail: str, alert: int) -> None:
+        """After the 200 only a TLS alert can tell the client; the line's socket is reset so that nothing looks normal."""
+        self.hello = None
+        flow, self.flow = self.flow, None
+        assert flow is not None and self.upstream is not None
+        self.upstream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.drop_upstream()
+        flow.refused(reason, WORDING[reason].status, detail)
+        self._say(fatal_alert(alert))
+
+    # Relay.
+
+    def _relay(self) -> None:
+        """Hands both sockets to a tunnel, with what was read so far."""
+        flow, upstream, fd = self.flow, self.upstream, self.fd
+        assert flow is not None and upstream is not None
+        self._leave_handshake()
+        tunnel = Tunnel(self.ctx, flow, fd, upstream, self.expires)
+        data, early, fin = self.buffer, self.early, self.fin
+        self.fd = -1
+        self.hello = None
+        self.buffer = b""
+        tunnel.start(data, fin, early)
+
+    # Endings.
+
+    def on_refused(self, reason: Reason, status: int, detail: str) -> None:
+        """Answers with the refusal, or not at all where a 200 was already sent."""
+        config = self.ctx.config
+        self._say(
+            build(
+                reason,
+                ref=self.ref,
+                node=config.node,
+                portal=config.portal,
+                revision=self.ctx.revision,
+                method="CONNECT",
+                http_version=self.version,
+                detail=detail,
+                status=status,
+            )
+        )
+
+    def _say(self, last_words: bytes) -> None:
+        """Sends the last bytes once the record is written, and closes without cutting them off."""
+        self._leave_handshake()
+        fd, self.fd = self.fd, -1
+        self.hello = None
+        self.buffer = b""
+        if fd >= 0:
+            Lingering(self.ctx, fd, last_words)
+
+    def _leave_handshake(self) -> None:
+        count = self.ctx.handshakes.get(self.ip, 0)
+        if count <= 1:
+            self.ctx.handshakes.pop(self.ip, None)
+        else:
+            self.ctx.handshakes[self.ip] = count - 1
+
+    def due(self, now: float) -> None:
+        """The handshake or the dial took too long."""
+        if self.hello is not None:
+            self._refuse_hello(Reason.HANDSHAKE_TIMEOUT, "no whole ClientHello in time", DECODE_ERROR)
+        elif self.flow is None:
+            self.refuse(Reason.HANDSHAKE_TIMEOUT, "no whole request head in time")
+        elif self.upstream is None:
+            self.refuse(Reason.RESOLVE_FAILED, "no answer of a resolver in time")
+        else:
+            self.refuse(Reason.DIAL_FAILED, "the service did not answer in time")
+
+    def expired(self) -> None:
+        """Grant or credential ended during the handshake."""
+        if self.opened:
+            self.end(CloseCause.EXPIRED)
+        else:
+            self.refuse(Reason.GRANT_EXPIRED, "ended while the connection was being made")
+
+    def end(self, cause: CloseCause) -> None:
+        """Closes everything without a word."""
+        self.drop_upstream()
+        self.hello = None
+        flow, self.flow = self.flow, None
+        if flow is not None:
+            if self.opened:
+                flow.closed(cause)
+            else:
+                flow.release()
+        if self.fd >= 0:
+            self._leave_handshake()
+            self.ctx.live.pop(self.fd, None)
+            self.ctx.reactor.close(self.fd)
+            self.fd = -1

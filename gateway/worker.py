@@ -1,0 +1,271 @@
+"""A worker process: one reactor, its listeners, the policy, the hub's orders, and a heartbeat."""
+
+import errno
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+
+import msgspec
+
+from gateway.config import WorkerConfig
+from gateway.context import Context
+from gateway.enforce import Enforcer, sweep
+from gateway.identity import Identifier
+from gateway.listener.plain import PlainListener
+from gateway.live import MAX_PACKET, LineState, LiveKind, LiveMessage, ack, hello, parse
+from gateway.reactor import IN, Reactor
+from gateway.relay.pipes import PipePool
+from gateway.session import Session
+from gateway.shares import Shares
+from telemetry.record import CloseCause, Kind
+from telemetry.spool import SpoolWriter
+from whitelist.snapshot import Snapshot, SnapshotError
+
+HEARTBEAT = 10.0
+PROGRESS = 60.0  # seconds between progress records of a long flow
+RELOAD = 1.0  # between tries to load a policy that could not be loaded
+POOL_PAGES = 8_192  # of the 16,384 pipe pages that the kernel gives the workers' user, for all workers together
+PAGES_PER_PIPE = 64
+
+
+class Worker:
+    """Wires the parts together and answers the hub."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self.config = config
+        reactor = self.reactor = Reactor()
+        spool = SpoolWriter(
+            config.run_dir / "spool", config.node, config.boot, config.process, config.limits.spool_bytes
+        )
+        shares = Shares(config.run_dir / "counters", config.columns)
+        pipes = PipePool(max(4, POOL_PAGES // PAGES_PER_PIPE // max(1, config.columns // 2)))
+        self.ctx = ctx = Context(config, reactor, spool, shares, pipes)
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        ctx.max_live = max(16, (soft - 64 - 2 * pipes.limit) // 2)
+        self.enforcer = Enforcer(ctx)
+        self.listeners: list[PlainListener] = []
+        self.hub: socket.socket | None = None
+        self._second = 0
+        self._beaten = reactor.now
+        self._tried = reactor.now
+        self._drain_until = 0.0
+        reactor.before_flush = ctx.flush
+        reactor.on_error = ctx.report
+
+    def run(self) -> None:
+        """Serves until told to stop. Returns once every flow has its closing record."""
+        self._signals()
+        self.load_policy()
+        self._join_hub()
+        for listener in self.config.listeners:
+            self.listeners.append(
+                PlainListener(self.ctx, listener.name, socket.socket(fileno=os.dup(listener.fd)), self.arrived)
+            )
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # a pass over tens of thousands of tunnels stops all of them; young garbage goes once a minute
+        self.reactor.later(0.0, self.tick)
+        self.reactor.run()
+        for live in list(self.ctx.live.values()):
+            live.end(CloseCause.DRAINED)
+        self.reactor.finish_turn()
+        self.heartbeat()
+        self.ctx.emit_counted()
+        self.ctx.spool.close()
+        self.ctx.shares.close()
+
+    def arrived(self, listener: PlainListener, fd: int, ip: str, port: int, interface: str) -> None:
+        """A new connection."""
+        Session(self.ctx, listener, fd, ip, port, interface)
+
+    # Policy.
+
+    def load_policy(self) -> None:
+        """Opens the snapshot; without a valid one every request is refused, and it is tried again each second."""
+        self._tried = self.reactor.now
+        try:
+            snapshot = Snapshot.open(self.config.snapshot_dir, self.config.public_key)
+        except (SnapshotError, OSError) as error:
+            print(f"policy cannot be loaded, new flows are refused: {error}", file=sys.stderr, flush=True)
+            return
+        self._take(snapshot)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        ctx = self.ctx
+        ctx.snapshot = snapshot
+        ctx.identifier = Identifier(snapshot)
+        ctx.revision = snapshot.revision
+        ctx.lines.load(snapshot.lines())
+
+    def advance(self) -> None:
+        """Takes what control has published since, and re-decides the flows it touches."""
+        ctx = self.ctx
+        if ctx.snapshot is None:
+            self.load_policy()
+            self.enforcer.by_policy(None)
+            return
+        try:
+            touched = ctx.snapshot.advance()
+        except (SnapshotError, OSError) as error:
+            print(f"policy is damaged, new flows are refused: {error}", file=sys.stderr, flush=True)
+            ctx.snapshot = None
+            ctx.identifier = None
+            return
+        ctx.revision = ctx.snapshot.revision
+        if not touched:
+            return
+        assert ctx.identifier is not None
+        ctx.identifier.forget()
+        ctx.lines.load(ctx.snapshot.lines())
+        self.enforcer.by_policy(None if touched.everything else frozenset(touched.tenants))
+
+    # The hub.
+
+    def _join_hub(self) -> None:
+        """Connects to live control and says who we are. A worker that nobody can tell to cut must not run."""
+        hub = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        hub.connect(str(self.config.run_dir / "live.sock"))
+        hub.send(hello(self.config.process))
+        hub.setblocking(False)
+        self.hub = hub
+        self.reactor.watch(hub.fileno(), IN, self.on_hub)
+
+    def on_hub(self, mask: int) -> None:
+        """Orders, each acknowledged once it is in force."""
+        assert self.hub is not None
+        while True:
+            try:
+                packet = self.hub.recv(MAX_PACKET)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno == errno.EINTR:
+                    continue
+                packet = b""
+            if not packet:
+                print("the supervisor is gone: ending", file=sys.stderr, flush=True)
+                self.reactor.forget(self.hub.fileno())
+                self.reactor.stop()
+                return
+            try:
+                message = parse(packet)
+            except msgspec.DecodeError as error:
+                print(f"an order that cannot be read is not acknowledged: {error}", file=sys.stderr, flush=True)
+                continue
+            self.obey(message)
+            self.hub.send(ack(message.seq))
+
+    def obey(self, message: LiveMessage) -> None:
+        """Puts one order into force."""
+        ctx = self.ctx
+        match message.kind:
+            case LiveKind.STATE:
+                ctx.lines.replace(message.lines)
+                ctx.kills.replace(message.kills)
+                self.enforcer.by_kill()
+                self.advance()
+                ctx.last_word = self.reactor.now
+            case LiveKind.REVISION:
+                ctx.last_word = self.reactor.now
+                if message.revision != ctx.revision or ctx.snapshot is None:
+                    self.advance()
+            case LiveKind.LINE if message.state is not None:
+                ctx.lines.report(message.line, message.state)
+                if message.state is not LineState.UP:
+                    ctx.resolver.forget_line(message.line)
+                if message.state is LineState.DOWN:
+                    self.enforcer.by_line(message.line)
+            case LiveKind.KILL:
+                ctx.kills.engage(message.kill())
+                self.enforcer.by_kill()
+            case LiveKind.UNKILL:
+                ctx.kills.release(message.id)
+            case LiveKind.CUT:
+                self.enforcer.one(message.flow, CloseCause(message.cause or CloseCause.CUT_BY_OPERATOR))
+            case _:
+                pass
+
+    # Time.
+
+    def tick(self) -> None:
+        """At the start of every second: what is due, what expired, what is to be counted."""
+        reactor, ctx = self.reactor, self.ctx
+        reactor.later(1.0 - reactor.wall % 1.0 + 0.001, self.tick)
+        if int(reactor.wall) == self._second:
+            return
+        self._second = int(reactor.wall)
+        sweep(ctx)
+        ctx.shares.survey()
+        ctx.emit_counted()
+        if ctx.snapshot is None and reactor.now - self._tried >= RELOAD:
+            self.advance()
+        if reactor.now - self._beaten >= HEARTBEAT:
+            self._beaten = reactor.now
+            self.heartbeat()
+            for listener in self.listeners:
+                listener.forget_names()
+        if self._second % 60 == 0:
+            gc.collect(1)
+        self.progress()
+        if ctx.draining and (not ctx.live or reactor.now >= self._drain_until):
+            reactor.stop()
+
+    def progress(self) -> None:
+        """Progress records of long flows, and pipes back from quiet ones."""
+        now = self.reactor.now
+        for live in list(self.ctx.live.values()):
+            report = getattr(live, "report_progress", None)
+            if report is not None:
+                report(now, PROGRESS)
+
+    def heartbeat(self) -> None:
+        """A record that says this worker lives, and its gauges."""
+        ctx = self.ctx
+        if ctx.spool.healthy(self.reactor.now) or ctx.spool_failed:
+            return
+        record = ctx.new_record()
+        record.values = {
+            "connections": len(ctx.live),
+            "handshakes": sum(ctx.handshakes.values()),
+            "pipes": ctx.pipes.lent,
+            "shortages": ctx.shortages,
+            "revision": ctx.revision,
+            "turns": self.reactor.turns,
+        }
+        ctx.emit(record, Kind.HEARTBEAT)
+
+    # Ending.
+
+    def _signals(self) -> None:
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._wakeup = (reader, writer)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.reactor.watch(reader.fileno(), IN, self.on_signal)
+
+    def on_signal(self, mask: int) -> None:
+        """SIGTERM: drain; a second one: end now."""
+        try:
+            self._wakeup[0].recv(64)
+        except BlockingIOError:
+            return
+        if self.ctx.draining:
+            self.reactor.stop()
+        else:
+            self.drain()
+
+    def drain(self) -> None:
+        """Takes nothing new; live flows may finish until the drain timeout."""
+        self.ctx.draining = True
+        self._drain_until = self.reactor.now + self.config.timeouts.drain
+        for listener in self.listeners:
+            listener.pause()
+        if not self.ctx.live:
+            self.reactor.stop()

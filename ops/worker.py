@@ -1,0 +1,64 @@
+"""Entry point of a worker process: the node's settings to a worker's configuration, then gateway.worker."""
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+
+from gateway.config import Limits, ListenerSocket, Timeouts, WorkerConfig
+from gateway.worker import Worker
+from ops.settings import Settings, SettingsError, load_settings, settings_path
+
+DEFAULT_PORTAL = "http://feiyu.zone"
+
+
+def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, int]) -> WorkerConfig:
+    """What this worker needs of the node's settings. fds: listener name → inherited descriptor."""
+    t, n = settings.timeouts, settings.limits
+    state = Path(settings.state_dir)
+    return WorkerConfig(
+        node=settings.node,
+        boot=boot,
+        process=process,
+        run_dir=Path(settings.run_dir),
+        snapshot_dir=state / "snapshot",
+        public_key=(state / "keys" / "snapshot.pub").read_bytes(),
+        listeners=tuple(
+            ListenerSocket(name=listener.name, kind=listener.kind, fd=fds[listener.name])
+            for listener in settings.listeners
+            if listener.name in fds
+        ),
+        mark_base=settings.line_base.mark,
+        places={access.interface: (access.site, access.room) for access in settings.access},
+        columns=2 * settings.worker_count + 2,
+        timeouts=Timeouts(handshake=t.handshake, dial=t.dial, idle=t.idle, total=t.total, drain=t.drain),
+        limits=Limits(
+            header_bytes=n.header_bytes,
+            tunnels_per_tenant=n.tunnels_per_tenant,
+            handshakes_per_source=n.handshakes_per_source,
+            spool_bytes=n.spool_bytes,
+            stranger_refusals_per_second=n.stranger_refusals_per_second,
+        ),
+        max_staleness=settings.max_staleness,
+        portal=settings.portal or DEFAULT_PORTAL,
+    )
+
+
+def main() -> int:
+    """Runs the worker that the environment describes: FEIYU_CONFIG, FEIYU_BOOT, FEIYU_PROCESS, FEIYU_LISTEN_FDS."""
+    try:
+        settings = load_settings(settings_path())
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    fds = {name: int(fd[0] if isinstance(fd, list) else fd)
+           for name, fd in json.loads(os.environ.get("FEIYU_LISTEN_FDS", "{}")).items()}  # fmt: skip
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    Worker(worker_config(settings, os.environ["FEIYU_BOOT"], os.environ["FEIYU_PROCESS"], fds)).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
