@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.handshake import HandshakeError
-from gateway.handshake.fields import FIELD_LINES, Fields, content_length, find_head_end, split_fields
+from gateway.handshake.fields import FIELD_LINES, Fields, broken_line, content_length, find_head_end, split_fields
 from gateway.handshake.framing import Framing
 from whitelist.reason import Reason
 
@@ -55,7 +55,7 @@ def parse_response_head(buffer: bytes | bytearray, max_bytes: int = 65536, *, se
         raw = bytes(buffer[:end])
         match = _HEAD.fullmatch(raw)
         if match is None:
-            raise bad_response("an invalid status line or field")
+            raise bad_response(broken_line(raw, 0, end) or "an invalid status line or field")
         return _judge(match, split_fields(raw), end)
     except HandshakeError as error:
         if error.reason is Reason.MALFORMED_REQUEST:
