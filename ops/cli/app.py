@@ -1,0 +1,140 @@
+"""What every command shares: the global options, the client, the ways to say something and to show data."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ops.cli import output
+from ops.cli.client import Client, Json, path_of
+from ops.cli.errors import CliError, usage
+from ops.cli.output import Column, Item
+from ops.cli.words import t
+
+DEFAULT_CONFIG = "/etc/feiyu/feiyu.yaml"
+DEFAULT_SOCKET = "/run/feiyu/control.sock"
+PAGE = 1000  # items in one answer
+
+
+@dataclass
+class App:
+    """The global options of one call, and the things made from them when first needed."""
+
+    format: str = "table"
+    interactive: bool = True
+    reason: str = ""
+    server: str = ""
+    config: str = ""
+    now: Callable[[], int] = field(default=lambda: int(time.time()))
+
+    @property
+    def config_path(self) -> Path:
+        """The node's configuration: --config, else FEIYU_CONFIG, else /etc/feiyu/feiyu.yaml."""
+        return Path(self.config or os.environ.get("FEIYU_CONFIG", "") or DEFAULT_CONFIG)
+
+    @property
+    def socket(self) -> str:
+        """Control's socket: --server, else FEIYU_SERVER, else the configuration's. A configuration that is not there, or
+        not this account's to read, is no error: the default socket is tried."""
+        if named := self.server or os.environ.get("FEIYU_SERVER", ""):
+            return named
+        asked = bool(self.config or os.environ.get("FEIYU_CONFIG", ""))
+        if not asked and not os.access(self.config_path, os.R_OK):
+            return DEFAULT_SOCKET
+        # not needed, and not loaded, where --server is given
+        from ops.cli.configuration import load
+
+        return str(Path(load(self.config_path).run_dir) / "control.sock")
+
+    @cached_property
+    def client(self) -> Client:
+        """The client of control's API."""
+        return Client(self.socket)
+
+    def say(self, text: str) -> None:
+        """A message for a person: stderr, so that stdout holds only data."""
+        output.write(output.escape_lines(text), sys.stderr)
+
+    def show(self, value: object, human: Callable[[], None]) -> None:
+        """One thing: as JSON or YAML whole, else as `human` prints it."""
+        if self.format == "json":
+            output.write(output.as_json(value))
+        elif self.format == "yaml":
+            output.write(output.as_yaml(value))
+        else:
+            human()
+
+    def rows(self, items: Sequence[Item], columns: Sequence[Column], nothing: str = "") -> None:
+        """Several things, as the format says. In a table, none are a sentence on stderr."""
+        if self.format == "csv":
+            output.write(output.as_csv(columns, items))
+        elif items or self.format != "table":
+            self.show(list(items), lambda: output.print_table(columns, items))
+        else:
+            self.say(nothing or t("Nothing found."))
+
+    def details(self, item: Item, rows: Sequence[tuple[str, object]]) -> None:
+        """One thing with its fields below each other; in CSV a line for each field."""
+        if self.format == "csv":
+            pairs = [{"field": t(name), "value": value} for name, value in rows]
+            output.write(output.as_csv([output.field("FIELD", "field"), output.field("VALUE", "value")], pairs))
+        else:
+            self.show(item, lambda: output.print_details(rows))
+
+    def need_reason(self) -> str:
+        """The reason for a write. Asked for where somebody is there to answer."""
+        if not self.reason.strip() and self.interactive and sys.stdin.isatty() and sys.stderr.isatty():
+            self.reason = str(click.prompt(t("Reason (stands in the record)"), err=True))
+        if not self.reason.strip():
+            raise usage(
+                t("every change needs a reason"),
+                t('Add --reason "…"; it is kept with the change, for those who review it.'),
+            )
+        return self.reason.strip()
+
+    def items(self, collection: str, **where: str | None) -> list[Json]:
+        """All items of a collection, page by page; where: columns that the server searches by."""
+        found: list[Json] = []
+        query: dict[str, object] = {**where, "limit": PAGE}
+        while True:
+            page = self.client.get(path_of(collection), query)
+            found += page["items"]
+            if not page.get("next") or page["next"] == query.get("cursor"):
+                return found
+            query["cursor"] = page["next"]
+
+    def get_one(self, collection: str, identifier: str) -> Json:
+        """One item by its id; an unknown id comes with the one that was probably meant."""
+        try:
+            return self.client.get(path_of(collection, identifier))
+        except CliError as error:
+            raise self.suggest(error, collection, identifier) from None
+
+    def suggest(self, error: CliError, collection: str, identifier: str) -> CliError:
+        """The error, and for a 404 the ids that look like the one given."""
+        if error.status != 404:
+            return error
+        try:
+            known = [str(item.get("id", "")) for item in self.client.get(path_of(collection)).get("items", [])]
+        except CliError:
+            known = []
+        near = get_close_matches(identifier, known, n=3, cutoff=0.6)
+        remedy = t("Did you mean {names}?", names=t(" or ").join(near)) if near else ""
+        return CliError(error.code, error.message, remedy or error.remedy, error.fields, error.status)
+
+    def write(self, method: str, parts: Sequence[str], body: Mapping[str, Any] | None = None) -> Json:
+        """A change through the API, with its reason. Returns the answer of control once the change is enforced."""
+        reason = self.need_reason()
+        query = {"reason": reason} if method == "DELETE" else None
+        payload = None if method == "DELETE" else {**(body or {}), "reason": reason}
+        try:
+            return self.client.call(method, path_of(*parts), payload, query)
+        except CliError as error:
+            raise (self.suggest(error, parts[0], parts[1]) if len(parts) > 1 else error) from None

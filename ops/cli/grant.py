@@ -1,0 +1,173 @@
+"""feiyu grant: who may reach what, over which lines, how long."""
+
+from typing import Any
+
+import rich_click as click
+
+from ops.cli import values
+from ops.cli.app import App
+from ops.cli.base import Group, pass_app
+from ops.cli.common import either, given, provenance_rows, validity
+from ops.cli.errors import usage
+from ops.cli.output import Column, Item, field
+from ops.cli.result import report
+from ops.cli.times import WEEKDAYS, format_end, format_moment
+from ops.cli.words import t
+from whitelist.model import DataGrade
+
+ID = values.Identifier("grants")
+
+
+def _window(item: Item) -> dict[str, Any]:
+    window = item.get("window")
+    return window if isinstance(window, dict) else {}
+
+
+def _bare(reference: str, usual: str) -> str:
+    """ "acme" for "tenant:acme"; groups and categories keep their kind."""
+    return reference.removeprefix(f"{usual}:")
+
+
+def hours_text(window: Item) -> str:
+    """ "mon, tue 08:00-20:00", or nothing for a grant that is always in force."""
+    days = window.get("weekdays") or ()
+    start, end = window.get("start_minute", 0), window.get("end_minute", 1440)
+    parts = [",".join(t(WEEKDAYS[day]) for day in days)] if days else []
+    if (start, end) != (0, 1440):
+        parts.append(f"{start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}")
+    offset = window.get("utc_offset_minutes", 480)
+    zone = "" if offset == 480 or not parts else f" UTC{offset // 60:+d}:{abs(offset) % 60:02d}"
+    return " ".join(parts) + zone
+
+
+COLUMNS = [
+    field("ID", "id"),
+    Column("FOR", lambda item: _bare(item["subject"], "tenant"), wide=True),
+    Column("REACHES", lambda item: _bare(item["object"], "service"), wide=True),
+    field("LINES", "lines", wide=True),
+    field("STATE", "state"),
+    Column("UNTIL", lambda item: format_end(_window(item).get("valid_until", 0))),
+]
+
+
+@click.group("grant", cls=Group, help=t("Who may reach what, over which lines."))
+def group() -> None:
+    """The group itself does nothing."""
+
+
+@group.command("list", help=t("List the grants."), example="feiyu grant list --tenant acme")
+@click.option("--tenant", metavar="ID", help=t("Only those of this tenant itself."))
+@click.option("--service", metavar="ID", help=t("Only those for this service itself."))
+@click.option("--state", metavar="STATE", help=t("Only those in this state."))
+@pass_app
+def list_(app: App, tenant: str | None, service: str | None, state: str | None) -> None:
+    """All grants, or those that match."""
+    items = app.items("grants", tenant=tenant, service=service, state=state.upper() if state else None)
+    app.rows(items, COLUMNS, t("There are no grants."))
+
+
+@group.command("show", help=t("Show one grant."), example="feiyu grant show g-7k3m9q2x")
+@click.argument("grant", type=ID)
+@pass_app
+def show(app: App, grant: str) -> None:
+    """One grant with its window."""
+    item = app.get_one("grants", grant)
+    window = _window(item)
+    app.details(
+        item,
+        [
+            ("ID", item["id"]),
+            ("State", item.get("state")),
+            ("For", item["subject"]),
+            ("Reaches", item["object"]),
+            ("Lines", item["lines"]),
+            ("From", format_moment(window.get("valid_from", 0))),
+            ("Until", format_end(window.get("valid_until", 0))),
+            ("Hours", hours_text(window) or t("always")),
+            ("Purpose", item.get("purpose")),
+            ("Data grade", t(item.get("data_grade", ""))),
+            ("Countries", f"{item.get('origin_country', '')} → {item.get('destination_country') or '?'}"),
+            *provenance_rows(item),
+        ],
+    )
+
+
+@group.command(
+    "add",
+    writes=True,
+    help=t("Grant a tenant or group a service or category; in force at once."),
+    example="feiyu grant add --tenant acme --service github --line hk1 --line hk2 --for 90d --to US --reason 'request 31'",
+)
+@click.option("--tenant", metavar="ID", type=values.Identifier("tenants"), help=t("The tenant it is for."))
+@click.option("--group", "group_id", metavar="ID", type=values.Identifier("groups"), help=t("Or the group it is for."))
+@click.option("--service", metavar="ID", type=values.Identifier("services"), help=t("The service it reaches."))
+@click.option("--category", metavar="ID", type=values.Identifier("categories"), help=t("Or the category it reaches."))
+@click.option("--line", "lines", multiple=True, required=True, type=values.Identifier("lines"),
+              help=t("A line it may use, the best first; may be repeated."))  # fmt: skip
+@validity
+@click.option("--weekdays", type=values.WEEKDAYS, help=t("Only on these days: mon-fri."))
+@click.option("--hours", type=values.HOURS, help=t("Only at these hours, zone time: 08:00-20:00."))
+@click.option("--purpose", metavar="CLASS", help=t("Purpose class (default: internal_office)."))
+@click.option(
+    "--grade", type=click.Choice([g.value for g in DataGrade]), help=t("Grade of the data (default: general).")
+)
+@click.option("--origin", metavar="CC", help=t("Country the data comes from (default: CN)."))
+@click.option("--to", metavar="CC", help=t("Country the data goes to."))
+@click.option("--id", "identifier", metavar="ID", help=t("Its id (default: made up)."))
+@pass_app
+def add(
+    app: App,
+    *,
+    tenant: str | None,
+    group_id: str | None,
+    service: str | None,
+    category: str | None,
+    lines: tuple[str, ...],
+    from_: int | None,
+    until: int | None,
+    for_: int | None,
+    weekdays: list[int] | None,
+    hours: tuple[int, int] | None,
+    purpose: str | None,
+    grade: str | None,
+    origin: str | None,
+    to: str | None,
+    identifier: str | None,
+) -> None:
+    """A new grant."""
+    if (tenant is None) == (group_id is None):
+        raise usage(t("a grant is for one tenant or one group: give --tenant or --group"))
+    if (service is None) == (category is None):
+        raise usage(t("a grant reaches one service or one category: give --service or --category"))
+    end = either(until, for_, "--until", "--for")
+    start_minute, end_minute = hours or (None, None)
+    window = given({"weekdays": weekdays, "start_minute": start_minute, "end_minute": end_minute})
+    body = {
+        "subject": f"tenant:{tenant}" if tenant else f"group:{group_id}",
+        "object": f"service:{service}" if service else f"category:{category}",
+        "lines": list(lines),
+        "window": {"valid_from": from_ or app.now(), "valid_until": end, **window},
+        **given(
+            {
+                "id": identifier,
+                "purpose": purpose,
+                "data_grade": grade,
+                "origin_country": origin.upper() if origin else None,
+                "destination_country": to.upper() if to else None,
+            }
+        ),
+    }
+    report(app, app.write("POST", ["grants"], body), "grant", "added")
+
+
+def _action(name: str, done: str, help_text: str, why: str) -> None:
+    @group.command(name, writes=True, help=help_text, example=f"feiyu grant {name} g-7k3m9q2x --reason '{why}'")
+    @click.argument("grant", type=ID)
+    @pass_app
+    def action(app: App, grant: str) -> None:
+        report(app, app.write("POST", ["grants", grant, name]), "grant", done, grant)
+
+
+_action("revoke", "revoked", t("End a grant for good; its live tunnels are cut."), "project ended")
+_action("suspend", "suspended", t("Suspend a grant; its live tunnels are cut."), "under review")
+_action("resume", "resumed", t("Put a suspended grant in force again."), "review passed")

@@ -1,0 +1,3 @@
+"""Chinese for help texts."""
+
+HELP_ZH: dict[str, str] = {}

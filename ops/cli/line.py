@@ -1,0 +1,186 @@
+"""feiyu line: the ledger of dedicated international lines."""
+
+import rich_click as click
+
+from ops.cli import values
+from ops.cli.app import App
+from ops.cli.arguments import parse_address
+from ops.cli.base import Group, pass_app
+from ops.cli.common import changes, clearing, either, given, provenance_rows
+from ops.cli.errors import CliError, usage
+from ops.cli.output import Column, Item, field
+from ops.cli.result import report
+from ops.cli.times import format_end, format_moment
+from ops.cli.words import t
+
+ID = values.Identifier("lines")
+
+
+def state_of(line: Item, live: dict[str, str]) -> str:
+    """The ledger's word for a line where it has one, else what the lines process last said."""
+    if line.get("retired"):
+        return t("retired")
+    return t("drained") if line.get("drained") else t(live.get(str(line["id"]), "unknown"))
+
+
+def live_states(app: App) -> dict[str, str]:
+    """State of each line as the node knows it; empty while the node does not say."""
+    try:
+        lines = app.client.get("/v1/status").get("lines") or {}
+    except CliError:
+        return {}
+    entries = lines.items() if isinstance(lines, dict) else ((str(i.get("id")), i) for i in lines)
+    return {name: str(entry.get("state", "unknown") if isinstance(entry, dict) else entry) for name, entry in entries}
+
+
+def by_family(name: str, addresses: tuple[str, ...]) -> dict[str, str]:
+    """--gateway or --source given once for each family: gateway4, gateway6 …"""
+    result: dict[str, str] = {}
+    for text in addresses:
+        key = f"{name}{parse_address(text).version}"
+        if key in result:
+            raise usage(t("--{name} was given twice for the same family", name=name))
+        result[key] = text
+    return result
+
+
+@click.group("line", cls=Group, help=t("Dedicated international lines."))
+def group() -> None:
+    """The group itself does nothing."""
+
+
+@group.command("list", help=t("List the lines and their state."), example="feiyu line list")
+@click.option("--all", "everything", is_flag=True, help=t("Retired ones too."))
+@pass_app
+def list_(app: App, *, everything: bool) -> None:
+    """The ledger."""
+    items = [item for item in app.items("lines") if everything or not item.get("retired")]
+    live = live_states(app) if items else {}
+    columns = [
+        field("ID", "id"),
+        Column("STATE", lambda item: state_of(item, live)),
+        field("DEVICE", "device"),
+        Column("GATEWAY", lambda item: [g for g in (item.get("gateway4"), item.get("gateway6")) if g], wide=True),
+        Column("SOURCE", lambda item: [s for s in (item.get("source4"), item.get("source6")) if s], wide=True),
+        field("CARRIER", "carrier", wide=True),
+        Column("UNTIL", lambda item: format_end(item.get("valid_until", 0))),
+    ]
+    app.rows(items, columns, t("There are no lines yet."))
+
+
+@group.command("show", help=t("Show one line."), example="feiyu line show hk1")
+@click.argument("line", type=ID)
+@pass_app
+def show(app: App, line: str) -> None:
+    """One line with its numbers and its state."""
+    item = app.get_one("lines", line)
+    live = live_states(app)
+    app.details(
+        {**item, "state": live.get(line, "unknown")},
+        [
+            ("ID", item["id"]),
+            ("State", state_of(item, live)),
+            ("Name", item.get("name")),
+            ("Carrier", item.get("carrier")),
+            ("Circuit", item.get("circuit")),
+            ("Number", item.get("index")),
+            ("Device", item.get("device")),
+            ("Gateway", [g for g in (item.get("gateway4"), item.get("gateway6")) if g]),
+            ("Source", [s for s in (item.get("source4"), item.get("source6")) if s]),
+            ("Resolvers", item.get("resolvers")),
+            ("Side", t(item.get("side", "abroad"))),
+            ("From", format_moment(item.get("valid_from", 0))),
+            ("Until", format_end(item.get("valid_until", 0)) or t("no end")),
+            *provenance_rows(item),
+        ],
+    )
+
+
+def _options(function: click.decorators.FC) -> click.decorators.FC:
+    for option in reversed(
+        [
+            click.option("--gateway", "gateways", multiple=True, type=values.ADDRESS, help=t("Next hop; once for each family.")),
+            click.option("--source", "sources", multiple=True, type=values.ADDRESS, help=t("Our address on it; once for each family.")),
+            click.option("--resolver", "resolvers", multiple=True, type=values.ADDRESS, help=t("Resolver asked over it; may be repeated.")),
+            click.option("--name", metavar="TEXT", help=t("Name.")),
+            click.option("--carrier", metavar="TEXT", help=t("The carrier that sells it.")),
+            click.option("--circuit", metavar="TEXT", help=t("The carrier's circuit number.")),
+            click.option("--side", type=values.SIDE, help=t("Where its far end lies (default: abroad).")),
+            click.option("--from", "valid_from", type=values.FROM, help=t("Start (default: now).")),
+            click.option("--until", type=values.UNTIL, help=t("End: a date (that day included), a time, or a duration.")),
+            click.option("--for", "for_", type=values.FOR, help=t("End, as a duration from now: 90d, 12mo.")),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@group.command(
+    "add",
+    writes=True,
+    help=t("Add a line."),
+    example="feiyu line add hk1 --device l1 --gateway 192.0.2.1 --source 192.0.2.2 --resolver 198.51.100.53 --reason 'circuit 4711'",
+)
+@click.argument("line", metavar="ID")
+@click.option("--device", required=True, metavar="NAME", help=t("The network device that leads to it."))
+@_options
+@pass_app
+def add(
+    app: App,
+    /,
+    line: str,
+    *,
+    gateways: tuple[str, ...],
+    sources: tuple[str, ...],
+    until: int | None,
+    for_: int | None,
+    **fields: object,
+) -> None:
+    """A new line."""
+    end = either(until, for_, "--until", "--for", required=False)
+    addresses = {**by_family("gateway", gateways), **by_family("source", sources)}
+    body = {"id": line, **addresses, **given({**fields, "valid_until": end})}
+    report(app, app.write("POST", ["lines"], body), "line", "added")
+
+
+@group.command(
+    "edit",
+    writes=True,
+    help=t("Change what is given; lists are replaced whole."),
+    example="feiyu line edit hk1 --resolver 198.51.100.54 --reason 'resolver moved'",
+)
+@click.argument("line", type=ID)
+@click.option("--device", metavar="NAME", help=t("The network device that leads to it."))
+@_options
+@clearing("name", "carrier", "circuit", "resolvers", "valid-until", "gateway4", "gateway6", "source4", "source6")
+@pass_app
+def edit(
+    app: App,
+    /,
+    line: str,
+    *,
+    gateways: tuple[str, ...],
+    sources: tuple[str, ...],
+    until: int | None,
+    for_: int | None,
+    clear: tuple[str, ...],
+    **fields: object,
+) -> None:
+    """Other values for some fields of a line."""
+    end = either(until, for_, "--until", "--for", required=False)
+    addresses = {**by_family("gateway", gateways), **by_family("source", sources)}
+    body = changes({**fields, **addresses, "valid_until": end}, clear)
+    report(app, app.write("PATCH", ["lines", line], body), "line", "changed", line)
+
+
+def _action(name: str, done: str, help_text: str, why: str) -> None:
+    @group.command(name, writes=True, help=help_text, example=f"feiyu line {name} hk1 --reason '{why}'")
+    @click.argument("line", type=ID)
+    @pass_app
+    def action(app: App, line: str) -> None:
+        report(app, app.write("POST", ["lines", line, name]), "line", done, line)
+
+
+_action("drain", "drained", t("Let no new flows onto a line; live ones go on."), "maintenance tonight")
+_action("undrain", "undrained", t("Use a drained line again."), "maintenance done")
+_action("retire", "retired", t("Take a line out of use for good."), "contract ended")

@@ -1,0 +1,145 @@
+"""feiyu init, up, check, doctor, demo: the node itself."""
+
+import importlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+import rich_click as click
+from click.exceptions import Exit
+
+from ops.cli import output
+from ops.cli.app import App
+from ops.cli.base import Command, pass_app
+from ops.cli.client import Client
+from ops.cli.configuration import load
+from ops.cli.errors import CliError, ExitCode
+from ops.cli.output import Column, field
+from ops.cli.words import t
+from ops.doctor.finding import Finding, Level
+
+
+@click.command(
+    "init",
+    cls=Command,
+    data=False,
+    help=t("Make a node's state: keys, an empty register, an example configuration."),
+    example="feiyu init",
+)
+@click.option("--complete", is_flag=True, help=t("Make what is missing of a state that is there in part."))
+@pass_app
+def init(app: App, *, complete: bool) -> None:
+    """Nothing that is there is ever overwritten."""
+    from ops.cli import setup
+
+    path = app.config_path
+    if setup.write_example(path):
+        app.say(t("made {path}: an example, to be adapted", path=path))
+    settings = load(path)
+    there = setup.existing(settings)
+    if there and not complete:
+        raise CliError(
+            ExitCode.NO,
+            t("this node was set up before: {paths}", paths=", ".join(map(str, there))),
+            t("Nothing was changed. With --complete only what is missing is made."),
+        )
+    for made in setup.make_state(settings):
+        app.say(t("made {path}", path=made))
+    app.say(t("Next: feiyu check, then feiyu up."))
+
+
+@click.command(
+    "up",
+    cls=Command,
+    data=False,
+    help=t("Run the node in the foreground."),
+    example="feiyu up --config /etc/feiyu/feiyu.yaml",
+)
+@pass_app
+def up(app: App) -> None:
+    """Becomes the supervisor; ends when it ends."""
+    load(app.config_path)  # a broken file is told as the other commands tell it
+    raise Exit(_run("ops.supervisor", ["--config", str(app.config_path)]))
+
+
+@click.command(
+    "demo",
+    cls=Command,
+    data=False,
+    help=t("Run a whole small zone in network namespaces."),
+    example="feiyu demo --once",
+)
+@click.option("--once", is_flag=True, help=t("End after the walk."))
+@pass_app
+def demo(app: App, *, once: bool) -> None:
+    """Needs root, or a user namespace."""
+    raise Exit(_run("ops.demo.main", ["--once"] if once else []))
+
+
+def _run(module: str, arguments: list[str]) -> int:
+    """The main() of a part that is not needed, and not loaded, by other commands."""
+    try:
+        main: Callable[[list[str]], Any] = importlib.import_module(module).main
+    except ModuleNotFoundError as error:
+        raise CliError(
+            ExitCode.NO, t("{module} is not installed", module=error.name), t("Install feiyu anew: make setup.")
+        ) from None
+    return int(main(arguments) or 0)
+
+
+@click.command(
+    "check",
+    cls=Command,
+    help=t("Check the configuration and the machine before a start."),
+    example="feiyu check -o json",
+)
+@pass_app
+def check(app: App) -> None:
+    """Exit 2 for a broken configuration, 1 if the machine lacks something, else 0."""
+    settings = load(app.config_path)
+    from ops.doctor.environment import examine
+
+    findings = [Finding("configuration", Level.OK, str(app.config_path)), *examine(settings, running=_running(app))]
+    raise Exit(tell(app, findings))
+
+
+@click.command(
+    "doctor", cls=Command, help=t("Examine the running node: processes, lines, spools, clock."), example="feiyu doctor"
+)
+@pass_app
+def doctor(app: App) -> None:
+    """Exit 1 if something does not work, 5 if the node does not run."""
+    from ops.doctor.running import examine
+
+    settings = load(app.config_path)
+    if not os.path.exists(app.socket) and not os.path.exists(os.path.join(settings.run_dir, "live.sock")):
+        app.client.get("/v1/status")  # says why, with exit 5
+    raise Exit(tell(app, list(examine(settings, app.client, Client(f"{settings.run_dir}/recorder.sock", 5)))))
+
+
+def _running(app: App) -> bool:
+    try:
+        app.client.get("/v1/status")
+    except CliError:
+        return False
+    return True
+
+
+COLUMNS = [
+    field("", "level"),
+    field("CHECK", "name"),
+    field("SEEN", "seen", wide=True),
+]
+
+
+def tell(app: App, findings: Iterable[Finding]) -> ExitCode:
+    """The findings as a list, each problem with what to do; the status that sums them up."""
+    items = [asdict(finding) | {"level": finding.level.value} for finding in findings]
+    if app.format == "csv":
+        app.rows(items, [*COLUMNS[1:], Column("LEVEL", lambda i: i["level"]), field("REMEDY", "remedy")])
+    else:
+        app.show(items, lambda: output.print_findings(items))
+    bad = sum(item["level"] == Level.FAIL for item in items)
+    app.say(t("{count} problems", count=bad) if bad else t("no problem"))
+    return ExitCode.NO if bad else ExitCode.YES

@@ -1,0 +1,1 @@
+"""Checks of a node before it runs (environment) and while it runs (running)."""

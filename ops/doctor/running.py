@@ -1,0 +1,121 @@
+"""What a running node says of itself, each process asked by its own way in, so that one that is dead does not hide others."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from ops.cli.errors import CliError
+from ops.doctor import host
+from ops.doctor.finding import Finding, fail, ok, skip, warn
+from ops.hub_client import HubError, send
+from ops.settings import Settings
+
+LAG_LIMIT = 30  # seconds of recorder lag at which workers refuse new flows
+
+
+class Api(Protocol):
+    """An HTTP client; every failure is a CliError."""
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON object at a path."""
+
+
+def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding]:
+    """All checks: hub, workers, lines, control, recorder, spool, clock."""
+    run = Path(settings.run_dir)
+    live: dict[str, Any] = {}
+    try:
+        live = send(run / "live.sock", {"kind": "status"}, timeout=2).get("status") or {}
+        yield ok("hub", f"revision {live.get('revision')}, message {live.get('seq')}")
+    except HubError as error:
+        yield fail("hub", str(error), "start the node with feiyu up, or ask as root")
+    if live:
+        yield from hub_state(live, settings.worker_count)
+    yield from control_state(control, live)
+    yield from recorder_state(recorder)
+    yield spool(run / "spool", settings.limits.spool_bytes)
+    yield host.clock()
+
+
+def hub_state(live: dict[str, Any], wanted: int) -> Iterator[Finding]:
+    """Workers, lines and kills as the hub knows them."""
+    workers = [peer for peer in live.get("subscribers", []) if peer.get("role") == "worker"]
+    behind = [str(peer["name"]) for peer in workers if not peer.get("synced", True)]
+    if len(workers) < wanted:
+        yield fail(
+            "workers", f"{len(workers)} of {wanted} are there", "see the supervisor's log: it restarts what dies"
+        )
+    elif behind:
+        yield warn("workers", f"not yet in step: {', '.join(behind)}", "look again in a second")
+    else:
+        yield ok("workers", ", ".join(str(peer["name"]) for peer in workers))
+    if not any(peer.get("role") == "lines" for peer in live.get("subscribers", [])):
+        yield fail(
+            "lines process", "it is not there", "see the supervisor's log; kernel rules stay, states do not change"
+        )
+    for line, state in sorted((live.get("lines") or {}).items()):
+        word = str(state.get("state") if isinstance(state, dict) else state)
+        if word == "up":
+            yield ok(f"line {line}", word)
+        elif word == "draining":
+            yield warn(f"line {line}", word, f"feiyu line undrain {line} when the work is done")
+        else:
+            yield fail(
+                f"line {line}", word, "check its device and gateway; feiyu log search --kind line says since when"
+            )
+    for kill in live.get("kills") or []:
+        about = f"{kill.get('scope')} {kill.get('value', '')}".strip()
+        yield warn("kill switch", f"{about} is cut", "release it when the incident is over")
+    if live.get("persisted") is False:
+        yield fail(
+            "live state", "it could not be written", "free space below state_dir: kills would be lost at a restart"
+        )
+
+
+def control_state(control: Api, live: dict[str, Any]) -> Iterator[Finding]:
+    """Whether control answers, and whether what it published is what the workers follow."""
+    started = time.monotonic()
+    try:
+        status = control.get("/v1/status")
+    except CliError as error:
+        yield fail("control", str(error), "traffic goes on until max_staleness; see the supervisor's log")
+        return
+    yield ok("control", f"answers in {(time.monotonic() - started) * 1000:.0f} ms")
+    published, followed = status.get("revision"), live.get("revision")
+    if live and published is not None and published != followed:
+        yield fail(
+            "revision", f"control has {published}, workers follow {followed}", "see control's log: publishing failed"
+        )
+    elif published is not None:
+        yield ok("revision", str(published))
+
+
+def recorder_state(recorder: Api) -> Iterator[Finding]:
+    """The recorder's own word, and how far it is behind."""
+    try:
+        health = recorder.get("/health")
+    except CliError as error:
+        yield fail("recorder", str(error), "records wait in the spool; new flows are refused after 30 s")
+        return
+    lag = health.get("lag", health.get("lag_seconds"))
+    if isinstance(lag, int | float) and lag > LAG_LIMIT:
+        yield fail("recorder", f"{lag:.0f} s behind", "its disk is too slow or full: see state_dir/log")
+    elif isinstance(lag, int | float):
+        yield ok("recorder", f"{lag:.1f} s behind")
+    else:
+        yield ok("recorder", "answers")
+
+
+def spool(directory: Path, limit: int) -> Finding:
+    """Bytes not yet taken by the recorder, against the limit at which new flows are refused."""
+    try:
+        used = sum(entry.stat().st_size for entry in directory.iterdir() if entry.is_file())
+    except FileNotFoundError:
+        return fail("spool", f"{directory} is not there", "start the node with feiyu up")
+    except PermissionError:
+        return skip("spool", f"{directory} is not this account's to read", "ask as root")
+    share = used * 100 // limit
+    if share >= 80:
+        return fail("spool", f"{used >> 20} MiB, {share} % of its limit", "see why the recorder does not keep up")
+    return ok("spool", f"{used >> 10} KiB, {share} % of its limit")
