@@ -1,0 +1,168 @@
+"""What the recorder knows: a fold over the record stream, in plain dicts, so that it can be stored and taken up again.
+
+Pure. Everything served (metrics, open flows) and everything decided (gaps, closing records) comes from here, and replaying the
+log from a checkpoint gives the same state again.
+"""
+
+from bisect import bisect_left
+
+import msgspec
+
+from telemetry.record import CloseCause, Kind, Record
+
+# Seconds; the +Inf bucket is behind the last.
+DURATION_BUCKETS = (0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 28800.0, 86400.0)
+OWN = "recorder"  # the worker name of the recorder's own records
+MAX_NAMES = 64  # of reasons, gauges: closed sets in practice, bounded all the same
+LINE_STATES = {"down": 0, "up": 1, "draining": 2}
+
+_CAUSES = frozenset(cause.value for cause in CloseCause)
+_OPEN, _PROGRESS, _CLOSE, _DENY = Kind.OPEN.value, Kind.PROGRESS.value, Kind.CLOSE.value, Kind.DENY.value
+_KINDS = frozenset(kind.value for kind in Kind)
+
+
+def process_key(boot: str, worker: str) -> str:
+    """The chain of sequence numbers that a record belongs to."""
+    return f"{boot}-{worker}"
+
+
+class OpenFlow(msgspec.Struct, array_like=True, gc=False):
+    """A flow without a closing record: where its open record stands in the log (segment, offset, length), and its bytes so
+    far (as_of in Unix µs)."""
+
+    process: str
+    segment: int
+    offset: int
+    length: int
+    tenant: str
+    line: str
+    bytes_out: int = 0
+    bytes_in: int = 0
+    as_of: int = 0
+
+
+class Tally(msgspec.Struct):
+    """Counters since the log began. Keys: tenant, line, reason …; bytes are [out, in]; durations one count per bucket."""
+
+    opened: int = 0
+    closed: dict[str, int] = {}
+    refusals: dict[str, int] = {}
+    kinds: dict[str, int] = {}
+    gaps: int = 0
+    missing: int = 0
+    unreadable: int = 0
+    tenant_flows: dict[str, int] = {}
+    tenant_refusals: dict[str, int] = {}
+    tenant_bytes: dict[str, list[int]] = {}
+    line_bytes: dict[str, list[int]] = {}
+    line_state: dict[str, int] = {}
+    bytes: list[int] = msgspec.field(default_factory=lambda: [0, 0])
+    durations: list[int] = msgspec.field(default_factory=lambda: [0] * (len(DURATION_BUCKETS) + 1))
+    duration_sum: int = 0  # µs
+    revision: int = 0
+    gauges: dict[str, dict[str, int]] = {}  # process key: last heartbeat's values
+
+
+class State(msgspec.Struct):
+    """The whole state. sequences: last sequence number of each process key that still counts."""
+
+    flows: dict[str, OpenFlow] = {}
+    sequences: dict[str, int] = {}
+    tally: Tally = msgspec.field(default_factory=Tally)
+
+    def take(self, key: str, records: list[Record], lengths: list[int], segment: int, offset: int) -> None:
+        """Folds consecutive records of one process, written at this place of the log (lengths include the newline)."""
+        tally, flows = self.tally, self.flows
+        kinds, tenant_flows = tally.kinds, tally.tenant_flows
+        for record, length in zip(records, lengths, strict=True):
+            kind = record.kind
+            kinds[kind] = kinds.get(kind, 0) + 1
+            if kind == _OPEN:
+                tenant = record.tenant
+                flows[record.flow] = OpenFlow(key, segment, offset, length, tenant, record.line)
+                tally.opened += 1
+                tenant_flows[tenant] = tenant_flows.get(tenant, 0) + 1
+            elif kind == _CLOSE:
+                self._close(record)
+            elif kind == _PROGRESS:
+                flow = flows.get(record.flow)
+                if flow is not None:
+                    self._count_bytes(flow, record)
+                    flow.bytes_out, flow.bytes_in = record.bytes_out, record.bytes_in
+                    flow.as_of = record.bytes_as_of
+            elif kind == _DENY:
+                self._refused(record, max(1, record.count))
+            else:
+                self._other(key, record)
+            if record.revision:
+                tally.revision = record.revision
+            offset += length
+        if records:
+            self.sequences[key] = records[-1].seq
+
+    def forget(self, key: str) -> None:
+        """Drops what only concerns a process that is gone for good."""
+        self.sequences.pop(key, None)
+        self.tally.gauges.pop(key, None)
+
+    def flows_of(self, key: str) -> dict[str, OpenFlow]:
+        """Flows that this process opened and did not close."""
+        return {flow_id: flow for flow_id, flow in self.flows.items() if flow.process == key}
+
+    def _close(self, record: Record) -> None:
+        tally = self.tally
+        cause = record.cause if record.cause in _CAUSES else "other"
+        tally.closed[cause] = tally.closed.get(cause, 0) + 1
+        flow = self.flows.pop(record.flow, None)
+        if flow is not None:
+            self._count_bytes(flow, record)
+        duration = record.duration
+        tally.durations[bisect_left(DURATION_BUCKETS, duration / 1e6)] += 1
+        tally.duration_sum += duration
+        if record.reason and cause == CloseCause.REFUSED.value:
+            self._refused(record, 1)
+
+    def _count_bytes(self, flow: OpenFlow, record: Record) -> None:
+        """Counters take the difference to the last record; a count that went back (a reset) counts as nothing."""
+        out = max(0, record.bytes_out - flow.bytes_out)
+        into = max(0, record.bytes_in - flow.bytes_in)
+        if not out and not into:
+            return
+        tally = self.tally
+        tally.bytes[0] += out
+        tally.bytes[1] += into
+        for table, name in ((tally.tenant_bytes, flow.tenant), (tally.line_bytes, record.line or flow.line)):
+            pair = table.get(name)
+            if pair is None:
+                table[name] = [out, into]
+            else:
+                pair[0] += out
+                pair[1] += into
+
+    def _refused(self, record: Record, count: int) -> None:
+        tally = self.tally
+        reason = record.reason
+        if reason not in tally.refusals and len(tally.refusals) >= MAX_NAMES:
+            reason = "other"
+        tally.refusals[reason] = tally.refusals.get(reason, 0) + count
+        if tenant := record.tenant:
+            tally.tenant_refusals[tenant] = tally.tenant_refusals.get(tenant, 0) + count
+
+    def _other(self, key: str, record: Record) -> None:
+        values = record.values or {}
+        if record.kind == Kind.HEARTBEAT.value:
+            self.tally.gauges[key] = dict(list(values.items())[:MAX_NAMES])
+        elif record.kind == Kind.LINE.value and record.line:
+            word = record.detail.split(" ", 1)[0].rstrip(":,;")
+            state = values.get("state", LINE_STATES.get(word))
+            if state is not None:
+                self.tally.line_state[record.line] = state
+        elif record.kind == Kind.ACTION.value and record.worker == OWN:
+            self.tally.gaps += values.get("gaps", 0)
+            self.tally.missing += values.get("missing", 0)
+            self.tally.unreadable += values.get("unreadable", 0)
+
+
+def known_kind(kind: str) -> bool:
+    """Whether records of this kind belong into the log."""
+    return kind in _KINDS

@@ -1,0 +1,226 @@
+"""The recorder process: tails the spools into the log, makes it durable, closes the flows of the dead, and serves what it knows.
+
+Turn by turn: look for spool files, copy what is new, fsync once for all of it, tell the watchers, and every few seconds store
+a checkpoint and remove spool files that are done with. A failed write or fsync of the log ends the process with status 1
+after the status file says so: workers then refuse new flows at once, and the spools keep everything for the next start.
+"""
+
+import argparse
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import uvloop
+
+from telemetry import checkpoint as store
+from telemetry.fold import OpenFlow
+from telemetry.follow import Follower, Process
+from telemetry.journal import Journal
+from telemetry.query import Service
+from telemetry.segments import Segments
+from telemetry.spooldir import Status, check_process, open_status, read_status, reserve_name, spool_bytes, write_status
+
+TURN = 0.02  # seconds: with an fsync of some ms, a record is durable well within 100 ms
+LOOK = 0.25  # seconds between looks for dead processes, and between status updates
+CHECKPOINT = 5.0  # seconds, or longer where storing takes long
+BUDGET = 8 << 20  # bytes of one process in one turn
+SLICE = 200  # closing records made in one go
+
+log = logging.getLogger("feiyu.recorder")
+
+
+class Recorder:
+    """The loop. All times are CLOCK_MONOTONIC seconds; what goes into records is Unix µs."""
+
+    def __init__(self, journal: Journal, spool: Path, status_fd: int) -> None:
+        self.journal = journal
+        self.spool = spool
+        self.follower = Follower(spool, journal.cursors)
+        self.stopping = False
+        before = read_status(status_fd)  # a quick restart is no reason to refuse flows
+        self.durable = before.durable if before and before.durable < time.monotonic() else 0.0  # all before is on disk
+        self.spool_bytes = 0
+        self.service: Service | None = None
+        self._status_fd = status_fd
+        self._looked = self._stored = float("-inf")
+        self._changed = True
+        self._every = CHECKPOINT
+        self._disk = ThreadPoolExecutor(1, "disk")
+
+    async def run(self) -> None:
+        """Until stopping is set. Raises OSError when the log or a spool cannot be used."""
+        self.follower.scan()
+        await self._close_orphans()
+        found = self.journal.recovery
+        self.journal.act(_now(), found.words, {"replayed": found.replayed, "cut": found.cut})
+        while True:
+            stopping = self.stopping
+            started = time.monotonic()
+            complete = await self._turn(started)
+            if stopping and complete:
+                break
+            rest = TURN - (time.monotonic() - started)
+            await asyncio.sleep(rest if complete and rest > 0 else 0)
+        await self._checkpoint(clean=True)
+
+    def say(self, failed: str = "") -> None:
+        """Updates the status file."""
+        status = Status(time.monotonic(), self.durable, failed, self.journal.segments.records, self.spool_bytes)
+        write_status(self._status_fd, status)
+
+    async def _turn(self, started: float) -> bool:
+        self.follower.scan()
+        complete = True
+        for process in list(self.follower.processes.values()):
+            complete &= await self._drain(process)
+        if look := started - self._looked >= LOOK:
+            self._looked = started
+            await self._bury()
+        await self._commit()
+        if complete:
+            self.durable = started
+        if look:
+            self.spool_bytes = spool_bytes(self.spool)
+            self.say()
+        if self._changed and started - self._stored >= self._every:
+            await self._checkpoint(clean=False)
+        return complete
+
+    async def _drain(self, process: Process) -> bool:
+        """Copies what a process wrote; False when there is more."""
+        taken = 0
+        for chunk in self.follower.chunks(process, BUDGET):
+            self.journal.take(process, chunk, _now())
+            taken += len(chunk.data)
+            await asyncio.sleep(0)  # the query API has its turn between chunks
+        return taken < BUDGET
+
+    async def _bury(self) -> None:
+        """Ends what dead processes left open, and tells what others did to spool files."""
+        for process, what in self.follower.odd():
+            self.journal.act(_now(), f"{process.name} of boot {process.boot}: {what}", {"gaps": 1})
+        for process in list(self.follower.processes.values()):
+            if not self.follower.dead(process):
+                continue
+            while not await self._drain(process):
+                pass
+            if torn := self.follower.torn(process):
+                self.journal.take(process, torn, _now())
+            await self._close(self.journal.state.flows_of(process.key))
+            self.follower.finish(process)
+            (self.spool / reserve_name(process.boot, process.name)).unlink(missing_ok=True)
+
+    async def _close_orphans(self) -> None:
+        """Ends flows of processes that have no spool file any more: their host or their spool is gone."""
+        alive = self.follower.processes
+        state = self.journal.state
+        await self._close({id_: flow for id_, flow in state.flows.items() if flow.process not in alive})
+        for key in [key for key in state.sequences if key not in alive and key != self.journal.own_key]:
+            state.forget(key)
+
+    async def _close(self, flows: dict[str, OpenFlow]) -> None:
+        rest = iter(flows.items())
+        while batch := dict(islice(rest, SLICE)):
+            self.journal.close_flows(batch, _now())
+            await asyncio.sleep(0)
+
+    async def _commit(self) -> None:
+        journal = self.journal
+        if not journal.dirty:
+            return
+        await asyncio.get_running_loop().run_in_executor(self._disk, journal.segments.sync)
+        journal.dirty = False
+        self._changed = True
+        if self.service:
+            self.service.publish()
+
+    async def _checkpoint(self, clean: bool) -> None:
+        """Only called with nothing taken since the last commit."""
+        started = time.monotonic()
+        finished = list(self.follower.finished)
+        data = self.journal.checkpoint(self.follower, clean)
+        self._every = max(CHECKPOINT, 50 * (time.monotonic() - started))
+        await asyncio.get_running_loop().run_in_executor(self._disk, store.store, self.journal.directory, data)
+        self.follower.remove(finished)
+        for file in finished:
+            key = f"{file.name.boot}-{file.name.process}"
+            if key not in self.follower.processes:
+                self.journal.state.forget(key)
+        self._stored = time.monotonic()
+        self._changed = False
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+async def _serve(recorder: Recorder, run_dir: Path, metrics: str) -> int:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, setattr, recorder, "stopping", True)
+    recorder.service = Service(recorder)
+    await recorder.service.start(run_dir / "recorder.sock", metrics)
+    try:
+        await recorder.run()
+    except OSError as error:
+        words = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        log.critical("the log cannot be written: %s; new flows are refused until it can", words)
+        recorder.say(words)
+        return 1
+    finally:
+        await recorder.service.stop()
+    return 0
+
+
+def run(
+    *, state_dir: Path, run_dir: Path, node: str, boot: str, metrics: str = "", segment_bytes: int = 256 << 20
+) -> int:
+    """Runs the recorder until SIGTERM (0), or until the log cannot be written or is another recorder's (1).
+
+    metrics: HOST:PORT for /metrics, empty for none. Raises ValueError for an odd boot.
+    """
+    check_process(boot, "recorder")
+    directory, spool = state_dir / "log", run_dir / "spool"
+    directory.mkdir(parents=True, exist_ok=True)
+    spool.mkdir(parents=True, exist_ok=True)
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.critical("%s: another recorder holds this log", directory)
+        return 1
+    status = open_status(spool)
+    try:
+        journal = Journal(directory, node, boot, Segments(directory, segment_bytes))
+    except OSError as error:
+        log.critical("the log cannot be opened: %s", error)
+        write_status(status, Status(time.monotonic(), 0.0, f"{error.strerror or error}"))
+        return 1
+    return uvloop.run(_serve(Recorder(journal, spool, status), run_dir, metrics))
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="telemetry.recorder", description=__doc__.split("\n", 1)[0] if __doc__ else ""
+    )
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--node", required=True)
+    parser.add_argument("--boot", required=True, help="8 hex characters, new for each start of the node")
+    parser.add_argument("--metrics", default="", help="HOST:PORT of /metrics; empty for none")
+    parser.add_argument("--segment-bytes", type=int, default=256 << 20)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
+    return run(**vars(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
