@@ -1,0 +1,49 @@
+# Everything a newcomer needs: `make demo`, `make test`. Each sets up what it needs first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.feiyu-ready
+
+.PHONY: setup demo test lint bench bench-peers bundle clean lock system
+
+setup: $(STAMP) system
+
+$(STAMP): requirements.lock pyproject.toml setup.sh
+	./setup.sh python $(VENV)
+	touch $@
+
+system:
+	@./setup.sh system
+
+demo: setup
+	@$(VENV)/bin/feiyu demo $(if $(ONCE),--once,)
+
+test: setup
+	$(PY) -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --config pyproject.toml
+	$(VENV)/bin/pip check
+
+bench: setup
+	@./setup.sh bench
+	$(PY) -m tests.bench.main $(if $(JSON),--json $(JSON),) $(ARGS)
+
+bench-peers: setup
+	@./setup.sh bench-peers
+	$(PY) -m tests.bench.main --peers $(if $(JSON),--json $(JSON),) $(ARGS)
+
+bundle: $(STAMP)
+	./setup.sh bundle $(VENV)
+
+# For maintainers: writes the lock file anew from pyproject.toml.
+lock: $(STAMP)
+	./setup.sh lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | bench | bench-peers | bundle VENV | lock
+set -euo pipefail
+cd "$(dirname "$0")"
+
+say() { printf '%s\n' "$*" >&2; }
+
+# A Python of at least 3.12: on PATH, else the newest one that pyenv holds.
+find_python() {
+  local candidate
+  for candidate in python3 python3.14 python3.13 python3.12 python; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  local root=${PYENV_ROOT:-$HOME/.pyenv}
+  while read -r candidate; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done < <(ls -d "$root"/versions/*/bin/python 2>/dev/null | sort -rV)
+  say "Feiyu needs Python 3.12 or newer: none on PATH, none in pyenv. Install one (apt-get install python3.12, or pyenv install 3.13)."
+  exit 1
+}
+
+# Debian packages whose command is missing: installed as root, named otherwise. $1: what they are for; then command=package.
+need() {
+  local what=$1 pair missing=()
+  shift
+  for pair in "$@"; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing for $what: ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    say "missing for $what: ${missing[*]} (as root: apt-get install ${missing[*]})"
+  fi
+}
+
+case ${1:-} in
+  python)
+    venv=$2
+    if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
+      rm -rf "$venv"
+      "$(find_python)" -m venv "$venv"
+    fi
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+    # The project itself, from this folder; what it builds with is in the lock.
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+    "$venv/bin/python" -m pip check
+    ;;
+  system)
+    need "lines, demo and tests" nft=nftables ip=iproute2 curl=curl tcpdump=tcpdump strace=strace
+    ;;
+  bench)
+    need "the benchmark" squid=squid cc=gcc taskset=util-linux
+    ;;
+  bench-peers)
+    need "the benchmark's peers" squid=squid cc=gcc taskset=util-linux tinyproxy=tinyproxy-bin
+    ;;
+  bundle)
+    venv=$2
+    rm -rf build/bundle
+    mkdir -p build/bundle/wheels dist
+    "$venv/bin/python" -m pip download -q --disable-pip-version-check --require-hashes -r requirements.lock -d build/bundle/wheels
+    "$venv/bin/python" -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/bundle/wheels .
+    sed 's/ --hash=.*//; s/ \\$//; /^ *--hash/d; /^ *#/d' requirements.lock > build/bundle/constraints.txt
+    cp README.md CHANGELOG.md LICENSE configs/bundle/install.sh build/bundle/
+    version=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("feiyu"))')
+    tar -C build -czf "dist/feiyu-$version-bundle.tar.gz" --transform "s/^bundle/feiyu-$version/" bundle
+    (cd dist && sha256sum "feiyu-$version-bundle.tar.gz" > "feiyu-$version-bundle.tar.gz.sha256")
+    say "dist/feiyu-$version-bundle.tar.gz"
+    ;;
+  lock)
+    tool=$(mktemp -d)
+    trap 'rm -rf "$tool"' EXIT
+    "$(find_python)" -m venv "$tool"
+    "$tool/bin/pip" install -q --disable-pip-version-check uv
+    # Neither an index nor a local folder may show in the file.
+    env -u PIP_FIND_LINKS "$tool/bin/uv" pip compile -q pyproject.toml --extra dev --universal --python-version 3.12 \
+      --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
+    ;;
+  *)
+    say "usage: setup.sh python VENV | system | bench | bench-peers | bundle VENV | lock"
+    exit 2
+    ;;
+esac
