@@ -21,7 +21,7 @@ class Counted:
 
 
 class Suppressor:
-    """Decides which refusals are written. now is seconds, of any clock that does not go back by much."""
+    """Decides which refusals are written. now is seconds of a clock that does not go back."""
 
     def __init__(self, limit: int, *, total: int = 1000, max_sources: int = 4096) -> None:
         self._limit = limit
@@ -31,8 +31,9 @@ class Suppressor:
         self._written = 0
         self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._counted: dict[tuple[str, str], int] = {}
+        self._since = 0.0  # when the first of them was counted
 
-    def offer(self, now: float, source: str, reason: str) -> bool:
+    def admit(self, source: str, reason: str, now: float) -> bool:
         """True: write this refusal now. False: it was counted, and flush() will tell."""
         second = int(now)
         if second != self._second:
@@ -49,11 +50,15 @@ class Suppressor:
             return True
         if key not in self._counted and len(self._counted) >= self._max:
             key = (OTHERS, reason)
+        if not self._counted:
+            self._since = now
         self._counted[key] = self._counted.get(key, 0) + 1
         return False
 
-    def flush(self) -> list[Counted]:
-        """What was counted since the last flush; to be called once a second and at the end, and then written."""
+    def flush(self, now: float) -> list[Counted]:
+        """What was counted, once a second has passed since the first of it; to be written. At the end: flush(inf)."""
+        if now < self._since + 1:
+            return []
         counted = [Counted(source, reason, count) for (source, reason), count in self._counted.items()]
         self._counted.clear()
         return counted
