@@ -172,6 +172,17 @@ class HelloReader:
         """None while more bytes are needed. `buffer` always begins with the first byte of the stream. Raises HelloError as
         soon as the bytes cannot become a ClientHello."""
         have, message = len(buffer), self._message
+        if (
+            not self._at
+            and have > 9
+            and buffer[:2] == b"\x16\x03"
+            and buffer[2] <= 4
+            and buffer[5:7] == b"\x01\x00"
+            and (end := 5 + (buffer[3] << 8 | buffer[4])) <= have
+            and end <= self._max
+            and 9 + (buffer[7] << 8 | buffer[8]) == end
+        ):  # the common case: the whole message in one record, there at once
+            return ClientHello(bytes(buffer[9:end]), end)
         while True:
             at = self._at
             if have - at < 5:
@@ -219,17 +230,5 @@ def _check_record_start(header: bytes | bytearray, *, first: bool) -> None:
 
 def parse_client_hello(buffer: bytes | bytearray, max_bytes: int = MAX_BYTES) -> ClientHello | None:
     """One ClientHello from the start of the buffer; None when more bytes are needed; raises HelloError. For a hello that
-    did not come whole in its first segment, go on with one HelloReader."""
-    if (
-        len(buffer) > 9
-        and buffer[0] == 22
-        and buffer[1] == 3
-        and buffer[2] <= 4
-        and buffer[5] == 1
-        and buffer[6] == 0
-        and (end := 5 + (buffer[3] << 8 | buffer[4])) <= len(buffer)
-        and end <= max_bytes
-        and 9 + (buffer[7] << 8 | buffer[8]) == end
-    ):  # the whole message in one record
-        return ClientHello(bytes(buffer[9:end]), end)
+    may come in pieces, keep one HelloReader."""
     return HelloReader(max_bytes).read(buffer)

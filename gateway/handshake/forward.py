@@ -7,6 +7,7 @@ from gateway.handshake.fields import Fields
 from gateway.handshake.framing import Framing
 from gateway.handshake.http1 import RequestHead
 from gateway.handshake.response import ResponseHead
+from whitelist.target import parse_absolute_uri
 
 _HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"http2-settings", b"proxy")  # "Proxy": CVE-2016-5385
@@ -48,11 +49,9 @@ def _join(start: bytes, fields: Fields) -> bytes:
 def request_head(head: RequestHead, host: str, *, close: bool = False) -> bytes:
     """The origin-form head for the service (RFC 9112 clause 3.2.1). host: the canonical authority, without the port where
     it is 80; it replaces whatever Host said (clause 3.2.2). close: ask the service to end the connection afterwards.
-    Raises HandshakeError as RequestHead.absolute does."""
-    _, path, query = head.absolute()
-    target = (path or b"/") + query
-    if head.method == "OPTIONS" and not path and not query:
-        target = b"*"  # RFC 9112 clause 3.2.4
+    Raises whitelist.target.TargetError for a target that is no http URI."""
+    uri = parse_absolute_uri(head.target)
+    target = b"*" if head.method == "OPTIONS" and uri.bare else uri.origin_form  # RFC 9112 clause 3.2.4
     kept = [
         field for field in _end_to_end(head.fields, _ORIGIN_CLAIMS)
         if not field[0].lower().replace(b"_", b"-").startswith(b"x-forwarded-")

@@ -4,7 +4,7 @@ The whole head is validated by one regular expression; fields are then looked up
 """
 
 import re
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from gateway.handshake import HandshakeError, malformed
 from gateway.handshake.fields import (
@@ -26,15 +26,7 @@ Form = Literal["authority", "absolute", "origin", "asterisk"]
 _HEAD = re.compile(
     rb"(?:\r\n)?(" + TOKEN + rb"{1,32}+) ([!$-;=?-~]++) HTTP/1\.([01])\r\n" + FIELD_LINES + rb"\r\n", re.DOTALL
 )
-_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*+)://([^/?]*+)([^?]*+)(\?.*+)?", re.DOTALL)
-
-
-class Absolute(NamedTuple):
-    """The parts of an absolute-form target, raw. `authority` is still to be judged (whitelist.target)."""
-
-    authority: bytes
-    path: bytes  # "" or begins with "/"
-    query: bytes  # "" or begins with "?"
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*+://")
 
 
 class RequestHead:
@@ -154,26 +146,9 @@ class RequestHead:
         options = b",".join(self.values(b"connection") + self.values(b"proxy-connection")).lower()
         return b"close" not in [option.strip(b" \t") for option in options.split(b",")]
 
-    def absolute(self) -> Absolute:
-        """Splits an absolute-form target (RFC 9112 clause 3.2.2). Raises HandshakeError: protocol-not-allowed for a scheme
-        other than http, malformed-request for an empty authority or a backslash before the query."""
-        match = _ABSOLUTE.fullmatch(self.target)
-        if match is None:
-            raise malformed("the target is not an absolute URI")
-        scheme, authority, path, query = match.groups(b"")
-        if scheme.lower() != b"http":
-            raise HandshakeError(
-                Reason.PROTOCOL_NOT_ALLOWED, 403, "a scheme other than http in an absolute-form target"
-            )
-        if not authority:
-            raise malformed("no authority in an absolute-form target")
-        if b"\\" in authority or b"\\" in path:
-            raise malformed("a backslash in the target")
-        return Absolute(authority, path, query)
-
 
 def _form(method: str, target: bytes) -> Form:
-    """RFC 9112 clause 3.2. Whether an authority-form is a valid authority is for whitelist.target to say."""
+    """RFC 9112 clause 3.2. Whether an authority or an absolute URI is a valid one is for whitelist.target to say."""
     if method == "CONNECT":
         return "authority"
     if target.startswith(b"/"):

@@ -13,6 +13,7 @@ from gateway.handshake.framing import MAX_CHUNK_LINE, MAX_TRAILERS, BodyFramer, 
 from gateway.handshake.http1 import RequestHead, parse_head
 from gateway.handshake.response import ResponseHead, bad_response, parse_response_head, response_framing
 from whitelist.reason import Reason
+from whitelist.target import TargetError
 
 CHUNKED, CLOSE, NONE = Framing("chunked"), Framing("close"), Framing("none")
 
@@ -314,3 +315,13 @@ def test_a_response_one_byte_at_a_time_says_the_same(case: str) -> None:
         return None
 
     assert read([data[i : i + 1] for i in range(len(data))]) == read([data]) is not None
+
+
+def test_a_target_that_is_no_http_uri_does_not_go_on() -> None:
+    for target, reason in (
+        (b"https://a.example/", Reason.PROTOCOL_NOT_ALLOWED),
+        (b"http://a:80\\@b:80/", Reason.MALFORMED_REQUEST),
+    ):
+        with pytest.raises(TargetError) as caught:
+            request_head(request(b"", b"GET %b HTTP/1.1" % target), "a.example")
+        assert caught.value.reason is reason
