@@ -1,0 +1,1 @@
+"""Control's API: HTTP on a unix socket; every write to the register goes through here."""

@@ -1,0 +1,22 @@
+"""The application: routes and what they share."""
+
+from aiohttp import web
+
+from ops.api import explain, flows, resources, status
+from ops.api.authority import Authority
+from ops.api.problems import problems
+from ops.api.recorder_client import RecorderClient
+
+MAX_BULK = 64 << 20  # bytes of a body of /v1/changes
+
+
+def application(authority: Authority, recorder: RecorderClient, node: str, pseudonym_key: bytes) -> web.Application:
+    """The API of a node. pseudonym_key: what names of users in records are derived with."""
+    app = web.Application(middlewares=[problems], client_max_size=MAX_BULK)
+    app[resources.AUTHORITY] = authority
+    app[resources.PSEUDONYM_KEY] = pseudonym_key
+    app[flows.RECORDER] = recorder
+    app[status.NODE] = node
+    for part in (status, flows, explain, resources):
+        app.router.add_routes(part.routes())
+    return app

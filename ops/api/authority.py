@@ -1,0 +1,141 @@
+"""Register, snapshot and workers joined: how a change becomes law, and how what was interrupted is caught up with."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ops.api.hub_client import HubClient, HubUnavailable
+from ops.api.policy import Policy
+from tenants.change import Applied, Change
+from tenants.register import Register
+from tenants.store import RegisterUnavailable
+from whitelist.store import open_register
+
+BEAT = 10.0  # seconds between signs of life to the hub
+_log = logging.getLogger("feiyu.control")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a write did. enforced is None where no worker can have confirmed it; why then says so."""
+
+    applied: Applied
+    enforced: dict[str, Any] | None
+    why: str = ""
+
+
+class Authority:
+    """The one place in the process that reads and writes the register, on one thread of its own, and publishes."""
+
+    def __init__(
+        self, register: Path, policy: Policy, hub: HubClient, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._path = register
+        self._register: Register | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="register")
+        self._writing = asyncio.Lock()  # holds from the commit until it is enforced, so that revisions go out in order
+        self._clock = clock
+        self.policy = policy
+        self.hub = hub
+        self.trouble = ""  # why the last attempt to be up to date failed; "" when it did not
+
+    async def read[T](self, question: Callable[[Register], T]) -> T:
+        """Asks the register. Raises RegisterUnavailable, and what the question raises."""
+        return await self.run(lambda: question(self._opened()))
+
+    async def write(self, changes: Sequence[Change], actor: str, reason: str) -> Outcome:
+        """Applies changes, publishes the policy, and waits until the workers enforce it. Raises ChangeRefused or
+        RegisterUnavailable, both with nothing changed."""
+        async with self._writing:
+            now = int(self._clock())
+            applied = await self.run(lambda: self._opened().apply_changes(changes, actor, reason, now))
+            if not applied.changed:
+                return Outcome(applied, None, "nothing had to be changed")
+            try:
+                await self.run(lambda: self._publish(applied))
+                return Outcome(applied, await self._announce())
+            except HubUnavailable as error:
+                return Outcome(applied, None, str(error))
+            except Exception as error:
+                # The change stands in the register; whatever kept it from being published, beat() tries again.
+                self.trouble = f"revision {applied.revision} is not published: {error}"
+                _log.error("%s", self.trouble, exc_info=error)
+                return Outcome(applied, None, self.trouble)
+
+    async def beat(self) -> None:
+        """Brings the policy up to date with the register and tells the workers that control lives.
+
+        Without a readable register there is no sign of life: nobody could revoke anything any more, so after max_staleness
+        nothing is let through."""
+        async with self._writing:
+            try:
+                await self.run(self._catch_up)
+                self.trouble = ""
+                await self._announce()
+            except RegisterUnavailable as error:
+                self.trouble = f"{error.detail}; {error.remedy}"
+                _log.warning("%s", self.trouble)
+            except HubUnavailable as error:
+                _log.warning("%s", error)
+            except Exception as error:
+                self.trouble = f"the policy cannot be brought up to date: {error}"
+                _log.error("%s", self.trouble, exc_info=error)
+
+    def note(self, what: str, actor: str, reason: str) -> None:
+        """An act that is no change of the register, into the log of the process."""
+        _log.info("%s by %s: %r", what, actor, reason)
+
+    async def beat_for_ever(self) -> None:
+        """Every BEAT seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(BEAT)
+            await self.beat()
+
+    async def close(self) -> None:
+        """Lets what runs end, then closes the register."""
+        async with self._writing:
+            await self.run(self._close)
+        self._thread.shutdown()
+        self.hub.close()
+
+    async def run[T](self, work: Callable[[], T]) -> T:
+        """Work on the register's thread, where the policy is used too."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _announce(self) -> dict[str, Any]:
+        return await self.hub.publish({"kind": "revision", "revision": self.policy.revision})
+
+    # What follows runs on the register's thread.
+
+    def _opened(self) -> Register:
+        if self._register is None:
+            # Where a policy was published there was a register: a new, empty one would take every right away at once.
+            self._register = open_register(self._path, create=self.policy.revision == 0)
+        return self._register
+
+    def _publish(self, applied: Applied) -> None:
+        if self.policy.revision == applied.revision - 1:
+            self.policy.publish(applied)
+        else:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        register = self._opened()
+        current = register.revision()
+        if current < self.policy.revision:
+            words = f"register at revision {current} put back behind published revision {self.policy.revision}"
+            register.skip_to(self.policy.revision + 1, "control", words, int(self._clock()))
+            _log.warning("%s", words)
+        elif current == self.policy.revision and self.policy.valid:
+            return
+        self.policy.publish_all(*register.everything())
+
+    def _close(self) -> None:
+        if self._register is not None:
+            self._register.store.close()
+        self.policy.close()

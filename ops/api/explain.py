@@ -1,0 +1,182 @@
+"""GET /v1/explain: the verdict the workers would give, what was considered, and what would have to change."""
+
+import time
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from aiohttp import web
+
+from ops.api.advice import advise, considered
+from ops.api.flows import record_of_ref
+from ops.api.problems import Problem
+from ops.api.resources import AUTHORITY, answer
+from tenants.model import Tenant
+from whitelist.decide import Access, Denial, Permit
+from whitelist.reason import WORDING, Reason
+from whitelist.store import candidates
+from whitelist.target import Target, TargetError, parse_host
+
+_DEFAULT_PORTS = {Access.TUNNEL: 443, Access.HTTP: 80}
+
+
+def routes() -> list[web.RouteDef]:
+    """The route; it stands before those with {collection}."""
+    return [web.get("/v1/explain", explain)]
+
+
+async def explain(request: web.Request) -> web.Response:
+    """By ?tenant=&target=host[:port]&access=&source=&at=, or by ?ref= of a refusal: then as it was recorded, and as the
+    policy is now at the time of the refusal."""
+    query = request.query
+    if ref := query.get("ref"):
+        record = await record_of_ref(request, ref)
+        return answer(await _by_record(request, record))
+    if not query.get("tenant") or not query.get("target"):
+        raise _invalid("target" if query.get("tenant") else "tenant", "is needed, or ref")
+    try:
+        access = Access(query.get("access", Access.TUNNEL))
+    except ValueError:
+        raise _invalid("access", "needs tunnel or http") from None
+    target = parse_target(query["target"], _DEFAULT_PORTS[access])
+    at = _time(query.get("at", ""))
+    return answer(await judge(request, query["tenant"], target, access, query.get("source", ""), "", at))
+
+
+async def _by_record(request: web.Request, record: dict[str, Any]) -> dict[str, Any]:
+    """The refusal as recorded, and today's verdict on the same request at the same second."""
+    recorded = {
+        key: record[key]
+        for key in ("decision", "reason", "rule", "grant", "service", "revision", "time", "detail")
+        if key in record
+    }
+    result: dict[str, Any] = {
+        "ref": record.get("ref", ""),
+        "record": record,
+        "verdict": {"decision": "deny", **recorded},
+    }
+    result["text"] = reason_text(str(record.get("reason", "")))
+    if record.get("tenant") and record.get("host"):
+        access = Access.TUNNEL if record.get("method", "CONNECT") == "CONNECT" else Access.HTTP
+        target = parse_target(_joined(record["host"], record.get("port", 0)), _DEFAULT_PORTS[access])
+        source, interface = record.get("client_ip", ""), record.get("interface", "")
+        at = int(record.get("time", 0)) // 1_000_000
+        try:
+            now = await judge(request, record["tenant"], target, access, source, interface, at)
+        except Problem as problem:
+            now = {"unavailable": problem.detail, "candidates": [], "would_have_to_change": []}
+        result |= {key: now.pop(key) for key in ("candidates", "would_have_to_change")}
+        result["with_current_policy"] = now
+    return result
+
+
+async def judge(
+    request: web.Request, tenant_id: str, target: Target, access: Access, source: str, interface: str, at: int
+) -> dict[str, Any]:
+    """The verdict at Unix second `at` with the published policy, in words, with its reasons. Without a source, one of the
+    tenant's own is taken."""
+    authority = request.app[AUTHORITY]
+    tenant, services, grants = await authority.read(
+        lambda register: candidates(register, tenant_id, target.host, is_ip=target.is_ip)
+    )
+    assumed = not source
+    source, interface = _origin(tenant, source, interface)
+    verdict = await authority.run(
+        lambda: authority.policy.decide(tenant_id, source, interface or None, target, access, at)
+    )
+    result: dict[str, Any] = {
+        "tenant": tenant_id,
+        "target": target.authority,
+        "access": access,
+        "source": source,
+        "source_assumed": assumed,
+        "interface": interface,
+        "at": at,
+        "revision": verdict.revision,
+        "verdict": verdict_fields(verdict),
+        "candidates": considered(tenant, services, grants, target, access, at),
+    }
+    if isinstance(verdict, Permit):
+        lines = ", ".join(verdict.lines)
+        result["text"] = {
+            "en": f"Allowed by grant {verdict.grant} (service {verdict.service}, endpoint {verdict.endpoint}) over {lines}.",
+            "zh": f"由授权 {verdict.grant} 放行（服务 {verdict.service}，端点 {verdict.endpoint}），经专线 {lines}。",
+        }
+        result["would_have_to_change"] = []
+    else:
+        result["text"] = reason_text(verdict.reason)
+        result["would_have_to_change"] = advise(verdict, tenant, services, grants, target, access, source, at)
+    return result
+
+
+def verdict_fields(verdict: Permit | Denial) -> dict[str, Any]:
+    """The verdict as JSON."""
+    if isinstance(verdict, Permit):
+        return {
+            "decision": "permit",
+            "grant": verdict.grant,
+            "service": verdict.service,
+            "endpoint": verdict.endpoint,
+            "protocol": verdict.protocol,
+            "lines": list(verdict.lines),
+            "not_after": verdict.not_after,
+        }
+    fields = {"reason": verdict.reason, "grant": verdict.grant, "rule": verdict.rule, "detail": verdict.detail}
+    return {"decision": "deny", **{key: value for key, value in fields.items() if value}}
+
+
+def reason_text(reason: str) -> dict[str, str]:
+    """A reason in words."""
+    if reason not in Reason:
+        return {"en": reason, "zh": reason}
+    wording = WORDING[Reason(reason)]
+    return {"en": wording.en, "zh": wording.zh}
+
+
+def parse_target(text: str, default_port: int) -> Target:
+    """host, host:port, [v6]:port or a bare IPv6 address. Raises Problem 422."""
+    host, port = text, ""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if port and not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
+        raise _invalid("target", "needs a port from 1 to 65535")
+    try:
+        return parse_host(host, int(port or default_port))
+    except TargetError as error:
+        raise _invalid("target", f"{error.reason}: {error.detail}") from None
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _origin(tenant: Tenant, source: str, interface: str) -> tuple[str, str]:
+    """Source address and interface: as given, else of the place that has the source, else of the first place."""
+    if not source:
+        if not tenant.places:
+            return "", interface
+        network = ip_network(tenant.places[0].prefix)
+        host = network.network_address + (1 if network.num_addresses > 2 else 0)
+        return str(host), interface or tenant.places[0].interface
+    try:
+        address = ip_address(source)
+    except ValueError:
+        raise _invalid("source", "needs an IP address") from None
+    if interface:
+        return str(address), interface
+    within = (place.interface for place in tenant.places if address in ip_network(place.prefix))
+    return str(address), next(within, "")
+
+
+def _time(text: str) -> int:
+    if not text:
+        return int(time.time())
+    if not (text.isascii() and text.isdecimal() and len(text) <= 12):
+        raise _invalid("at", "needs Unix seconds")
+    return int(text)
+
+
+def _invalid(name: str, message: str) -> Problem:
+    return Problem(422, "invalid", "Not valid", f"{name} {message}", "correct the query", [(name, message)])

@@ -1,0 +1,119 @@
+"""The control process: keeps the register, serves the API, publishes the policy. Holds no capability.
+
+python -m ops.control --config PATH
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from ops.api.app import application
+from ops.api.authority import Authority
+from ops.api.hub_client import HubClient
+from ops.api.policy import Policy
+from ops.api.recorder_client import RecorderClient
+from ops.settings import Settings, SettingsError, load_settings, settings_path
+
+_log = logging.getLogger("feiyu.control")
+DRAIN = 10.0  # seconds that requests may still take after SIGTERM
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT. Exit status 2: the configuration is wrong; 1: the node's directories are."""
+    parser = argparse.ArgumentParser(prog="feiyu-control", description="the control process of a node")
+    parser.add_argument("--config", metavar="PATH", help="the node's configuration")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="control: %(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        settings = load_settings(settings_path(chosen.config))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        uvloop.run(serve(settings))
+    except OSError as error:
+        _log.error("cannot run: %s", error)
+        return 1
+    return 0
+
+
+async def serve(settings: Settings) -> None:
+    """Serves the API until a signal. Raises OSError where the directories cannot be used."""
+    state, run = Path(settings.state_dir), Path(settings.run_dir)
+    state.mkdir(parents=True, exist_ok=True)
+    keys = state / "keys"
+    keys.mkdir(exist_ok=True)
+    policy = Policy(state / "snapshot", keys)
+    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"))
+    recorder = RecorderClient(run / "recorder.sock")
+    app = application(authority, recorder, settings.node, secret(keys / "pseudonym.key"))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # The access log would repeat what the register's history says better.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN)
+    await runner.setup()
+    await authority.beat()  # before the first question: what was interrupted is published first
+    await web.SockSite(runner, listening(run / "control.sock", settings.users.group)).start()
+    _log.info("serving at revision %d", policy.revision)
+    beating = asyncio.create_task(authority.beat_for_ever())
+    await stop.wait()
+    beating.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await beating
+    await runner.cleanup()
+    await recorder.close()
+    await authority.close()
+
+
+def listening(path: Path, group: int | None) -> socket.socket:
+    """The socket at path, for owner and group only. A dead predecessor's is replaced, a living one's is not."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
+        probe.connect(str(path))
+        server.close()
+        raise SystemExit(f"control: another control serves at {path}")
+    # Made under another name and moved there: nobody can connect before the mode is right.
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    server.bind(str(fresh))
+    fresh.chmod(0o660)
+    if group is not None and os.geteuid() == 0:
+        os.chown(fresh, -1, group)
+    server.listen(128)
+    fresh.replace(path)
+    return server
+
+
+def secret(path: Path) -> bytes:
+    """32 random bytes kept in a file only its owner reads; made when there is none."""
+    if not path.exists():
+        fresh = path.with_name(f"{path.name}.new")  # whole or not there at all, whenever the process is killed
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+    data = path.read_bytes()
+    if len(data) != 32:
+        raise OSError(
+            f"{path} does not hold 32 bytes; put it back from a backup, or remove it (pseudonyms then change)"
+        )
+    return data
+
+
+if __name__ == "__main__":
+    sys.exit(main())
