@@ -1,4 +1,4 @@
-"""The address classifier: which addresses may be dialled. Embedded IPv4 is unwrapped first, then the registries speak."""
+"""Which addresses may be dialled: embedded IPv4 is unwrapped first, then the registries speak."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
     address: str
 
 
-class AddressForbidden(Exception):
+class AddressForbidden(Exception):  # noqa: N818 - a refusal, not an error
     """An address that may not be dialled. detail names address and kind; it is fit for a record."""
 
     def __init__(self, address: str, kind: str) -> None:
@@ -47,6 +47,7 @@ class CheckedAddress:
     family: int
 
     def __new__(cls, *_: object, **__: object) -> Self:
+        """Always TypeError."""
         raise TypeError("only whitelist.address.check() makes a CheckedAddress")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -99,13 +100,13 @@ def classify(address: str | IPv4Address | IPv6Address) -> Verdict:
     """What an address is, and whether it is an ordinary destination. Never raises."""
     read = _read(address)
     if read is None:
-        return Verdict(False, "not-an-address", str(address))
+        return Verdict(allowed=False, kind="not-an-address", address=str(address))
     family, value, text = read
     if family == 6:
         for form, inner in embedded(value):
             block = block_of(4, inner)
             if block.reach is not Reach.OPEN:
-                return Verdict(False, f"{form}→{block.kind}", text)
+                return Verdict(allowed=False, kind=f"{form}→{block.kind}", address=text)
     block = block_of(family, value)
     return Verdict(block.reach is Reach.OPEN, block.kind, text)
 

@@ -25,7 +25,7 @@ def parse_v6(text: str) -> int | None:
     if "." in text:
         head, _, quad = text.rpartition(":")
         low = parse_v4(quad)
-        if low is None or not head:
+        if low is None:
             return None
         text = f"{head}:{low >> 16:x}:{low & 0xFFFF:x}"
     left, gap, right = text.partition("::")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Reach(Enum):
-    """OPEN: an ordinary destination. SPECIAL: only where a service names a special prefix over it. NEVER: not at all."""
+    """OPEN: an ordinary destination. SPECIAL: only where a service names a special prefix over it. NEVER: never."""
 
     OPEN = auto()
     SPECIAL = auto()

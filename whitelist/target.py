@@ -15,7 +15,6 @@ from whitelist.reason import Reason
 __all__ = ["AbsoluteURI", "Target", "TargetError", "host_header_matches", "parse_absolute_uri", "parse_authority",
            "parse_host"]  # fmt: skip
 
-MAX_AUTHORITY = 1024  # bytes; 253 characters of four bytes, a port, and room
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _PORT = "[1-9][0-9]{0,4}"
@@ -30,7 +29,7 @@ _VISIBLE = re.compile(rb"[\x21-\x7e]*").fullmatch
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
-    """host: canonical name (lower-case A-labels, no trailing dot) or canonical IP text without brackets; port: 1…65535."""
+    """host: canonical name (lower-case A-labels, no trailing dot) or canonical IP text, no brackets; port: 1…65535."""
 
     host: str
     port: int
@@ -59,7 +58,7 @@ def parse_authority(raw: bytes) -> Target:
         host, port = ordinary.groups()
         number = int(port)
         if number <= 65535 and (len(host) <= MAX_LABEL or _fits(host)):
-            return Target(str(host, "ascii"), number, False)
+            return Target(str(host, "ascii"), number, is_ip=False)
     return _parse_unusual(raw)
 
 
@@ -68,20 +67,20 @@ def parse_host(text: str, port: int, *, single_label: bool = False) -> Target:
     if not 0 < port < 65536:
         raise _malformed("port outside 1…65535")
     if parse_v4(text) is not None:
-        return Target(text, port, True)
+        return Target(text, port, is_ip=True)
     if ":" in text:
         value = parse_v6(text)
         if value is None or format_v6(value) != text:
             raise TargetError(Reason.NAME_INVALID, "not an IPv6 address in its canonical spelling (RFC 5952)")
-        return Target(text, port, True)
-    return Target(canonical_name(text, single_label=single_label), port, False)
+        return Target(text, port, is_ip=True)
+    return Target(canonical_name(text, single_label=single_label), port, is_ip=False)
 
 
 def parse_absolute_uri(raw: bytes) -> AbsoluteURI:
     """The target of a request in absolute-form; the port defaults to 80.
 
-    Raises TargetError: protocol-not-allowed for a URI of another scheme, else malformed-request (a fragment, userinfo, a
-    backslash, no host, bytes that are not visible ASCII behind the host) and name-invalid.
+    Raises TargetError: protocol-not-allowed for a URI of another scheme, else malformed-request (a fragment, userinfo,
+    a backslash, no host, bytes that are not visible ASCII behind the host) and name-invalid.
     """
     parts = _ABSOLUTE(raw)
     if parts is None:
@@ -113,8 +112,6 @@ def host_header_matches(target: Target, scheme: str, host_header: bytes) -> bool
 
 
 def _parse_unusual(raw: bytes) -> Target:
-    if len(raw) > MAX_AUTHORITY:
-        raise TargetError(Reason.NAME_INVALID, "authority longer than 1024 bytes")
     if _BREAKS_SHAPE(raw):
         raise _malformed("control byte, space, userinfo or path in the authority")
     shape = _SHAPE(raw)

@@ -73,13 +73,25 @@ def _allowed(address: Address, special: list[str]) -> bool:
 
 EDGES = NEVER + HELD_BACK + REACHABLE_INSIDE
 V4 = st.ip_addresses(v=4) | st.sampled_from(
-    [IPv4Address(int(edge) + step) for n in EDGES if n.version == 4 for edge in (n[0], n[-1]) for step in (-1, 0, 1)
-     if 0 <= int(edge) + step < 2**32]
-)  # fmt: skip
+    [
+        IPv4Address(int(edge) + step)
+        for n in EDGES
+        if n.version == 4
+        for edge in (n[0], n[-1])
+        for step in (-1, 0, 1)
+        if 0 <= int(edge) + step < 2**32
+    ]
+)
 V6_EDGES = st.sampled_from(
-    [IPv6Address(int(edge) + step) for n in EDGES if n.version == 6 for edge in (n[0], n[-1]) for step in (-1, 0, 1)
-     if 0 <= int(edge) + step < 2**128]
-)  # fmt: skip
+    [
+        IPv6Address(int(edge) + step)
+        for n in EDGES
+        if n.version == 6
+        for edge in (n[0], n[-1])
+        for step in (-1, 0, 1)
+        if 0 <= int(edge) + step < 2**128
+    ]
+)
 HIGH, LOW = st.integers(0, 2**64 - 1), st.integers(0, 2**16 - 1)
 EMBEDDING = st.one_of(
     st.builds(
@@ -102,7 +114,10 @@ EMBEDDING = st.one_of(
 )
 GLOBAL = st.builds(lambda h, low: IPv6Address((h >> 3 | 1 << 61) << 64 | low), HIGH, HIGH)
 ADDRESSES = V4 | st.ip_addresses(v=6) | V6_EDGES | EMBEDDING | GLOBAL
-SPECIAL = st.lists(st.sampled_from(["0.0.0.0/0", "::/0", "10.0.0.0/8", "192.0.0.0/24", "2002::/16", "64:ff9b::/96", "2001::/23"]), max_size=3)  # fmt: skip
+SPECIAL = st.lists(
+    st.sampled_from(["0.0.0.0/0", "::/0", "10.0.0.0/8", "192.0.0.0/24", "2002::/16", "64:ff9b::/96", "2001::/23"]),
+    max_size=3,
+)
 
 
 @settings(max_examples=1000)
@@ -134,7 +149,11 @@ def test_own_address_is_never_reachable(address: Address) -> None:
     raise AssertionError("an own address was let through")
 
 
-@given(st.text("0123456789abcdefABCDEF:.", max_size=45) | st.ip_addresses(v=6).map(lambda a: a.exploded[:-1] + "g") | st.text(max_size=10))  # fmt: skip
+@given(
+    st.text("0123456789abcdefABCDEF:.", max_size=45)
+    | st.ip_addresses(v=6).map(lambda a: a.exploded[:-1] + "g")
+    | st.text(max_size=10)
+)
 def test_text_is_an_address_to_us_just_when_it_is_to_the_c_library(text: str) -> None:
     for family, parse in ((socket.AF_INET, parse_v4), (socket.AF_INET6, parse_v6)):
         try:
@@ -145,7 +164,10 @@ def test_text_is_an_address_to_us_just_when_it_is_to_the_c_library(text: str) ->
             assert parse(text) == int.from_bytes(packed)
 
 
-@given(st.lists(st.sampled_from([0, 0, 0, 1, 0x10, 0xABC, 0xFFFF]), min_size=8, max_size=8) | st.lists(st.integers(0, 65535), min_size=8, max_size=8))  # fmt: skip
+@given(
+    st.lists(st.sampled_from([0, 0, 0, 1, 0x10, 0xABC, 0xFFFF]), min_size=8, max_size=8)
+    | st.lists(st.integers(0, 65535), min_size=8, max_size=8)
+)
 def test_ipv6_is_printed_as_rfc_5952_says(groups: list[int]) -> None:
     value = int.from_bytes(b"".join(group.to_bytes(2) for group in groups))
     printed = format_v6(value)

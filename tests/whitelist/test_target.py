@@ -47,7 +47,7 @@ ONE_READING = {
 
 @pytest.mark.parametrize(("raw", "host", "port"), ONE_READING.values(), ids=ONE_READING)
 def test_name_has_one_reading(raw: bytes, host: str, port: int) -> None:
-    assert parse_authority(raw) == Target(host, port, False)
+    assert parse_authority(raw) == Target(host, port, is_ip=False)
 
 
 ADDRESSES = {
@@ -155,6 +155,10 @@ NAMES = {
     "a full-width dot": "example．com",
     "an ideographic dot": "example。com",
     "an ideographic trailing dot": "例子.中国。",
+    "a full-width letter in an international label": "ｂücher.com",
+    "a soft hyphen in an international label": "bü\u00adcher.com",
+    "an ideographic dot behind an international label": "中国。com",
+    "a ligature in an international label": "büﬃ.com",
     "a soft hyphen": "exam\u00adple.com",
     "a zero width space": "exam\u200bple.com",
     "a zero width joiner out of place": "exam\u200dple.com",
@@ -279,7 +283,7 @@ def test_host_bytes_are_not_a_name(raw: bytes) -> None:
 
 
 def test_single_label_is_a_name_only_where_the_caller_says_so() -> None:
-    assert parse_host("gateway", 80, single_label=True) == Target("gateway", 80, False)
+    assert parse_host("gateway", 80, single_label=True) == Target("gateway", 80, is_ip=False)
     with pytest.raises(TargetError) as caught:
         parse_host("2130706433", 80, single_label=True)
     assert caught.value.reason is INVALID
@@ -371,7 +375,9 @@ def test_absolute_uri_is_refused(raw: bytes, reason: Reason) -> None:
     assert caught.value.reason is reason
 
 
-NAME, NAME8, V6 = (Target(h, p, ip) for h, p, ip in [("example.com", 80, False), ("example.com", 8080, False), ("2001:db8::1", 80, True)])  # fmt: skip
+NAME = Target("example.com", 80, is_ip=False)
+NAME8 = Target("example.com", 8080, is_ip=False)
+V6 = Target("2001:db8::1", 80, is_ip=True)
 HOSTS = {
     "the name alone": (NAME, "http", b"example.com", True),
     "the name and the default port": (NAME, "http", b"example.com:80", True),
@@ -382,7 +388,7 @@ HOSTS = {
     "the port that is not the default": (NAME8, "http", b"example.com:8080", True),
     "a port left out on CONNECT": (NAME8, "", b"example.com", True),
     "another port on CONNECT": (NAME8, "", b"example.com:443", False),
-    "https left out means 443": (Target("example.com", 443, False), "https", b"example.com", True),
+    "https left out means 443": (Target("example.com", 443, is_ip=False), "https", b"example.com", True),
     "another name": (NAME, "http", b"evil.com", False),
     "a subdomain": (NAME, "http", b"www.example.com", False),
     "nothing": (NAME, "http", b"", False),

