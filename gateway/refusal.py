@@ -1,7 +1,7 @@
-"""What a refused client is told: status line, Proxy-Status (RFC 9209), problem details (RFC 9457), or a page for a person.
+"""What a refused client is told: status line, Proxy-Status (RFC 9209) and problem details (RFC 9457), or a page.
 
-Chrome drops the body of a refused CONNECT, and other clients show only the status line, so that line carries the reference.
-Headers hold nothing but the gateway's own words: no bytes of the client, no contents of a policy.
+Chrome drops the body of a refused CONNECT, and other clients show only the status line, so that line carries the
+reference. Headers hold nothing but the gateway's own words: no bytes of the client, no contents of a policy.
 """
 
 import json
@@ -24,8 +24,9 @@ _REF = re.compile(r"[0-9A-Z]{1,64}")
 
 @lru_cache(maxsize=512)
 def _parts(reason: Reason, status: int, node: str, portal: str) -> tuple[bytes, bytes, bytes, bytes, bytes]:
-    """Everything that does not depend on the single refusal: the status line up to the reference; the rest of the header up
-    to the reference in Proxy-Status; the challenge, if any; the JSON up to the revision; and the JSON behind instance."""
+    """Everything that does not depend on the single refusal: the status line up to the reference; the rest of the
+    header up to the reference in Proxy-Status; the challenge, if any; the JSON up to the revision; and the JSON behind
+    instance."""
     words = WORDING[reason]
     if not _PLAIN.fullmatch(node) or not _URL.fullmatch(portal):
         raise ValueError("node must be visible ASCII and portal an http(s) URL")
@@ -73,10 +74,10 @@ def build(
 ) -> bytes:
     """The whole response.
 
-    ref: Crockford base32, upper case; node and portal: from the configuration (portal without a slash at its end); html: a
-    browser asked in plain HTTP; detail: the gateway's own words on what was wrong (HandshakeError.detail), only ever in the
-    body; status: where it is not the reason's own (431, 421); host: canonical target, only on the page. HEAD gets no body
-    (RFC 9110 clause 9.3.2). An HTTP/1.0 client is always answered with Connection: close.
+    ref: Crockford base32, upper case; node and portal: from the configuration (portal without a slash at its end);
+    html: a browser asked in plain HTTP; detail: the gateway's own words on what was wrong (HandshakeError.detail), only
+    ever in the body; status: where it is not the reason's own (431, 421); host: canonical target, only on the page.
+    HEAD gets no body (RFC 9110 clause 9.3.2). An HTTP/1.0 client is always answered with Connection: close.
     Raises ValueError for a ref, node or portal that could break out of a header.
     """
     if not _REF.fullmatch(ref):

@@ -4,8 +4,8 @@ from whitelist.reason import Reason
 
 
 class HandshakeError(Exception):
-    """The bytes received cannot be taken further. `detail` is the gateway's own words, never bytes of the peer, so that it
-    may stand in a record and in the body of a refusal."""
+    """The bytes received cannot be taken further. `detail` is the gateway's own words, never bytes of the peer, so that
+    it may stand in a record and in the body of a refusal."""
 
     def __init__(self, reason: Reason, status: int, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

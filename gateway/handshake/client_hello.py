@@ -4,10 +4,9 @@ Only what a second reader must agree on is decided here: the server name, the pr
 """
 
 import re
+import struct
 from functools import lru_cache
 from ipaddress import ip_address
-from struct import Struct
-from struct import error as StructError
 from typing import Literal
 
 from gateway.handshake.ja4 import fingerprint
@@ -17,8 +16,8 @@ SERVER_NAME, SIGNATURE_ALGORITHMS, ALPN, SUPPORTED_VERSIONS = 0, 13, 16, 43
 ENCRYPTED_CLIENT_HELLO, ENCRYPTED_SERVER_NAME = (0xFE0D, 0xFFCE)  # RFC 9849, and the draft before it
 
 Kind = Literal["not-tls", "malformed", "too-large"]
-_two_shorts = Struct(">HH").unpack_from
-_name_header = Struct(">HBH").unpack_from
+_two_shorts = struct.Struct(">HH").unpack_from
+_name_header = struct.Struct(">HBH").unpack_from
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\Z")
 
 
@@ -32,9 +31,9 @@ class HelloError(Exception):
 
 
 class ClientHello:
-    """sni: the canonical name (lower case, no trailing dot) or None; sni_is_ip: it is an address literal, which RFC 6066
-    forbids; alpn: protocol names in the client's order; ech: an encrypted ClientHello (or its GREASE) is present; consumed:
-    bytes of the buffer that its records take."""
+    """sni: the canonical name (lower case, no trailing dot) or None; sni_is_ip: it is an address literal, which
+    RFC 6066 forbids; alpn: protocol names in the client's order; ech: an encrypted ClientHello (or its GREASE) is
+    present; consumed: bytes of the buffer that its records take."""
 
     __slots__ = ("_body", "_ciphers", "_extensions", "alpn", "consumed", "ech", "sni", "sni_is_ip")
 
@@ -73,7 +72,7 @@ class ClientHello:
                 found[kind] = at + 2
                 at += 4 + size
                 count += 1
-        except StructError:  # fewer than four bytes are left
+        except struct.error:  # fewer than four bytes are left
             raise HelloError("malformed", "an extension that ends inside its header") from None
         if at != end:
             raise HelloError("malformed", "an extension longer than the message")
@@ -91,7 +90,7 @@ class ClientHello:
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """The versions offered, in the client's order and with GREASE, by supported_versions or else by the old field."""
+        """The versions offered, in the client's order, GREASE too, by supported_versions or else by the old field."""
         data = self._data(SUPPORTED_VERSIONS)[1:]
         return tuple(int.from_bytes(data[i : i + 2]) for i in range(0, len(data) - 1, 2)) or (self.legacy_version,)
 
@@ -131,7 +130,7 @@ def _canonical(raw: bytes) -> tuple[str, bool]:
     except UnicodeDecodeError:
         raise HelloError("malformed", "a server name that is not ASCII") from None
     if _NAME.match(name):
-        # No top-level domain is numeric, so a numeric last label is an address in some notation (WHATWG URL clause 3.5).
+        # No top-level domain is numeric: a numeric last label is an address in some notation (WHATWG URL clause 3.5).
         last = name.rpartition(".")[2]
         return name, last.isdigit() or bool(re.fullmatch(r"0x[0-9a-f]*", last))
     try:
@@ -169,8 +168,8 @@ class HelloReader:
         self._message = bytearray()
 
     def read(self, buffer: bytes | bytearray) -> ClientHello | None:
-        """None while more bytes are needed. `buffer` always begins with the first byte of the stream. Raises HelloError as
-        soon as the bytes cannot become a ClientHello."""
+        """None while more bytes are needed. `buffer` always begins with the first byte of the stream. Raises HelloError
+        as soon as the bytes cannot become a ClientHello."""
         have, message = len(buffer), self._message
         if (
             not self._at
@@ -224,11 +223,11 @@ def _check_record_start(header: bytes | bytearray, *, first: bool) -> None:
     kind: Kind = "not-tls" if first else "malformed"
     if header and header[0] != 22:
         raise HelloError(kind, "not a handshake record")
-    if len(header) > 1 and header[1] != 3 or len(header) > 2 and header[2] > 4:
+    if (len(header) > 1 and header[1] != 3) or (len(header) > 2 and header[2] > 4):
         raise HelloError(kind, "not a TLS record version")
 
 
 def parse_client_hello(buffer: bytes | bytearray, max_bytes: int = MAX_BYTES) -> ClientHello | None:
-    """One ClientHello from the start of the buffer; None when more bytes are needed; raises HelloError. For a hello that
-    may come in pieces, keep one HelloReader."""
+    """One ClientHello from the start of the buffer; None when more bytes are needed; raises HelloError. For a hello
+    that may come in pieces, keep one HelloReader."""
     return HelloReader(max_bytes).read(buffer)

@@ -16,14 +16,14 @@ Fields = list[tuple[bytes, bytes]]
 
 
 def split_fields(raw: bytes) -> Fields:
-    """Every field of a validated head in order: the name as it was sent, the value without the white space around it."""
+    """Every field of a validated head in order: the name as it was sent, the value without white space around it."""
     return [(name, value.rstrip(b" \t")) for name, value in _FIELD.findall(raw)]
 
 
 def find_head_end(buffer: bytes | bytearray, max_bytes: int, seen: int) -> int:
-    """Where the head ends (after its empty line), or 0 while it is incomplete. `seen`: how much an earlier call has looked
-    at. Raises HandshakeError as soon as the bytes cannot become a valid head: a bare CR or LF, a control character (400),
-    more than max_bytes (431)."""
+    """Where the head ends (after its empty line), or 0 while it is incomplete. `seen`: how much an earlier call has
+    looked at. Raises HandshakeError as soon as the bytes cannot become a valid head: a bare CR or LF, a control
+    character (400), more than max_bytes (431)."""
     end = buffer.find(b"\r\n\r\n", max(seen - 3, 0)) + 4
     if 4 <= end <= max_bytes:
         return end

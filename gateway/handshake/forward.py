@@ -1,4 +1,4 @@
-"""Heads as the gateway passes them on (RFC 9110 clause 7.6): hop-by-hop and forged fields out, framing in its own words.
+"""Heads as the gateway passes them on (RFC 9110 clause 7.6): hop-by-hop and forged fields out, framing in its words.
 
 Host, Content-Length and Transfer-Encoding are always written anew, so no Connection option can strip them.
 """
@@ -47,9 +47,9 @@ def _join(start: bytes, fields: Fields) -> bytes:
 
 
 def request_head(head: RequestHead, host: str, *, close: bool = False) -> bytes:
-    """The origin-form head for the service (RFC 9112 clause 3.2.1). host: the canonical authority, without the port where
-    it is 80; it replaces whatever Host said (clause 3.2.2). close: ask the service to end the connection afterwards.
-    Raises whitelist.target.TargetError for a target that is no http URI."""
+    """The origin-form head for the service (RFC 9112 clause 3.2.1). host: the canonical authority, without the port
+    where it is 80; it replaces whatever Host said (clause 3.2.2). close: ask the service to end the connection after
+    it. Raises whitelist.target.TargetError for a target that is no http URI."""
     uri = parse_absolute_uri(head.target)
     target = b"*" if head.method == "OPTIONS" and uri.bare else uri.origin_form  # RFC 9112 clause 3.2.4
     kept = [
@@ -68,8 +68,9 @@ def request_head(head: RequestHead, host: str, *, close: bool = False) -> bytes:
 def response_head(head: ResponseHead, framing: Framing, *, client_version: str, keep_alive: bool) -> bytes:
     """The head for the client; the body goes through BodyFramer(framing, chunk_out=client_version == "1.1").
 
-    A body that ends with the service's connection goes to an HTTP/1.1 client in chunks, so that a truncated one shows. An
-    HTTP/1.0 client gets bare octets and Connection: close, whatever keep_alive says. An interim response carries no framing.
+    A body that ends with the service's connection goes to an HTTP/1.1 client in chunks, so that a truncated one shows.
+    An HTTP/1.0 client gets bare octets and Connection: close, whatever keep_alive says. An interim response carries no
+    framing.
     """
     via = (b"Via", b"%b feiyu" % head.version.encode("ascii"))
     fields = [*_end_to_end(head.fields), via]

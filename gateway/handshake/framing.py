@@ -1,7 +1,7 @@
 """Where a message body ends (RFC 9112 clauses 6 and 7), and the one canonical form in which it is passed on.
 
-What comes chunked leaves in chunks of the gateway's own making: extensions and trailers are dropped, so no second reader ever
-sees the sender's framing.
+What comes chunked leaves in chunks of the gateway's own making: extensions and trailers are dropped, so no second
+reader ever sees the sender's framing.
 """
 
 import re
@@ -20,14 +20,14 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Framing(NamedTuple):
-    """How the end of a body is found: there is none, after `length` octets, by chunks, or by the end of the connection."""
+    """How a body's end is found: there is no body, after `length` octets, by chunks, or by the connection's end."""
 
     kind: Literal["none", "length", "chunked", "close"]
     length: int = 0
 
 
 class Fed(NamedTuple):
-    """What one piece of input gave: octets to pass on, whether the body is complete, and what follows it in the input."""
+    """What one piece of input gave: octets to pass on, whether the body is complete, what follows it in the input."""
 
     forward: bytes
     done: bool
@@ -44,7 +44,7 @@ def request_framing(head: RequestHead) -> Framing:
 class BodyFramer:
     """Finds the end of one body in pieces of any size.
 
-    chunk_out: pass on a body that came chunked or close-delimited in chunks (false for an HTTP/1.0 reader: bare octets).
+    chunk_out: pass on what came chunked or close-delimited in chunks (false for an HTTP/1.0 reader: bare octets).
     error: makes the exception for a broken body (its argument is the gateway's own words).
     `done` is true from the start for an empty body.
     """
@@ -66,17 +66,17 @@ class BodyFramer:
     def feed(self, data: bytes) -> Fed:
         """Takes the next octets of the connection. Raises what `error` makes for a broken chunk or trailer."""
         if self.done:
-            return Fed(b"", True, data)
+            return Fed(b"", done=True, rest=data)
         if self._kind == "close":
-            return Fed(self._emit(data), False, b"")
+            return Fed(self._emit(data), done=False, rest=b"")
         if self._kind == "chunked":
             return self._feed_chunked(data)
         if len(data) < self._left:
             self._left -= len(data)
-            return Fed(data, False, b"")
+            return Fed(data, done=False, rest=b"")
         body, rest = data[: self._left], data[self._left :]
         self._left, self.done = 0, True
-        return Fed(body, True, rest)
+        return Fed(body, done=True, rest=rest)
 
     def finish(self) -> bytes:
         """The sender ended the connection: the last octets to pass on. Raises when the body is incomplete

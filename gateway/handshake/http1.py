@@ -1,4 +1,5 @@
-"""HTTP/1.x request heads (RFC 9112 clauses 2, 3, 5), read strictly: what two readers could understand differently is refused.
+"""HTTP/1.x request heads (RFC 9112 clauses 2, 3, 5), read strictly: what two readers could understand differently is
+refused.
 
 The whole head is validated by one regular expression; fields are then looked up on demand, since a CONNECT needs five.
 """
@@ -6,7 +7,7 @@ The whole head is validated by one regular expression; fields are then looked up
 import re
 from typing import Literal
 
-from gateway.handshake import HandshakeError, malformed
+from gateway.handshake import malformed
 from gateway.handshake.fields import (
     FIELD_LINES,
     TOKEN,
@@ -17,12 +18,11 @@ from gateway.handshake.fields import (
     find_head_end,
     split_fields,
 )
-from whitelist.reason import Reason
 
 Form = Literal["authority", "absolute", "origin", "asterisk"]
 
-# The target: visible ASCII without the characters that no client leaves bare in a URI, and without a fragment. Browsers do
-# leave ^ ` { | } and (in a query) \ bare.
+# The target: visible ASCII without the characters that no client leaves bare in a URI, and without a fragment. Browsers
+# do leave ^ ` { | } and (in a query) \ bare.
 _HEAD = re.compile(
     rb"(?:\r\n)?(" + TOKEN + rb"{1,32}+) ([!$-;=?-~]++) HTTP/1\.([01])\r\n" + FIELD_LINES + rb"\r\n", re.DOTALL
 )
@@ -33,8 +33,8 @@ class RequestHead:
     """A valid request head.
 
     method: a token; target: raw bytes; version: "1.0" or "1.1"; form: see RFC 9112 clause 3.2; consumed: bytes of the
-    buffer that belong to the head; host: the Host value or None; content_length: octets or None; chunked: whether a chunked
-    body follows; proxy_authorization: the value or None. At most one of each of these fields is ever present.
+    buffer that belong to the head; host: the Host value or None; content_length: octets or None; chunked: whether a
+    chunked body follows; proxy_authorization: the value or None. At most one of each of these fields is ever present.
     """
 
     __slots__ = (
@@ -165,9 +165,9 @@ def parse_head(
 ) -> RequestHead | None:
     """Reads one request head from the start of the buffer; None when more bytes are needed.
 
-    seen: how much of the buffer an earlier call already looked at and answered None to (keeps a client that sends single
-    bytes from costing quadratic time). own_pages: let origin-form and asterisk-form through, for a listener that serves
-    pages of its own. One empty line before the request line is ignored (RFC 9112 clause 2.2).
+    seen: how much of the buffer an earlier call already looked at and answered None to (keeps a client that sends
+    single bytes from costing quadratic time). own_pages: let origin-form and asterisk-form through, for a listener that
+    serves pages of its own. One empty line before the request line is ignored (RFC 9112 clause 2.2).
     Raises HandshakeError with malformed-request and status 400, or 431 for a head larger than max_bytes.
     """
     end = find_head_end(buffer, max_bytes, seen)

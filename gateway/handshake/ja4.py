@@ -46,9 +46,9 @@ def _extensions(types: tuple[int, ...], algorithms: bytes) -> tuple[str, str]:
 
 @lru_cache(maxsize=256)
 def _alpn(protocols: bytes) -> str:
-    """First and last character of the first protocol. Where one of them is not alphanumeric, those of its hexadecimal form;
-    but "99" where one is outside ASCII: the specification's prose has the hexadecimal form there too, while FoxIO's own
-    programs and captures have 99, and a fingerprint is for comparing with theirs."""
+    """First and last character of the first protocol. Where one of them is not alphanumeric, those of its hexadecimal
+    form; but "99" where one is outside ASCII: the specification's prose has the hexadecimal form there too, while
+    FoxIO's own programs and captures have 99, and a fingerprint is for comparing with theirs."""
     first = protocols[1 : 1 + protocols[0]] if protocols else b""
     if not first:
         return "00"
@@ -66,7 +66,8 @@ def fingerprint(
     signature_algorithms: bytes,
     alpn: bytes,
 ) -> str:
-    """The fingerprint of a hello that came over TCP. The byte strings are the extensions' lists without their length."""
+    """The fingerprint of a hello that came over TCP. The byte strings are the extensions' lists without their
+    length."""
     types = tuple(sorted(set(extension_types) - GREASE))
     cipher_count, cipher_hash = _ciphers(ciphers)
     extension_count, extension_hash = _extensions(types, signature_algorithms)

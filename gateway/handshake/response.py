@@ -1,5 +1,5 @@
-"""HTTP/1.x response heads of services abroad (RFC 9112 clauses 4 and 6.3), as strict as requests: a service must not be able to
-make the gateway and the client disagree either."""
+"""HTTP/1.x response heads of services abroad (RFC 9112 clauses 4 and 6.3), as strict as requests: a service must not be
+able to make the gateway and the client disagree either."""
 
 import re
 from dataclasses import dataclass
