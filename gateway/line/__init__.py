@@ -1,1 +1,1 @@
-"""Dedicated lines: how a packet is held on its line, the kernel state that holds it there, and who repairs that state."""
+"""Dedicated lines: how a packet is held on its line, the kernel state that holds it there, and who repairs it."""

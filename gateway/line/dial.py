@@ -45,9 +45,9 @@ class DialError(Exception):
 
 
 def open_socket(family: int, line: LineHandle, datagram: bool = False) -> SocketType:
-    """A non-blocking, unconnected socket that can only leave on this line. family: 4 or 6.
+    """A non-blocking, unconnected socket whose packets leave on this line only. family: 4 or 6.
 
-    Raises LineError when the line does not carry the family, when a call fails, or when mark or device read back differ.
+    Raises LineError when the line does not carry the family, a call fails, or mark or device read back differ.
     """
     if family == 4:
         source, af = line.source4, AF_INET

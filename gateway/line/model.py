@@ -6,7 +6,7 @@ from typing import Protocol
 
 MARK_BASE = 0x46000000
 MARK_MASK = 0xFFFFFF00
-MARK_RANGE_MASK = 0xFFFF0000  # every mark of ours, whatever its index: base plus 8 bits of index
+INDEX_BITS = 0x0000FF00  # where a mark carries the line's index
 TABLE_BASE = 4600
 PRIORITY_FIRST = 4600
 PRIORITY_LAST = 4699
@@ -29,21 +29,36 @@ class LineEntry(Protocol):
     """What is read of a line's entry in the snapshot (whitelist.model.Line has these fields)."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Its id in the register."""
+
     @property
-    def index(self) -> int: ...
+    def index(self) -> int:
+        """Its number, 1 to 255."""
+
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """The network device."""
+
     @property
-    def gateway4(self) -> str: ...
+    def gateway4(self) -> str:
+        """IPv4 next hop, or empty."""
+
     @property
-    def gateway6(self) -> str: ...
+    def gateway6(self) -> str:
+        """IPv6 next hop, or empty."""
+
     @property
-    def source4(self) -> str: ...
+    def source4(self) -> str:
+        """The line's own IPv4 address, or empty."""
+
     @property
-    def source6(self) -> str: ...
+    def source6(self) -> str:
+        """The line's own IPv6 address, or empty."""
+
     @property
-    def resolvers(self) -> tuple[str, ...]: ...
+    def resolvers(self) -> tuple[str, ...]:
+        """Addresses of its resolvers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,69 @@ def mark_of(index: int, base: int = MARK_BASE) -> int:
 def table_of(index: int) -> int:
     """The number of the line's routing table."""
     return TABLE_BASE + index
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One family on a line: next hop and source address, canonical. version: 4 or 6."""
+
+    version: int
+    gateway: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineSpec:
+    """What the kernel must know of a line; ways: one per family that it carries."""
+
+    id: str
+    index: int
+    mark: int
+    table: int
+    device: str
+    ways: tuple[Way, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """A device towards clients and the prefixes they have there."""
+
+    interface: str
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlTraffic:
+    """Connections of the node's own programs: by numeric uid, device and destination prefix."""
+
+    uid: int
+    interface: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Management:
+    """A device and the prefixes behind it that any program of the node may reach (ssh, time, package mirror)."""
+
+    interface: str
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """What the node adds to its lines. Everything that is not listed here or on a line cannot leave the node."""
+
+    access: tuple[Access, ...] = ()
+    listener_ports: tuple[int, ...] = ()
+    control_traffic: tuple[ControlTraffic, ...] = ()
+    management: tuple[Management, ...] = ()
+    mark_base: int = MARK_BASE
+    mark_mask: int = MARK_MASK
+
+    @property
+    def range_mask(self) -> int:
+        """The mask under which every mark of ours, whatever its index, equals mark_base."""
+        return self.mark_mask & ~INDEX_BITS
 
 
 def _check_device(entry: LineEntry) -> None:
@@ -116,3 +194,20 @@ def handle_of(entry: LineEntry, base: int = MARK_BASE) -> LineHandle:
         source6=_address(entry, entry.source6, 6, "source"),
         resolvers=tuple(resolvers),
     )
+
+
+def spec_of(entry: LineEntry, base: int = MARK_BASE) -> LineSpec:
+    """The kernel's side of one entry. Raises LineError when it is not whole or contradicts itself."""
+    handle = handle_of(entry, base)
+    ways = []
+    for version, gateway, source in ((4, entry.gateway4, handle.source4), (6, entry.gateway6, handle.source6)):
+        hop = _address(entry, gateway, version, "gateway")
+        if bool(hop) != bool(source):
+            raise LineError(entry.id, f"IPv{version} has only one of gateway and source", "give both, or neither")
+        if hop and hop == source:
+            raise LineError(entry.id, f"gateway and source are both {hop}", "give the far end's address as gateway")
+        if hop:
+            ways.append(Way(version, hop, source))
+    if not ways:
+        raise LineError(entry.id, "has neither IPv4 nor IPv6", "give gateway and source of at least one family")
+    return LineSpec(entry.id, entry.index, handle.mark, table_of(entry.index), entry.device, tuple(ways))

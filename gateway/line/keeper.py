@@ -1,0 +1,189 @@
+"""Holds the kernel to the plan: reads, repairs, and says what it found. Takes nothing away when it ends."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from gateway.line import health, nft
+from gateway.line.killswitch import render
+from gateway.line.model import LineEntry, LineSpec, NodeConfig
+from gateway.line.netlink import Kernel
+from gateway.line.plan import Plan, plan, sort_out
+from gateway.line.reconcile import Action, Actual, AddRoute, DeleteRoute, Link, LoadTable, SetSysctl, diff
+
+OnState = Callable[[str, str, str], None]  # line, "up" or "down", why
+
+
+class OnDrift(Protocol):
+    """Told of a difference between plan and kernel."""
+
+    def __call__(self, detail: str, *, repaired: bool) -> None:
+        """What was found, and whether it is put right."""
+
+
+_PASSES = 3  # a foreign rule with our selectors may be deleted first, and ours only in the next pass
+
+
+class Keeper:
+    """Use from one thread. on_state is called for a line's first state and each change; on_drift for each difference
+    that neither a new plan nor a device's own going and coming explains. persist: keeps the table for the next boot."""
+
+    def __init__(self, node: NodeConfig, on_state: OnState, on_drift: OnDrift, persist: Path | None = None) -> None:
+        self._node = node
+        self._on_state = on_state
+        self._on_drift = on_drift
+        self._persist = persist
+        self._kernel = Kernel()
+        self._problems: dict[str, str] = {}
+        self._plan: Plan = plan((), node)
+        self._text = ""
+        self._table: str | None = None  # as it reads back
+        self._fresh = True
+        self._links: dict[str, Link | None] = {}
+        self._states: dict[str, tuple[str, str]] = {}
+        self._told: set[str] = set()
+        self.repairs = 0
+
+    def close(self) -> None:
+        """Closes the netlink connection; the kernel's state stays."""
+        self._kernel.close()
+
+    def want(self, entries: Iterable[LineEntry]) -> dict[str, str]:
+        """Takes the lines of a policy revision. Answers why some were left out: those are reported down; nothing of
+        them is put into the kernel."""
+        specs, self._problems = sort_out(entries, self._node)
+        wanted = plan(specs, self._node)
+        text = render(specs, self._node)
+        if wanted != self._plan or text != self._text:
+            self._plan, self._fresh = wanted, True
+        if text != self._text:
+            self._text, self._table = text, None
+        return dict(self._problems)
+
+    def sweep(self) -> list[Action]:
+        """Reads the kernel, repairs what differs, reports. Answers the steps that were taken. Never raises for what the
+        kernel refuses: the lines are then down."""
+        taken: list[Action] = []
+        fault = ""
+        actual = Actual()
+        try:
+            for _ in range(_PASSES):
+                actual = self._kernel.read(self._plan, nft.read_table())
+                steps = diff(self._plan, self._table, actual)
+                if not steps:
+                    break
+                fault = self._take(steps, actual, taken)
+            else:
+                actual = self._kernel.read(self._plan, nft.read_table())
+                left = diff(self._plan, self._table, actual)
+                fault = fault or (f"cannot {left[0]}" if left else "")
+        except (OSError, nft.NftError) as error:
+            fault = f"cannot read the kernel's state: {error}"
+        self._tell_foreign(actual)
+        self._fresh = self._fresh and bool(fault)
+        self._links = {device: actual.links.get(device) for device in self._devices()}
+        self._tell_states(actual, fault)
+        return taken
+
+    def _take(self, steps: list[Action], actual: Actual, taken: list[Action]) -> str:
+        fault = ""
+        for step in steps:
+            try:
+                if isinstance(step, LoadTable):
+                    self._load()
+                else:
+                    self._kernel.apply(step)
+            except (OSError, nft.NftError) as error:
+                fault = fault or f"cannot {step}: {error}"
+                if str(step) not in self._told:
+                    self._told.add(str(step))
+                    self._on_drift(f"{step}: {error}", repaired=False)
+                continue
+            self._told.discard(str(step))
+            taken.append(step)
+            if not self._is_expected(step, actual):
+                self.repairs += 1
+                self._on_drift(str(step), repaired=True)
+        return fault
+
+    def _load(self) -> None:
+        text = render(self._plan.lines, self._node, nft.read_counters())
+        nft.load(text)
+        self._table = nft.read_table()
+        if self._persist is not None:
+            try:
+                keep(self._persist, self._text)
+            except OSError as error:
+                self._on_drift(f"cannot keep the table for the next boot: {error}", repaired=False)
+
+    def _is_expected(self, step: Action, actual: Actual) -> bool:
+        """A new plan, or what belongs to a device that went or came since the last sweep."""
+        if self._fresh:
+            return True
+        if isinstance(step, AddRoute | DeleteRoute):
+            devices = {line.device for line in self._plan.lines if line.table == step.route.table}
+        elif isinstance(step, SetSysctl):
+            devices = {device for device in self._links if f"/{device}/" in step.path}
+        else:
+            return False
+        return any(self._links.get(device) != actual.links.get(device) for device in devices)
+
+    def _devices(self) -> list[str]:
+        return [*(line.device for line in self._plan.lines), *(access.interface for access in self._node.access)]
+
+    def _tell_foreign(self, actual: Actual) -> None:
+        for rule in actual.foreign:
+            if rule not in self._told:
+                self._told.add(rule)
+                self._on_drift(f"foreign rule before ours: {rule}", repaired=False)
+
+    def _tell_states(self, actual: Actual, fault: str) -> None:
+        states = {line: (health.DOWN, why) for line, why in self._problems.items()}
+        for line in self._plan.lines:
+            states[line.id] = (health.DOWN, fault) if fault else health.line_state(line, actual)
+        for name, (state, why) in states.items():
+            if self._states.get(name) != (state, why):
+                self._on_state(name, state, why)
+        for name in self._states.keys() - states.keys():
+            self._on_state(name, health.DOWN, "retired")
+        self._states = states
+
+    def solicit(self) -> None:
+        """Has the kernel look for each line's gateways again; for the slow sweep only, since it makes events."""
+        for line in self._plan.lines:
+            try:
+                self._kernel.solicit(line)
+            except OSError as error:
+                self._on_drift(f"solicit {line.id}: {error}", repaired=False)
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        """Packets and bytes by counter of the table."""
+        return nft.read_counters()
+
+    def lines(self) -> tuple[LineSpec, ...]:
+        """The lines that are in the kernel."""
+        return self._plan.lines
+
+    def teardown(self) -> None:
+        """Takes everything of ours out of the kernel, the table last. Never called on exit, only by hand."""
+        self._plan, self._problems, self._text, self._fresh = plan((), self._node), {}, "", True
+        actual = self._kernel.read(self._plan, "")
+        empty = Plan((), frozenset(), frozenset(), {})
+        for step in diff(empty, "", actual):
+            self._kernel.apply(step)
+        nft.remove()
+        self._table = None
+        if self._persist is not None:
+            self._persist.unlink(missing_ok=True)
+
+
+def keep(path: Path, text: str) -> None:
+    """Writes the table for the next boot: whole or not at all, readable by its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    with open(new, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

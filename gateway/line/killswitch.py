@@ -1,0 +1,130 @@
+"""The nft table `inet feiyu` as one text that replaces itself in a single transaction. Pure.
+
+What may leave is listed; the rest is dropped and counted. It holds alone, with every other layer gone: a packet passes
+by mark, device, source and next hop together. The next hop matters because for a device-bound IPv4 socket without a
+route the kernel takes every destination for on-link.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from gateway.line.model import LineSpec, NodeConfig
+
+TABLE = "feiyu"
+_DROP = 'counter name "{}" drop'
+
+
+def _prefixes(prefixes: Iterable[str], key: str) -> list[str]:
+    """Matches for IPv4 and IPv6 prefixes, e.g. `ip daddr { 10.0.0.0/24 }`; overlaps merged, since nft refuses them."""
+    nets = [ip_network(p, strict=False) for p in prefixes]
+    found = []
+    for family, version in (("ip", 4), ("ip6", 6)):
+        own = sorted((n for n in nets if n.version == version), key=lambda n: (int(n.network_address), n.prefixlen))
+        merged: list[IPv4Network | IPv6Network] = []
+        for net in own:
+            if not merged or int(net.network_address) > int(merged[-1].broadcast_address):
+                merged.append(net)
+        if merged:
+            found.append(f"{family} {key} {{ {', '.join(str(n) for n in merged)} }}")
+    return found
+
+
+def _chain(name: str, rules: list[str]) -> str:
+    return f"\tchain {name} {{\n" + "".join(f"\t\t{rule}\n" for rule in rules) + "\t}\n"
+
+
+def _vmap(key: str, pairs: list[tuple[str, str]]) -> list[str]:
+    return [f"{key} vmap {{ {', '.join(f'{k} : {v}' for k, v in pairs)} }}"] if pairs else []
+
+
+def _line_chain(line: LineSpec) -> str:
+    rules = []
+    for way in line.ways:
+        ip = "ip" if way.version == 4 else "ip6"
+        where = f'oifname "{line.device}" {ip} saddr {way.source} rt {ip} nexthop {way.gateway}'
+        rules.append(f'{where} counter name "line_{line.index}" accept')
+    return _chain(f"line_{line.index}", [*rules, _DROP.format(f"line_{line.index}_dropped")])
+
+
+def _access_chain(number: int, prefixes: tuple[str, ...], ports: str) -> str:
+    rules = []
+    for match in _prefixes(prefixes, "daddr"):
+        if ports:
+            rules.append(f"{match} tcp sport {ports} tcp flags & (syn | ack) != syn accept")
+        rules.append(f"{match} ct direction reply accept")
+    return _chain(f"access_{number}", rules)
+
+
+def _output(lines: tuple[LineSpec, ...], node: NodeConfig) -> list[str]:
+    rules = ["type filter hook output priority 300; policy drop;"]  # after whatever may still change a packet's route
+    rules.append('oifname "lo" accept')
+    rules += _vmap(f"meta mark & {node.mark_mask:#x}", [(f"{ln.mark:#x}", f"goto line_{ln.index}") for ln in lines])
+    rules.append(f"meta mark & {node.range_mask:#x} == {node.mark_base:#x} {_DROP.format('marked')}")
+    # The kernel's own words on a link; without them IPv6 neighbours are never found (RFC 4861 7.1.1, RFC 3810 5).
+    rules.append("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept")
+    rules.append("icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ip6 hoplimit 1 accept")
+    # What carries a line's address without its mark is a reset or ICMP error without a socket, or no packet of ours.
+    rules += [f"{match} {_DROP.format('unmarked')}" for match in _sources(lines, "saddr")]
+    rules += _vmap("oifname", [(f'"{a.interface}"', f"goto access_{n}") for n, a in enumerate(node.access)])
+    for control in node.control_traffic:
+        for match in _prefixes([control.destination], "daddr"):
+            rules.append(f'oifname "{control.interface}" {match} meta skuid {control.uid} accept')
+            # The last acknowledgements of a closed socket belong to no user any more.
+            rules.append(f'oifname "{control.interface}" {match} ct state established,related accept')
+    for management in node.management:
+        rules += [f'oifname "{management.interface}" {m} accept' for m in _prefixes(management.prefixes, "daddr")]
+    return [*rules, _DROP.format("dropped")]
+
+
+def _sources(lines: Iterable[LineSpec], key: str) -> list[str]:
+    return _prefixes([way.source for line in lines for way in line.ways], key)
+
+
+def _line_input() -> list[str]:
+    return [
+        f"icmp type redirect {_DROP.format('line_input')}",
+        "ct state established,related accept",
+        "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept",
+        "icmp type destination-unreachable icmp code frag-needed accept",
+        "icmpv6 type packet-too-big accept",
+        _DROP.format("line_input"),
+    ]
+
+
+def counters_of(lines: Iterable[LineSpec]) -> list[str]:
+    """The names of the table's counters."""
+    per_line = [f"line_{line.index}{suffix}" for line in lines for suffix in ("", "_dropped")]
+    return [*per_line, "marked", "unmarked", "dropped", "forwarded", "line_input"]
+
+
+def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tuple[int, int]] | None = None) -> str:
+    """The text for `nft -f -`. counts: packets and bytes at which counters go on (a reload need not forget them)."""
+    lines = tuple(lines)
+    ports = f"{{ {', '.join(str(p) for p in sorted(set(node.listener_ports)))} }}" if node.listener_ports else ""
+    body = ""
+    for line in lines:
+        body += _line_chain(line)
+    for number, access in enumerate(node.access):
+        body += _access_chain(number, access.prefixes, ports)
+    body += _chain("output", _output(lines, node))
+    body += _chain("forward", ["type filter hook forward priority 300; policy drop;", _DROP.format("forwarded")])
+    body += _chain("line_input", _line_input())
+    to_lines = _vmap("iifname", [(f'"{line.device}"', "goto line_input") for line in lines])
+    # A line's address is spoken to on its line only (the kernel would take it on any device).
+    elsewhere = [f'{match} iifname != "lo" {_DROP.format("line_input")}' for match in _sources(lines, "daddr")]
+    body += _chain("input", ["type filter hook input priority 0; policy accept;", *to_lines, *elsewhere])
+    if ports and node.access:
+        # Half-open clients must not be able to fill the connection table that the lines need.
+        devices = ", ".join(f'"{a.interface}"' for a in node.access)
+        hook = "type filter hook {} priority raw; policy accept;"
+        body += _chain("access_in", [hook.format("prerouting"), f"iifname {{ {devices} }} tcp dport {ports} notrack"])
+        body += _chain("access_out", [hook.format("output"), f"oifname {{ {devices} }} tcp sport {ports} notrack"])
+    kept = counts or {}
+    counters = ""
+    for name in counters_of(lines):
+        packets, octets = kept.get(name, (0, 0))
+        counters += f"\tcounter {name} {{ packets {packets} bytes {octets} }}\n"
+    digest = hashlib.sha256(body.encode()).hexdigest()[:32]
+    head = f"table inet {TABLE} {{}}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n"
+    return f'{head}\tcomment "{digest}"\n{counters}{body}}}\n'
