@@ -163,6 +163,19 @@ def test_refuses(case: str) -> None:
     assert caught.value.kind == kind
 
 
+@pytest.mark.parametrize(
+    ("case", "detail"),
+    [
+        ("two names in one list", "more than one server name"),
+        ("a second message behind the hello", "another handshake message behind the ClientHello"),
+    ],
+)
+def test_says_what_is_wrong(case: str, detail: str) -> None:
+    with pytest.raises(HelloError) as caught:
+        parse_client_hello(BAD[case][0])
+    assert caught.value.detail == detail
+
+
 @pytest.mark.parametrize("case", [*GOOD, *BAD])
 def test_one_byte_at_a_time_says_the_same(case: str) -> None:
     data = (GOOD | BAD)[case][0]
