@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     try:
+        (Path(settings.state_dir) / "keys").mkdir(parents=True, exist_ok=True)
         uvloop.run(serve(settings))
     except OSError as error:
         _log.error("cannot run: %s", error)
@@ -51,9 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 async def serve(settings: Settings) -> None:
     """Serves the API until a signal. Raises OSError where the directories cannot be used."""
     state, run = Path(settings.state_dir), Path(settings.run_dir)
-    state.mkdir(parents=True, exist_ok=True)
     keys = state / "keys"
-    keys.mkdir(exist_ok=True)
     policy = Policy(state / "snapshot", keys)
     authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"))
     recorder = RecorderClient(run / "recorder.sock")

@@ -41,7 +41,7 @@ class Applied:
 
 
 @dataclass(slots=True)
-class ChangeRefused(Exception):
+class ChangeRefused(Exception):  # noqa: N818 - named for what happened
     """A change that cannot be applied: what is wrong, what to do, and the fields at fault as (field, message).
     index is its place among the changes applied together."""
 

@@ -5,7 +5,6 @@ the revision and appends who, when, what before and after, and why. Whoever want
 the Change and calls the same door later, with Origin.APPROVED; nothing else writes.
 """
 
-import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -28,12 +27,10 @@ from tenants.credential import crockford
 from tenants.draft import Draft, decoders, encode
 from tenants.kinds import Kind
 from tenants.model import Origin, Provenance
+from tenants.rules import check_id, convert, invalid, refuse_given, refuse_used, unknown
 from tenants.store import Store
 
 MAX_REASON = 1000  # characters
-_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_MADE = re.compile(r"[0-9a-hjkmnp-tv-z]{10}")
-_FIELD = re.compile(r"field `([^`]+)`")
 
 
 class Register:
@@ -61,7 +58,7 @@ class Register:
             found = Draft(connection, self.kinds).find(collection, item)
             revision = _revision(connection)
         if found is None:
-            raise _unknown(kind, item)
+            raise unknown(kind, item)
         return found, revision
 
     def page(
@@ -198,12 +195,12 @@ class Register:
             return self._add(draft, kind, change, provenance)
         before = draft.find(kind.collection, change.id)
         if before is None:
-            raise _unknown(kind, change.id)
+            raise unknown(kind, change.id)
         if change.verb == "edit":
             return self._edit(draft, kind, change, before, provenance)
         if change.verb == "remove" and kind.users is not None:
             draft.flush()
-            _refuse_used(kind, change, kind.users(draft, change.id))
+            refuse_used(kind, change, kind.users(draft, change.id))
             draft.put(kind.collection, change.id, "remove", None)
             return None
         if change.verb not in kind.actions:
@@ -216,32 +213,32 @@ class Register:
             raise ConflictingChange(f"cannot {change.verb} {kind.noun} {change.id}: {why}")
         if action.check is not None:
             draft.flush()
-            _refuse_used(kind, change, action.check(draft, before))
+            refuse_used(kind, change, action.check(draft, before))
         effect = action.effect(before, provenance.updated)
         return self._store(draft, kind, change, before, msgspec.structs.replace(before, **effect), provenance)
 
     def _add(self, draft: Draft, kind: Kind, change: Change, provenance: Provenance) -> Any:
         item = change.id
-        _check_id(kind, item, change.fields.get("id", item))
+        check_id(kind, item, change.fields.get("id", item))
         if draft.find(kind.collection, item) is not None:
             raise AlreadyExists(f"{kind.noun} {item} exists", "edit it, or choose another id", [("id", "is taken")])
-        after = _convert(kind, {**change.fields, "id": item})
+        after = convert(kind, {**change.fields, "id": item})
         defaults = {field.name: field.default for field in msgspec.structs.fields(kind.struct)}
-        _refuse_given(kind, after, {name: defaults[name] for name in kind.given})
+        refuse_given(kind, after, {name: defaults[name] for name in kind.given})
         after = msgspec.structs.replace(after, **kind.assign(draft, after))
         return self._store(draft, kind, change, None, after, provenance)
 
     def _edit(self, draft: Draft, kind: Kind, change: Change, before: Any, provenance: Provenance) -> Any:
-        after = _convert(kind, merge(msgspec.to_builtins(before), change.fields))
+        after = convert(kind, merge(msgspec.to_builtins(before), change.fields))
         kept = {name: getattr(before, name) for name in ("id", *kind.given, *kind.fixed)}
-        _refuse_given(kind, after, kept)
+        refuse_given(kind, after, kept)
         return before if after == before else self._store(draft, kind, change, before, after, provenance)
 
     def _store(self, draft: Draft, kind: Kind, change: Change, before: Any, after: Any, provenance: Provenance) -> Any:
         errors = kind.validate(after)
         errors = errors or kind.check(draft, before, after)
         if errors:
-            raise _invalid(kind, errors)
+            raise invalid(kind, errors)
         if before is not None:
             provenance = msgspec.structs.replace(provenance, created=before.provenance.created)
         after = msgspec.structs.replace(after, provenance=provenance)
@@ -258,56 +255,3 @@ class Register:
 
 def _revision(connection: Connection) -> int:
     return connection.execute(select(func.max(schema.revisions.c.revision))).scalar() or 0
-
-
-def _unknown(kind: Kind, item: str) -> UnknownItem:
-    return UnknownItem(f"there is no {kind.noun} {item}", f"list the {kind.collection} to see their ids")
-
-
-def _invalid(kind: Kind, errors: list[tuple[str, str]]) -> InvalidChange:
-    return InvalidChange(f"the {kind.noun} is not valid", "correct the fields named in errors", errors)
-
-
-def _check_id(kind: Kind, item: Any, stated: Any) -> None:
-    if item != stated:
-        raise _invalid(kind, [("id", "differs from the one in the address")])
-    if not isinstance(item, str) or not _SLUG.fullmatch(item):
-        raise _invalid(kind, [("id", "needs 1 to 63 of a-z, 0-9 and -, the first not -")])
-    if kind.made_ids_only and not (item.startswith(kind.id_prefix) and _MADE.fullmatch(item[len(kind.id_prefix) :])):
-        raise _invalid(kind, [("id", f"needs {kind.id_prefix} and 10 characters of Crockford's base32")])
-
-
-def _convert(kind: Kind, fields: dict[str, Any]) -> Any:
-    try:
-        return msgspec.convert(fields, kind.struct)
-    except msgspec.ValidationError as error:
-        raise _invalid(kind, [_field_of(str(error))]) from error
-
-
-def _field_of(words: str) -> tuple[str, str]:
-    """(field, message) of msgspec's words: "Expected `int`, got `str` - at `$.window.valid_from`"."""
-    what, _, where = words.partition(" - at `$")
-    name = where.rstrip("`").removeprefix(".")
-    named = _FIELD.search(what)
-    if named is None:
-        return name, what
-    message = "is needed" if "missing" in what else "is no field here" if "unknown" in what else what
-    return f"{name}.{named[1]}".lstrip("."), message
-
-
-def _refuse_given(kind: Kind, after: Any, kept: dict[str, Any]) -> None:
-    errors = [
-        (name, "is set by the register alone" if name in kind.given else "cannot be changed")
-        for name, value in kept.items()
-        if getattr(after, name) != value
-    ]
-    if errors:
-        raise _invalid(kind, errors)
-
-
-def _refuse_used(kind: Kind, change: Change, users: list[str]) -> None:
-    if users:
-        shown = ", ".join(users[:10]) + (f" and {len(users) - 10} more" if len(users) > 10 else "")
-        raise ConflictingChange(
-            f"cannot {change.verb} {kind.noun} {change.id}: used by {shown}", "change or revoke those first"
-        )

@@ -23,7 +23,7 @@ from sqlalchemy.pool import QueuePool
 BUSY_TIMEOUT = 2.0  # seconds a transaction waits for another process's lock
 
 
-class RegisterUnavailable(Exception):
+class RegisterUnavailable(Exception):  # noqa: N818 - named for what happened
     """The register cannot be used now. kind is "locked", "missing", "damaged", "newer" or "unusable"; remedy says what
     to do. Every one may pass by itself: the next transaction tries afresh."""
 
@@ -89,8 +89,8 @@ class Store:
         """A transaction: committed at the end, rolled back by any exception. Reads see one state throughout; writes
         hold the database's one write lock from the start. Raises RegisterUnavailable for any fault of the database."""
         try:
-            with self._connect().connect() as connection:
-                connection = connection.execution_options(feiyu_write=write)
+            with self._connect().connect() as plain:
+                connection = plain.execution_options(feiyu_write=write)
                 with connection.begin():
                     yield connection
         except IntegrityError:

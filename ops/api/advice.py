@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from tenants.model import Tenant
 from whitelist.decide import Access, Denial
+
+from tenants.model import Tenant
 from whitelist.model import Endpoint, Grant, GrantState, Protocol, Service, Window
 from whitelist.reason import Reason
 from whitelist.target import Target
@@ -17,8 +18,8 @@ Words = dict[str, str]  # {"en": …, "zh": …}
 def considered(
     tenant: Tenant, services: list[Service], grants: list[Grant], target: Target, access: Access, at: int
 ) -> list[dict[str, Any]]:
-    """Each grant with each endpoint of its service that names the host, and each service without a grant: whether it fits
-    and, if not, why not."""
+    """Each grant with each endpoint of its service that names the host, and each service without a grant: whether it
+    fits and, if not, why not."""
     result: list[dict[str, Any]] = []
     for service in services:
         own = [grant for grant in grants if _covers(grant, service)]

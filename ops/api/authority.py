@@ -64,14 +64,14 @@ class Authority:
             except Exception as error:
                 # The change stands in the register; whatever kept it from being published, beat() tries again.
                 self.trouble = f"revision {applied.revision} is not published: {error}"
-                _log.error("%s", self.trouble, exc_info=error)
+                _log.exception("%s", self.trouble)
                 return Outcome(applied, None, self.trouble)
 
     async def beat(self) -> None:
         """Brings the policy up to date with the register and tells the workers that control lives.
 
-        Without a readable register there is no sign of life: nobody could revoke anything any more, so after max_staleness
-        nothing is let through."""
+        Without a readable register there is no sign of life: nobody could revoke anything any more, so after
+        max_staleness nothing is let through."""
         async with self._writing:
             try:
                 await self.run(self._catch_up)
@@ -84,7 +84,7 @@ class Authority:
                 _log.warning("%s", error)
             except Exception as error:
                 self.trouble = f"the policy cannot be brought up to date: {error}"
-                _log.error("%s", self.trouble, exc_info=error)
+                _log.exception("%s", self.trouble)
 
     def note(self, what: str, actor: str, reason: str) -> None:
         """An act that is no change of the register, into the log of the process."""

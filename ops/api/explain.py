@@ -5,15 +5,15 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from aiohttp import web
+from whitelist.decide import Access, Denial, Permit
 
 from ops.api.advice import advise, considered
 from ops.api.flows import record_of_ref
 from ops.api.problems import Problem
 from ops.api.resources import AUTHORITY, answer
 from tenants.model import Tenant
-from whitelist.decide import Access, Denial, Permit
+from whitelist.candidates import candidates
 from whitelist.reason import WORDING, Reason
-from whitelist.store import candidates
 from whitelist.target import Target, TargetError, parse_host
 
 _DEFAULT_PORTS = {Access.TUNNEL: 443, Access.HTTP: 80}
@@ -72,8 +72,8 @@ async def _by_record(request: web.Request, record: dict[str, Any]) -> dict[str, 
 async def judge(
     request: web.Request, tenant_id: str, target: Target, access: Access, source: str, interface: str, at: int
 ) -> dict[str, Any]:
-    """The verdict at Unix second `at` with the published policy, in words, with its reasons. Without a source, one of the
-    tenant's own is taken."""
+    """The verdict at Unix second `at` with the published policy, in words, with its reasons. Without a source, one of
+    the tenant's own is taken."""
     authority = request.app[AUTHORITY]
     tenant, services, grants = await authority.read(
         lambda register: candidates(register, tenant_id, target.host, is_ip=target.is_ip)
@@ -96,10 +96,10 @@ async def judge(
         "candidates": considered(tenant, services, grants, target, access, at),
     }
     if isinstance(verdict, Permit):
-        lines = ", ".join(verdict.lines)
+        lines, service = ", ".join(verdict.lines), verdict.service
         result["text"] = {
-            "en": f"Allowed by grant {verdict.grant} (service {verdict.service}, endpoint {verdict.endpoint}) over {lines}.",
-            "zh": f"由授权 {verdict.grant} 放行（服务 {verdict.service}，端点 {verdict.endpoint}），经专线 {lines}。",
+            "en": f"Allowed by grant {verdict.grant} (service {service}, endpoint {verdict.endpoint}) over {lines}.",
+            "zh": f"由授权 {verdict.grant} 放行（服务 {service}，端点 {verdict.endpoint}），经专线 {lines}。",
         }
         result["would_have_to_change"] = []
     else:

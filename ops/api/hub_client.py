@@ -12,7 +12,7 @@ MAX_PACKET = 65_536  # bytes
 TIMEOUT = 3.0  # seconds: the hub waits 1 s for workers, then kills and answers
 
 
-class HubUnavailable(Exception):
+class HubUnavailable(Exception):  # noqa: N818 - named for what happened
     """The hub cannot be reached, or refused; str() says why, in one sentence."""
 
 
@@ -27,8 +27,8 @@ class HubClient:
         self.why_not = "not asked yet"  # "" while the last question was answered
 
     async def publish(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Sends a message and waits until it is enforced: the hub's answer (names of workers in "acked" and "killed", and
-        more) with "ms", the milliseconds it took. {"kind": "status"} asks what is in force.
+        """Sends a message and waits until it is enforced: the hub's answer (names of workers in "acked" and "killed",
+        and more) with "ms", the milliseconds it took. {"kind": "status"} asks what is in force.
 
         Raises HubUnavailable. The message may then have been enforced nevertheless; all messages may be sent again.
         """

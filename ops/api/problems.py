@@ -20,7 +20,7 @@ _REFUSALS: dict[type[ChangeRefused], tuple[int, str, str]] = {
 }
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - the name RFC 9457 gives it
     """An answer that is an error. kind is the last part of its type; errors are (field, message)."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Problem(Exception):
 
 
 def problem_of(error: Exception, method: str, path: str) -> Problem:
-    """The problem that an exception of a handler means. What nobody foresaw is logged here and not told to the client."""
+    """The problem that an exception of a handler means. What nobody foresaw is logged, not told to the client."""
     match error:
         case Problem():
             return error

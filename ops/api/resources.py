@@ -37,8 +37,8 @@ def routes() -> list[web.RouteDef]:
 
 
 async def list_items(request: web.Request) -> web.Response:
-    """A page of a collection: ?q= in the words, ?limit= (at most 1000), ?cursor= (the last answer's next), and key columns
-    such as ?tenant=."""
+    """A page of a collection: ?q= in the words, ?limit= (at most 1000), ?cursor= (the last answer's next), and key
+    columns such as ?tenant=."""
     query = dict(request.query)
     text, cursor, limit = query.pop("q", ""), query.pop("cursor", ""), _limit(query.pop("limit", str(MAX_PAGE)))
     where = {_COLUMNS.get(name, name): value for name, value in query.items()}
@@ -64,7 +64,7 @@ async def add(request: web.Request) -> web.Response:
 
 
 async def issue(request: web.Request) -> web.Response:
-    """A new credential. Its token is in this answer and nowhere else; of the user's label only the pseudonym is kept."""
+    """A new credential. Its token is in this answer and nowhere else; of the user's label the pseudonym is kept."""
     fields, reason = await body_with_reason(request)
     label = fields.get("user", "")
     if not isinstance(label, str) or len(label) > MAX_LABEL or not label.isprintable():

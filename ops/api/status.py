@@ -31,8 +31,8 @@ async def index(request: web.Request) -> web.Response:
 
 
 async def status(request: web.Request) -> web.Response:
-    """Revisions, the state of the lines as the workers were told, and which process answers. Never fails: what cannot be
-    known is said so."""
+    """Revisions, the state of the lines as the workers were told, and which process answers. Never fails: what cannot
+    be known is said so."""
     authority = request.app[AUTHORITY]
     register: dict[str, Any] = {"ok": True}
     try:
