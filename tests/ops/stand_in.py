@@ -1,8 +1,8 @@
-"""A tiny worker in place of the real one: hello to the hub, acknowledges, answers each TCP client with its process name.
+"""A tiny process in place of a real one: hello to the hub, acknowledges, answers each TCP client with its process name.
 
-Run by the supervisor like a worker (FEIYU_PROCESS, FEIYU_LISTEN_FDS, FEIYU_CONFIG). SIGTERM: stops accepting, leaves the
-hub, ends. STAND_IN names a way to misbehave: silent (no acknowledgements once synced), deaf (no hello), crash (ends at
-once), stubborn (ignores SIGTERM).
+Run by the supervisor like a worker (FEIYU_PROCESS, FEIYU_LISTEN_FDS, FEIYU_CONFIG). SIGTERM: stops accepting, waits until
+its clients have left, ends. Ways to misbehave: silent (no acknowledgement once synced), deaf (no hello), crash (ends at
+once), stubborn (ignores SIGTERM), quitter (leaves the hub and stays).
 """
 
 import json
@@ -16,7 +16,8 @@ from pathlib import Path
 from gateway.live import ack, hello, parse
 
 NAME = os.environ["FEIYU_PROCESS"]
-MODE = os.environ.get("STAND_IN", "")
+ROLE = os.environ["STAND_IN_ROLE"]
+MODE = json.loads(Path(os.environ["STAND_IN_ROLES"]).read_text()).get(ROLE, "")
 
 
 def listeners() -> list[socket.socket]:
@@ -38,35 +39,51 @@ def main() -> int:
     settings = json.loads(Path(os.environ["FEIYU_CONFIG"]).read_text())
     hub.connect(f"{settings['run_dir']}/live.sock")
     if MODE != "deaf":
-        hub.send(hello(NAME, os.environ.get("STAND_IN_ROLE", "worker")))
-    accepting: list[socket.socket] = []
-    seen = 0
-    while True:
-        ready, _, _ = select.select([stopping, hub, *accepting], [], [])
-        if stopping in ready or (hub in ready and not serve_hub(hub, seen)):
+        hub.send(hello(NAME, ROLE))
+    return serve(hub, stopping)
+
+
+def serve(hub: socket.socket, stopping: socket.socket) -> int:
+    accepting: list[socket.socket] = listeners()
+    clients: list[socket.socket] = []
+    seen, draining = 0, False
+    while not (draining and not clients):
+        ready, _, _ = select.select([stopping, hub, *accepting, *clients], [], [])
+        if stopping in ready:
+            stopping.recv(64)
+            for listening in accepting:
+                listening.close()
+            accepting, draining = [], True
+            continue
+        if hub in ready and not obey(hub, seen):
             return 0
-        if hub in ready:
-            seen += 1
-            accepting = accepting or listeners()
-        for listening in accepting:
-            if listening in ready:
-                answer(listening)
+        seen += hub in ready
+        if MODE == "quitter" and seen:
+            hub.close()
+            signal.pause()
+        for sock in ready:
+            if sock in accepting:
+                welcome(sock, clients)
+            elif sock in clients and not sock.recv(64):
+                clients.remove(sock)
+                sock.close()
+    return 0
 
 
-def serve_hub(hub: socket.socket, seen: int) -> bool:
+def obey(hub: socket.socket, seen: int) -> bool:
     packet = hub.recv(65_536)
     if packet and not (MODE == "silent" and seen):
         hub.send(ack(parse(packet).seq))
     return bool(packet)
 
 
-def answer(listening: socket.socket) -> None:
+def welcome(listening: socket.socket, clients: list[socket.socket]) -> None:
     try:
         client, _ = listening.accept()
     except BlockingIOError:  # the other generation was faster
         return
-    with client:
-        client.sendall(NAME.encode())
+    client.sendall(NAME.encode() + b"\n")
+    clients.append(client)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""Which processes a node has, and what each may do: the table of design §3."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+import ops
+from ops import listeners, privileges
+from ops.children import ProcessSpec
+from ops.privileges import CAP_NET_ADMIN, CAP_NET_RAW, Privileges
+from ops.settings import Settings
+
+CODE = Path(ops.__file__).parent.parent
+INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")  # all else of the supervisor's environment stays with it
+
+type Share = Callable[[int], dict[str, list[int]]]
+type Plan = Callable[[Settings, Path, str, Share], list[ProcessSpec]]
+
+
+def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[ProcessSpec]:
+    """All processes, in the order of starting. config is the file that children read; share gives a worker slot's
+    descriptors by listener."""
+    users, environment = settings.users, environment_of(config, boot)
+    recorder = (
+        *("--state-dir", settings.state_dir, "--run-dir", settings.run_dir),
+        *("--node", settings.node, "--boot", boot, "--metrics", settings.metrics.address),
+    )
+    return [
+        ProcessSpec(
+            name="recorder",
+            role="recorder",
+            argv=module("telemetry.recorder", *recorder),
+            environment=environment,
+            privileges=allowed(users.recorder, users.group),
+        ),
+        ProcessSpec(
+            name="control",
+            role="control",
+            argv=module("ops.control", "--config", str(config)),
+            environment=environment,
+            privileges=allowed(users.control, users.group),
+        ),
+        ProcessSpec(
+            name="lines",
+            role="lines",
+            argv=module("gateway.line.process"),
+            environment=environment,
+            privileges=allowed(users.lines, users.group, CAP_NET_ADMIN, CAP_NET_RAW),
+        ),
+        *(
+            worker(settings, environment, slot, share(slot), module("ops.worker"))
+            for slot in range(settings.worker_count)
+        ),
+    ]
+
+
+def worker(
+    settings: Settings, environment: dict[str, str], slot: int, share: dict[str, list[int]], argv: tuple[str, ...]
+) -> ProcessSpec:
+    """One worker. It has five seconds beyond its drain timeout to write the closing records."""
+    return ProcessSpec(
+        name=f"w{slot}",
+        role="worker",
+        argv=argv,
+        environment=environment | {"FEIYU_LISTEN_FDS": listeners.environment(share)},
+        privileges=allowed(settings.users.worker, settings.users.group, CAP_NET_RAW),
+        fds=tuple(descriptor for descriptors in share.values() for descriptor in descriptors),
+        announces=True,
+        stop_timeout=settings.timeouts.drain + 5,
+    )
+
+
+def module(name: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs a module of this project; -P keeps the current directory out of its imports."""
+    return (sys.executable, "-P", "-m", name, *arguments)
+
+
+def environment_of(config: Path, boot: str) -> dict[str, str]:
+    """What every child finds in its environment."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    own = {"FEIYU_CONFIG": str(config), "FEIYU_BOOT": boot, "PYTHONPATH": str(CODE)}
+    return inherited | own | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def allowed(uid: int | None, gid: int | None, *capabilities: int) -> Privileges:
+    """Privileges of a process. The user is kept where this process cannot change it."""
+    if uid is not None and not privileges.usable(uid):
+        uid = gid = None
+    return Privileges(uid=uid, gid=gid, capabilities=frozenset(capabilities))
+
+
+def cannot_run(settings: Settings) -> str:
+    """ "" or why the node's users could not run this project: an interpreter below /root is nobody else's."""
+    users = settings.users
+    if users.worker is None or users.group is None or not privileges.usable(users.worker):
+        return ""
+    needed = [Path(sys.executable), Path(os.__file__), Path(msgspec.__file__), Path(ops.__file__)]
+    closed = privileges.unreachable(needed, users.worker, users.group)
+    if closed is None:
+        return ""
+    return f"users: uid {users.worker} could not run {sys.executable}: {closed} is closed to it; install where every user may read, or set users.base to 0"
