@@ -41,8 +41,8 @@ class App:
 
     @property
     def socket(self) -> str:
-        """Control's socket: --server, else FEIYU_SERVER, else the configuration's. A configuration that is not there, or
-        not this account's to read, is no error: the default socket is tried."""
+        """Control's socket: --server, else FEIYU_SERVER, else the configuration's. Where that is not there or
+        not this account's to read, and nobody named it, the default socket is tried."""
         if named := self.server or os.environ.get("FEIYU_SERVER", ""):
             return named
         asked = bool(self.config or os.environ.get("FEIYU_CONFIG", ""))
@@ -83,7 +83,7 @@ class App:
     def details(self, item: Item, rows: Sequence[tuple[str, object]]) -> None:
         """One thing with its fields below each other; in CSV a line for each field."""
         if self.format == "csv":
-            pairs = [{"field": t(name), "value": value} for name, value in rows]
+            pairs = [{"field": name, "value": value} for name, value in rows if value not in (None, "", [], ())]
             output.write(output.as_csv([output.field("FIELD", "field"), output.field("VALUE", "value")], pairs))
         else:
             self.show(item, lambda: output.print_details(rows))

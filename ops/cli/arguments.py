@@ -81,7 +81,8 @@ def parse_ports(text: str) -> list[int]:
 
 
 def parse_target(text: str) -> str:
-    """A host name, "*." and a suffix, or an IP prefix, as an endpoint or a deny names it; the server makes it canonical."""
+    """A host name, "*." and a suffix, or an IP prefix, as an endpoint or a deny names it. The server makes it
+    canonical."""
     if "/" in text or ":" in text or text.startswith("[") or re.fullmatch(r"[0-9.]+", text):
         return parse_prefix(text)
     if not _HOST.match(text):

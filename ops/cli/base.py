@@ -1,4 +1,4 @@
-"""The classes behind every command: global options wherever they are written, an example for each, values that parse."""
+"""The classes behind every command: global options wherever they are written, an example each, values that parse."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -29,13 +29,29 @@ def global_options(*, shown: frozenset[str]) -> list[click.Option]:
         return click.Option(list(names), expose_value=False, hidden=names[-1] not in shown, **settings)
 
     return [
-        option("-o", "--output", type=click.Choice(FORMATS), callback=_set("format"), help=t("How data is written to stdout.")),
+        option(
+            "-o",
+            "--output",
+            type=click.Choice(FORMATS),
+            callback=_set("format"),
+            help=t("How data is written to stdout."),
+        ),
         option("--reason", metavar="TEXT", callback=_set("reason"), help=t("Why; kept with the change.")),
-        option("--no-input", is_flag=True, callback=_set("interactive", lambda _: False), help=t("Never ask; fail instead.")),
+        option(
+            "--no-input",
+            is_flag=True,
+            callback=_set("interactive", lambda _: False),
+            help=t("Never ask; fail instead."),
+        ),
         option("--lang", type=click.Choice(LANGUAGES), help=t("Language of words (default: from LANG).")),
-        option("--server", metavar="PATH", callback=_set("server"), help=t("Control's socket (default: from the configuration).")),
+        option(
+            "--server",
+            metavar="PATH",
+            callback=_set("server"),
+            help=t("Control's socket (default: from the configuration)."),
+        ),
         option("--config", metavar="FILE", callback=_set("config"), help=t("The node's configuration.")),
-    ]  # fmt: skip
+    ]
 
 
 ALL_SHOWN = frozenset({"--output", "--reason", "--no-input", "--lang", "--server", "--config"})
@@ -57,9 +73,13 @@ class Command(RichCommand):
 
 
 class Group(RichGroup):
-    """A group of commands of the classes here."""
+    """A group of commands of the classes here; they are listed in the order of the code."""
 
     command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names as they were added."""
+        return list(self.commands)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,5 +1,7 @@
 """feiyu explain: why something passes or not, and what would have to change."""
 
+from typing import Any
+
 import rich_click as click
 from click.exceptions import Exit
 
@@ -7,7 +9,10 @@ from ops.cli import output, values
 from ops.cli.app import App
 from ops.cli.base import Command, pass_app
 from ops.cli.client import Json
-from ops.cli.errors import ExitCode, usage
+from ops.cli.errors import CliError, ExitCode, usage
+from ops.cli.flow import target_of
+from ops.cli.log import clock
+from ops.cli.times import format_end, format_moment
 from ops.cli.words import current, t
 
 
@@ -43,24 +48,86 @@ def explain(
         query = {"tenant": tenant, "target": target, "access": access, "source": source, "at": at}
     else:
         raise usage(t("say whom and what: feiyu explain TENANT HOST[:PORT], or --ref REF"))
-    answer = app.client.get("/v1/explain", query)
-    app.show(answer, lambda: _tell(answer))
+    try:
+        answer = app.client.get("/v1/explain", query)
+    except CliError as error:
+        raise (app.suggest(error, "tenants", tenant) if tenant else error) from None
+    if app.format == "csv":
+        app.details(answer, rows(answer))
+    else:
+        app.show(answer, lambda: _tell(answer))
     raise Exit(ExitCode.YES if permitted(answer) else ExitCode.NO)
 
 
 def permitted(answer: Json) -> bool:
     """Whether the answer is a permit."""
-    verdict = answer.get("verdict")
-    if isinstance(verdict, dict):
-        return verdict.get("decision") == "permit" or bool(verdict.get("permit"))
-    return verdict == "permit"
+    return bool((answer.get("verdict") or {}).get("decision") == "permit")
 
 
 def _tell(answer: Json) -> None:
-    """The verdict, in words first and details behind them."""
-    text = answer.get("text") or {}
-    verdict = answer.get("verdict")
-    rows = list(verdict.items()) if isinstance(verdict, dict) else [("verdict", verdict)]
-    head = output.styled("permit" if permitted(answer) else "deny")
-    output.print_text(head, str(text.get(current()) or text.get("en") or ""))
-    output.print_details([(key.replace("_", " ").capitalize(), value) for key, value in rows])
+    """The verdict in one line, then what it rests on, then what would have to change."""
+    verdict = answer.get("verdict") or {}
+    output.print_text(
+        output.styled("permit" if permitted(answer) else "deny"),
+        *([str(verdict["reason"])] if verdict.get("reason") else []),
+        _said(answer.get("text")),
+    )
+    output.print_details(rows(answer))
+
+
+def rows(answer: Json) -> list[tuple[str, object]]:
+    """What was asked, what decided, what was considered and what would have to change."""
+    verdict, record = answer.get("verdict") or {}, answer.get("record") or {}
+    current_policy = answer.get("with_current_policy") or {}
+    protocol = verdict.get("protocol")
+    candidates = [_candidate(entry) for entry in answer.get("candidates") or []]
+    return [
+        ("Reference", answer.get("ref")),
+        ("Refused at", clock(record)),
+        ("Asked", _asked(answer) if answer.get("target") else _recorded(record)),
+        ("Moment", format_moment(answer.get("at", 0))),
+        ("Grant", verdict.get("grant")),
+        ("Service", verdict.get("service")),
+        ("Endpoint", f"{verdict.get('endpoint')} ({protocol})" if protocol else None),
+        ("Lines", verdict.get("lines")),
+        ("Ends", format_end(verdict.get("not_after", 0))),
+        ("Rule", verdict.get("rule")),
+        ("Detail", verdict.get("detail")),
+        ("Revision", answer.get("revision") or verdict.get("revision")),
+        ("Today's policy", _today(current_policy) if current_policy else None),
+        ("Considered", candidates if not permitted(answer) or len(candidates) > 1 else None),
+        ("To change", [_said(entry) for entry in answer.get("would_have_to_change") or []]),
+    ]
+
+
+def _said(words: Any) -> str:
+    """A text in the language in use."""
+    return str(words.get(current()) or words.get("en") or "") if isinstance(words, dict) else str(words or "")
+
+
+def _asked(answer: Json) -> str:
+    source = str(answer.get("source") or "")
+    where = f" ({answer['interface']})" if answer.get("interface") else ""
+    assumed = t(", assumed") if answer.get("source_assumed") else ""
+    origin = t(" from {source}", source=f"{source}{where}{assumed}") if source else ""
+    return f"{answer.get('tenant')} → {answer.get('target')} ({answer.get('access')}){origin}"
+
+
+def _recorded(record: Json) -> str:
+    who = record.get("tenant") or t("a stranger")
+    what = target_of(record) if record.get("host") else ""
+    origin = t(" from {source}", source=record["client_ip"]) if record.get("client_ip") else ""
+    return f"{who} → {what or '?'} ({record.get('method') or '?'}){origin}"
+
+
+def _today(answer: Json) -> str:
+    verdict = answer.get("verdict") or {}
+    if not verdict:
+        return str(answer.get("unavailable") or "")
+    return f"{t(str(verdict.get('decision')))} {verdict.get('reason') or verdict.get('grant') or ''}".strip()
+
+
+def _candidate(entry: Json) -> str:
+    grant = t("grant {id}", id=entry["grant"]) if entry.get("grant") else t("no grant")
+    verdict = t("fits") if entry.get("fits") else str(entry.get("why_not", ""))
+    return f"{grant}, {entry.get('service')} {entry.get('protocol')}://{entry.get('endpoint')}: {verdict}"

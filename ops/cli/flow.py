@@ -9,6 +9,8 @@ from ops.cli.output import Column, Item, field
 from ops.cli.result import report
 from ops.cli.words import t
 
+MOST = 10_000  # flows in one list
+
 
 def size(count: int) -> str:
     """Bytes in at most five characters: 512, 3.4k, 812M."""
@@ -50,7 +52,7 @@ def list_(app: App, tenant: str | None, line: str | None, host: str | None) -> N
     wanted = {"tenant": tenant, "line": line, "host": host}
     items = [
         item
-        for item in app.client.get("/v1/flows")["items"]
+        for item in app.client.get("/v1/flows", {"limit": MOST})["items"]
         if all(value is None or item.get(key) == value for key, value in wanted.items())
     ]
     now = app.now()

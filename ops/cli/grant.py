@@ -96,14 +96,20 @@ def show(app: App, grant: str) -> None:
     "add",
     writes=True,
     help=t("Grant a tenant or group a service or category; in force at once."),
-    example="feiyu grant add --tenant acme --service github --line hk1 --line hk2 --for 90d --to US --reason 'request 31'",
+    example="feiyu grant add --tenant acme --service github --line hk1 --line hk2 --for 90d --reason 'request 31'",
 )
 @click.option("--tenant", metavar="ID", type=values.Identifier("tenants"), help=t("The tenant it is for."))
 @click.option("--group", "group_id", metavar="ID", type=values.Identifier("groups"), help=t("Or the group it is for."))
 @click.option("--service", metavar="ID", type=values.Identifier("services"), help=t("The service it reaches."))
 @click.option("--category", metavar="ID", type=values.Identifier("categories"), help=t("Or the category it reaches."))
-@click.option("--line", "lines", multiple=True, required=True, type=values.Identifier("lines"),
-              help=t("A line it may use, the best first; may be repeated."))  # fmt: skip
+@click.option(
+    "--line",
+    "lines",
+    multiple=True,
+    required=True,
+    type=values.Identifier("lines"),
+    help=t("A line it may use, the best first; may be repeated."),
+)
 @validity
 @click.option("--weekdays", type=values.WEEKDAYS, help=t("Only on these days: mon-fri."))
 @click.option("--hours", type=values.HOURS, help=t("Only at these hours, zone time: 08:00-20:00."))

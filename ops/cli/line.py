@@ -99,18 +99,34 @@ def show(app: App, line: str) -> None:
 def _options(function: click.decorators.FC) -> click.decorators.FC:
     for option in reversed(
         [
-            click.option("--gateway", "gateways", multiple=True, type=values.ADDRESS, help=t("Next hop; once for each family.")),
-            click.option("--source", "sources", multiple=True, type=values.ADDRESS, help=t("Our address on it; once for each family.")),
-            click.option("--resolver", "resolvers", multiple=True, type=values.ADDRESS, help=t("Resolver asked over it; may be repeated.")),
+            click.option(
+                "--gateway", "gateways", multiple=True, type=values.ADDRESS, help=t("Next hop; once for each family.")
+            ),
+            click.option(
+                "--source",
+                "sources",
+                multiple=True,
+                type=values.ADDRESS,
+                help=t("Our address on it; once for each family."),
+            ),
+            click.option(
+                "--resolver",
+                "resolvers",
+                multiple=True,
+                type=values.ADDRESS,
+                help=t("Resolver asked over it; may be repeated."),
+            ),
             click.option("--name", metavar="TEXT", help=t("Name.")),
             click.option("--carrier", metavar="TEXT", help=t("The carrier that sells it.")),
             click.option("--circuit", metavar="TEXT", help=t("The carrier's circuit number.")),
             click.option("--side", type=values.SIDE, help=t("Where its far end lies (default: abroad).")),
             click.option("--from", "valid_from", type=values.FROM, help=t("Start (default: now).")),
-            click.option("--until", type=values.UNTIL, help=t("End: a date (that day included), a time, or a duration.")),
+            click.option(
+                "--until", type=values.UNTIL, help=t("End: a date (that day included), a time, or a duration.")
+            ),
             click.option("--for", "for_", type=values.FOR, help=t("End, as a duration from now: 90d, 12mo.")),
         ]
-    ):  # fmt: skip
+    ):
         function = option(function)
     return function
 
@@ -119,7 +135,7 @@ def _options(function: click.decorators.FC) -> click.decorators.FC:
     "add",
     writes=True,
     help=t("Add a line."),
-    example="feiyu line add hk1 --device l1 --gateway 192.0.2.1 --source 192.0.2.2 --resolver 198.51.100.53 --reason 'circuit 4711'",
+    example="feiyu line add hk1 --device l1 --gateway 192.0.2.1 --source 192.0.2.2 --resolver 192.0.2.53 --reason new",
 )
 @click.argument("line", metavar="ID")
 @click.option("--device", required=True, metavar="NAME", help=t("The network device that leads to it."))

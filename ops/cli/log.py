@@ -35,9 +35,13 @@ COLUMNS = [
     Column("TARGET", lambda item: target_of(item) if item.get("host") else "", wide=True),
     Column("WHAT", what, wide=True),
     field("LINE", "line"),
-    Column("BYTES", lambda item: size(item.get("bytes_out", 0) + item.get("bytes_in", 0)) if item.get("kind") == "close" else "", right=True),
+    Column(
+        "BYTES",
+        lambda item: size(item.get("bytes_out", 0) + item.get("bytes_in", 0)) if item.get("kind") == "close" else "",
+        right=True,
+    ),
     Column("REF", lambda item: item.get("ref") or item.get("flow", "")),
-]  # fmt: skip
+]
 
 
 @click.group("log", cls=Group, help=t("Records of what passed and what was refused."))
@@ -50,11 +54,17 @@ def _filters(function: click.decorators.FC) -> click.decorators.FC:
         [
             click.option("--tenant", metavar="ID", help=t("Only those of this tenant.")),
             click.option("--host", metavar="HOST", help=t("Only those to this host.")),
-            click.option("--reason", "why", type=click.Choice([r.value for r in Reason]), metavar="REASON", help=t("Only refusals with this reason.")),
+            click.option(
+                "--reason",
+                "why",
+                type=click.Choice([r.value for r in Reason]),
+                metavar="REASON",
+                help=t("Only refusals with this reason."),
+            ),
             click.option("--kind", type=click.Choice([k.value for k in Kind]), help=t("Only records of this kind.")),
             click.option("--source", type=values.ADDRESS, help=t("Only those from this address.")),
         ]
-    ):  # fmt: skip
+    ):
         function = option(function)
     return function
 
@@ -73,7 +83,8 @@ def _filters(function: click.decorators.FC) -> click.decorators.FC:
 @pass_app
 def search(app: App, /, *, why: str | None, **query: Any) -> None:
     """Records that match all that was asked."""
-    answer = app.client.get("/v1/log", {**query, "reason": why})
+    span = {name: query[name] * 1_000_000 for name in ("since", "until") if query[name]}
+    answer = app.client.get("/v1/log", {**query, **span, "reason": why})
     app.rows(answer["items"], COLUMNS, t("No record matches."))
     if len(answer["items"]) == query["limit"]:
         app.say(t("There may be more: raise --limit, or narrow the search."))

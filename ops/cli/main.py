@@ -1,4 +1,4 @@
-"""feiyu: the one command. Sets the language, builds the root, and turns every end of it into words and an exit status."""
+"""feiyu: the one command. Sets the language, builds the root, turns every end of it into words and an exit status."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Sequence
 
 import click
+from rich_click import RichHelpConfiguration
 
 from ops.cli import words
 from ops.cli.errors import CliError, ExitCode
@@ -44,14 +45,25 @@ def build() -> click.Group:
         members=MEMBERS,
         help=t("Access-control gateway of an offshore data service zone."),
         epilog=t(
-            "Exit status: 0 yes · 1 no · 2 usage · 3 waiting for approval · 4 revision conflict · 5 unreachable · 6 forbidden"
+            "Exit status: 0 yes · 1 no · 2 usage · 3 waiting for approval · 4 revision conflict · "
+            "5 unreachable · 6 forbidden"
         ),
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "rich_help_config": _help_style()},
+    )
+
+
+def _help_style() -> RichHelpConfiguration:
+    """Help without boxes, at most 100 columns wide."""
+    return RichHelpConfiguration(
+        theme="default-slim",
+        max_width=100,
+        options_panel_title=t("Options"),
+        commands_panel_title=t("Commands"),
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command and ends the process with its exit status. Never shows a traceback, unless FEIYU_DEBUG is set."""
+    """Runs one command and ends the process with its exit status. Shows a traceback only where FEIYU_DEBUG is set."""
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ops.cli.words import t
+from ops.cli.words import in_english, t
 
 FORMATS = ("table", "json", "yaml", "csv")
 Item = Mapping[str, Any]
@@ -103,13 +103,15 @@ def as_csv(columns: Sequence[Column], items: Iterable[Item]) -> str:
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
     writer.writerow([column.title.lower().replace(" ", "_") for column in columns])
-    writer.writerows([[plain(column.cell(item)) for column in columns] for item in items])
+    with in_english():  # what a program reads does not depend on the reader's language
+        writer.writerows([[plain(column.cell(item)) for column in columns] for item in items])
     return target.getvalue().rstrip("\n")
 
 
 def styled(text: str) -> Text:
     """A cell's text, coloured if it is a word for a state."""
-    return Text(text, style=_STYLES.get(text, ""))
+    styles = {**_STYLES, **{t(word): style for word, style in _STYLES.items()}}
+    return Text(text, style=styles.get(text, ""))
 
 
 def table(columns: Sequence[Column], items: Sequence[Item], width: int) -> Table:

@@ -23,7 +23,7 @@ def enforcement(answer: Json) -> str:
 
 
 def report(app: App, answer: Json, noun: str, done: str, identifier: str = "") -> None:
-    """Says "grant g-… added · revision 12 · enforced in 2 workers in 14 ms · marked bootstrap", or shows the answer whole."""
+    """Says "grant g-… added · revision 12 · enforced in 2 workers in 14 ms · marked bootstrap", or shows the answer."""
     item = answer.get("item") or answer.get("credential") or {}
     parts = [f"{t(noun)} {output.escape(str(item.get('id') or identifier))} {t(done)}"]
     if answer.get("revision"):

@@ -113,8 +113,13 @@ def show(app: App, service: str) -> None:
 @click.option(
     "--category", "categories", multiple=True, metavar="ID", help=t("A category it belongs to; may be repeated.")
 )
-@click.option("--special-prefix", "special_prefixes", multiple=True, type=values.PREFIX,
-              help=t("A special-purpose prefix its names may lead to; may be repeated."))  # fmt: skip
+@click.option(
+    "--special-prefix",
+    "special_prefixes",
+    multiple=True,
+    type=values.PREFIX,
+    help=t("A special-purpose prefix its names may lead to; may be repeated."),
+)
 @click.option("--shared-name", is_flag=True, default=None, help=t("Its names are shared with others behind a CDN."))
 @pass_app
 def add(
@@ -156,8 +161,13 @@ def add(
 @click.option(
     "--category", "categories", multiple=True, metavar="ID", help=t("A category it belongs to; may be repeated.")
 )
-@click.option("--special-prefix", "special_prefixes", multiple=True, type=values.PREFIX,
-              help=t("A special-purpose prefix its names may lead to; may be repeated."))  # fmt: skip
+@click.option(
+    "--special-prefix",
+    "special_prefixes",
+    multiple=True,
+    type=values.PREFIX,
+    help=t("A special-purpose prefix its names may lead to; may be repeated."),
+)
 @click.option("--shared-name/--own-name", default=None, help=t("Its names are shared with others behind a CDN."))
 @clearing("name-zh", "categories", "special-prefixes")
 @pass_app

@@ -62,10 +62,26 @@ def _make(noun: str, collection: str, members: str, field_of_member: str, words:
 
 
 group = _make(
-    "group", "groups", "tenants", "groups",
-    (t("Named sets of tenants."), t("List the groups."), t("Show one group and its tenants."), t("Add a group; tenants join it by tenant edit.")),
-)  # fmt: skip
+    "group",
+    "groups",
+    "tenants",
+    "groups",
+    (
+        t("Named sets of tenants."),
+        t("List the groups."),
+        t("Show one group and its tenants."),
+        t("Add a group; tenants join it by tenant edit."),
+    ),
+)
 category = _make(
-    "category", "categories", "services", "categories",
-    (t("Named sets of services."), t("List the categories."), t("Show one category and its services."), t("Add a category; services join it by service edit.")),
-)  # fmt: skip
+    "category",
+    "categories",
+    "services",
+    "categories",
+    (
+        t("Named sets of services."),
+        t("List the categories."),
+        t("Show one category and its services."),
+        t("Add a category; services join it by service edit."),
+    ),
+)

@@ -37,8 +37,8 @@ def existing(settings: Settings) -> list[Path]:
 
 
 def make_state(settings: Settings) -> list[Path]:
-    """Makes what is missing and returns it; what is there is never opened for writing. The key is made last: a node that
-    has one was set up to the end."""
+    """Makes what is missing and returns it; what is there is never opened for writing. The key is made last: a node
+    that has one was set up to the end."""
     state = Path(settings.state_dir)
     made: list[Path] = []
     try:

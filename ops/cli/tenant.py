@@ -82,7 +82,7 @@ def show(app: App, tenant: str) -> None:
     "add",
     writes=True,
     help=t("Add a tenant; it is let in at once."),
-    example="feiyu tenant add acme --name 'Acme Ltd' --place lingang-a/r1/acc0/10.1.0.0/24 --for 12mo --reason 'contract 17'",
+    example="feiyu tenant add acme --name 'Acme Ltd' --place lingang-a/r1/acc0/10.1.0.0/24 --for 12mo --reason 'new'",
 )
 @click.argument("tenant", metavar="ID")
 @click.option("--name", required=True, metavar="TEXT", help=t("Name in English."))

@@ -46,7 +46,7 @@ class Duration:
 def _days_in(year: int, month: int) -> int:
     if not 1 <= year < 9999:
         raise ValueError(year)
-    following = datetime(year + month // 12, month % 12 + 1, 1)
+    following = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
     return (following - timedelta(days=1)).day
 
 
@@ -68,9 +68,9 @@ def parse_duration(text: str) -> Duration:
 
 
 def parse_when(text: str, now: int, *, past: bool = False, end_of_day: bool = False) -> int:
-    """A moment in Unix seconds: "now", "@1795449600", a date, a date with time (zone time unless it names an offset), or
-    a duration counted from `now`, into the past for `past`. A bare date is its first second, or with `end_of_day` the
-    first second after it, so that "--until 2027-11-23" includes the 23rd."""
+    """A moment in Unix seconds: "now", "@1795449600", a date, a date with time (zone time unless it names an offset),
+    or a duration counted from `now`, into the past for `past`. A bare date is its first second, or with `end_of_day`
+    the first second after it, so that "--until 2027-11-23" includes the 23rd."""
     text = text.strip()
     if text == "now":
         return now

@@ -1,7 +1,8 @@
 """The language of what the command says. The words in the code are the English ones; their Chinese stands in words_zh,
 so that a text without a translation is still a text, and a test can find it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from ops.cli.words_zh import ZH
 
@@ -24,6 +25,17 @@ def t(text: str, /, **values: object) -> str:
     """The text in the language in use, its {names} filled in."""
     chosen = ZH.get(text, text) if _current == "zh" else text
     return chosen.format(**values) if values else chosen
+
+
+@contextmanager
+def in_english() -> Iterator[None]:
+    """English for a while."""
+    before = current()
+    use("en")
+    try:
+        yield
+    finally:
+        use(before)
 
 
 def language_of(arguments: Sequence[str], environ: Mapping[str, str]) -> str:

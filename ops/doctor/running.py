@@ -1,4 +1,4 @@
-"""What a running node says of itself, each process asked by its own way in, so that one that is dead does not hide others."""
+"""What a running node says of itself; each process is asked by its own way in, so that a dead one hides no others."""
 
 import time
 from collections.abc import Iterator
