@@ -1,7 +1,7 @@
 """What a worker and the supervisor's hub say to each other: one JSON object per SOCK_SEQPACKET packet.
 
-Pure codec. The hub numbers every message; a worker acknowledges each within a second or is killed, because a worker that
-cannot be told to cut must not carry flows. A worker whose connection to the hub ends must end its flows and exit.
+Pure codec. The hub numbers every message; a worker acknowledges each within a second or is killed, because a worker
+that cannot be told to cut must not carry flows. A worker whose connection to the hub ends must end its flows and exit.
 """
 
 from enum import StrEnum
@@ -81,13 +81,13 @@ _decoder = msgspec.json.Decoder(LiveMessage)
 
 
 def parse(packet: bytes) -> LiveMessage:
-    """Reads one packet of the hub. Raises msgspec.DecodeError (a ValidationError is one) for anything else; a worker that
-    meets it must not acknowledge."""
+    """Reads one packet of the hub. Raises msgspec.DecodeError (a ValidationError is one) for anything else; a worker
+    that meets it must not acknowledge."""
     return _decoder.decode(packet)
 
 
 def hello(name: str, role: str = "worker") -> bytes:
-    """The first packet of a connection: who speaks, e.g. hello("w0.1"). Roles: worker, lines, control, recorder, cli."""
+    """The first packet of a connection: who speaks, as hello("w0.1"). Roles: worker, lines, control, recorder, cli."""
     return msgspec.json.encode({"hello": role, "name": name})
 
 

@@ -34,6 +34,9 @@ class State(StrEnum):
     BACKOFF = "backoff"
 
 
+NONE = Privileges()
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """What to run. name: "w0", "control" …; fds are inherited under their numbers; announces: it is ready only once the
@@ -44,7 +47,7 @@ class ProcessSpec:
     role: str
     argv: tuple[str, ...]
     environment: dict[str, str]
-    privileges: Privileges = Privileges()
+    privileges: Privileges = NONE
     fds: tuple[int, ...] = ()
     announces: bool = False
     start_timeout: float = 15.0
@@ -66,6 +69,7 @@ class Process:
 
     @property
     def pid(self) -> int:
+        """The process id; it may be another's once ended is set."""
         return self.popen.pid
 
     def send_signal(self, number: int) -> None:
@@ -145,8 +149,8 @@ class Child:
             self.state = State.READY
 
     async def replace(self, spec: ProcessSpec) -> bool:
-        """Starts another beside the current one; once that is ready the old one is told to drain. False, and the old one
-        stays, when the new one does not become ready."""
+        """Starts another beside the current one; once that is ready the old one is told to drain. False, and the old
+        one stays, when the new one does not become ready."""
         old, old_spec = self.current, self.spec
         self.spec = spec
         if old is None:  # between two starts: the next one is the new
@@ -213,7 +217,7 @@ class Child:
                 os.write(2, f"privileges: {error}\n".encode())
                 raise
 
-        popen = subprocess.Popen(  # noqa: S603  # our own interpreter with fixed arguments
+        popen = subprocess.Popen(
             spec.argv,
             env=spec.environment | {"FEIYU_PROCESS": name},
             stdin=subprocess.DEVNULL,

@@ -10,8 +10,8 @@ _MAX = 4_096  # bytes that write(2) to a pipe takes whole (PIPE_BUF)
 
 
 class Console:
-    """One line per call. A reader that does not read loses lines (they are counted): waiting for it would stop restarts,
-    and children that log would stop with us."""
+    """One line per call. A reader that does not read loses lines (they are counted): waiting for it would stop
+    restarts, and children that log would stop with us."""
 
     def __init__(self, descriptor: int = 2) -> None:
         self._descriptor = descriptor

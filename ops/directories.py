@@ -54,7 +54,7 @@ def prepare(settings: Settings) -> None:
 
 
 def _give(directory: Path, owner: int, group: int) -> None:
-    """Plain files that an administrator made here become the owner's; links are left alone, for they may point anywhere."""
+    """Plain files that an administrator made here become the owner's; links are left alone: they may point anywhere."""
     for entry in os.scandir(directory):
         status = entry.stat(follow_symlinks=False)
         plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1

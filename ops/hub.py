@@ -1,10 +1,11 @@
 """Live control: the one local channel that carries revisions, line states, kills and cuts to the workers.
 
-A Unix SOCK_SEQPACKET socket, one JSON object per packet. A client first says {"hello": role, "name": …}; the kernel says
-which user and process it is, and that decides which roles it may take; the role decides what it may publish. Every message
-gets a sequence number and goes to the workers first, then to the disk, and is answered when both are done:
-{"done": seq, "acked": [names], "killed": [names], "ended": [names], "cut": flows, "persisted": bool} or {"error": why}.
-A worker that does not acknowledge within a second, or is no longer connected, is killed: it may be carrying what was cut.
+A Unix SOCK_SEQPACKET socket, one JSON object per packet. A client first says {"hello": role, "name": …}; the kernel
+says which user and process it is, and that decides which roles it may take; the role decides what it may publish.
+Every message gets a sequence number and goes to the workers first, then to the disk, and is answered when both are
+done: {"done": seq, "acked": [names], "killed": [names], "ended": [names], "cut": flows, "persisted": bool}, or
+{"error": why}. ended are workers that ended of themselves meanwhile. A worker that does not acknowledge within a
+second, or is no longer connected, is killed: it may be carrying what was cut.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ from ops.hub_messages import (
     Revision,
     Status,
 )
-from ops.live_state import Refused
+from ops.live_state import RefusedError
 
 MAX_PEERS_PER_UID = 256
 MAX_OUTSTANDING = 64  # unanswered messages per publisher
@@ -68,8 +69,8 @@ class _Pending:
 
 @dataclass(slots=True)
 class Owner:
-    """What the hub asks of the supervisor. kill and lost get the pid of a worker and why; ready the pid of one that has all
-    state; status adds to the answer of a status message; log takes a line."""
+    """What the hub asks of the supervisor. kill and lost get the pid of a worker and why; ready the pid of one that has
+    all state; status adds to the answer of a status message; log takes a line."""
 
     kill: Callable[[int, str], None]
     lost: Callable[[int], None]
@@ -146,7 +147,7 @@ class Hub:
         }
 
     async def publish(self, message: Published) -> dict[str, Any]:
-        """Applies, sends, stores, waits for the workers; the answer for the publisher. Raises Refused."""
+        """Applies, sends, stores, waits for the workers; the answer for the publisher. Raises RefusedError."""
         if isinstance(message, Status):
             return {"done": self.state.seq, "status": self.overview() | self._owner.status()}
         out, stateful = self._apply(message)
@@ -238,7 +239,7 @@ class Hub:
     async def _publish_quietly(self, message: Published) -> None:
         try:
             await self.publish(message)
-        except Refused as refused:  # somebody was faster
+        except RefusedError as refused:  # somebody was faster
             self._owner.log(f"hub: {refused}")
 
     def _spawn(self, work: Any) -> None:
@@ -255,7 +256,7 @@ class Hub:
         except OSError as error:  # no descriptors: the next turn tries again
             self._owner.log(f"hub: accept: {error.strerror}")
             return
-        sock.setblocking(False)
+        os.set_blocking(sock.fileno(), False)
         pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if uid not in self.roles or sum(peer.uid == uid for peer in self._peers) >= MAX_PEERS_PER_UID:
             self._owner.log(f"hub: turned away process {pid} of uid {uid}")
@@ -287,9 +288,9 @@ class Hub:
             return
         try:
             if flags & socket.MSG_TRUNC:
-                raise Refused(f"a packet longer than {MAX_PACKET} bytes")
+                raise RefusedError(f"a packet longer than {MAX_PACKET} bytes")
             self._packet(peer, packet)
-        except (Refused, msgspec.DecodeError, RecursionError) as error:
+        except (RefusedError, msgspec.DecodeError, RecursionError) as error:
             self._owner.log(f"hub: {peer.name or peer.pid}: {error}")
             self._answer(peer, {"error": str(error)})
             if not peer.role:  # at once, it would lose the answer with what it sent already
@@ -306,9 +307,9 @@ class Hub:
         kind = body.get("kind") if isinstance(body, dict) else None
         if kind not in PUBLISHES[peer.role]:
             allowed = ", ".join(sorted(PUBLISHES[peer.role])) or "nothing"
-            raise Refused(f"role {peer.role} may publish {allowed}, not {kind!r:.40}")
+            raise RefusedError(f"role {peer.role} may publish {allowed}, not {kind!r:.40}")
         if peer.outstanding >= MAX_OUTSTANDING:
-            raise Refused(f"more than {MAX_OUTSTANDING} messages are unanswered")
+            raise RefusedError(f"more than {MAX_OUTSTANDING} messages are unanswered")
         message: Published = msgspec.convert(body, type=Published.__value__)
         peer.outstanding += 1
         self._spawn(self._serve(peer, message))
@@ -316,7 +317,7 @@ class Hub:
     async def _serve(self, peer: _Peer, message: Published) -> None:
         try:
             answer = await self.publish(message)
-        except Refused as refused:
+        except RefusedError as refused:
             answer = {"error": str(refused)}
         finally:
             peer.outstanding -= 1
@@ -331,7 +332,7 @@ class Hub:
 
     def _hello(self, peer: _Peer, hello: Hello) -> None:
         if hello.hello not in self.roles[peer.uid]:
-            raise Refused(f"uid {peer.uid} may not be {hello.hello!r:.40}")
+            raise RefusedError(f"uid {peer.uid} may not be {hello.hello!r:.40}")
         peer.role, peer.name = hello.hello, hello.name
         if peer.role not in SUBSCRIBES:
             return
@@ -358,7 +359,7 @@ class Hub:
             or isinstance(cut, bool)
             or cut < 0
         ):
-            raise Refused("an acknowledgement is a subscriber's, with a sequence number and a count")
+            raise RefusedError("an acknowledgement is a subscriber's, with a sequence number and a count")
         pending = self._pending.get(seq)
         if pending is None:
             return

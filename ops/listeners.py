@@ -1,8 +1,8 @@
 """The listening sockets: one SO_REUSEPORT socket per worker and listener, owned by the supervisor.
 
 They outlive workers. A client that arrives while its worker restarts waits in the accept queue; a replacement inherits
-the same sockets as its predecessor, so that whatever the predecessor leaves in the queue is the replacement's. Sockets of
-workers that are no longer wanted are not closed (that would reset their queue) but handed to the remaining ones.
+the same sockets as its predecessor, so that whatever the predecessor leaves in the queue is the replacement's. Sockets
+of workers that are no longer wanted are not closed (that would reset their queue) but handed to the remaining ones.
 """
 
 import errno
@@ -31,8 +31,8 @@ class Listeners:
         opened: list[tuple[str, socket.socket]] = []
         try:
             for listener in wanted:
-                for _ in range(workers - len(self._sockets.get(listener.address, ()))):
-                    opened.append((listener.address, listen(listener)))
+                missing = workers - len(self._sockets.get(listener.address, ()))
+                opened.extend((listener.address, listen(listener)) for _ in range(missing))
         except ListenError:
             for _, sock in opened:
                 sock.close()

@@ -1,7 +1,7 @@
 """What is in force on this node: revision, states of lines, kills. Pure, but for reading and replacing its one file.
 
 The file fails closed: one that cannot be read or understood is set aside, and a kill of everything, with the id
-DAMAGED_ID, is in force (and itself stored) until an operator says `unkill` for it. A file that is not there is a new node.
+DAMAGED_ID, is in force (and itself stored) until an operator says `unkill` for it. No file at all is a new node.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class _Sealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sha256: str  # of the bytes of state: finds damage, not forgery; the file is the supervisor's own
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A message that cannot be published; str() says why, in one sentence."""
 
 
@@ -45,28 +45,28 @@ class LiveState:
     kills: dict[str, Kill] = field(default_factory=dict)
 
     def set_line(self, line: str, state: LineState) -> None:
-        """A line's state. Raises Refused when there would be too many lines."""
+        """A line's state. Raises RefusedError when there would be too many lines."""
         if line not in self.lines and len(self.lines) >= MAX_LINES:
-            raise Refused(f"more than {MAX_LINES} lines")
+            raise RefusedError(f"more than {MAX_LINES} lines")
         self.lines[line] = state
 
     def engage(self, kill: Kill, now: float) -> None:
-        """Puts a kill in force; the same id again replaces it. Raises Refused for one without id, without what it is about,
-        or already over."""
+        """Puts a kill in force; the same id again replaces it. Raises RefusedError for one without id, without what it
+        is about, or already over."""
         if not kill.id:
-            raise Refused("a kill needs an id")
+            raise RefusedError("a kill needs an id")
         if (kill.scope is KillScope.ALL) == bool(kill.value):
-            raise Refused("a kill of scope all takes no value; any other scope names one")
+            raise RefusedError("a kill of scope all takes no value; any other scope names one")
         if kill.until and kill.until <= now:
-            raise Refused(f"until {kill.until} is already over")
+            raise RefusedError(f"until {kill.until} is already over")
         if kill.id not in self.kills and len(self.kills) >= MAX_KILLS:
-            raise Refused(f"more than {MAX_KILLS} kills; one kill of a wider scope does the same")
+            raise RefusedError(f"more than {MAX_KILLS} kills; one kill of a wider scope does the same")
         self.kills[kill.id] = kill
 
     def release(self, kill_id: str) -> None:
-        """Ends a kill. Raises Refused when none has this id."""
+        """Ends a kill. Raises RefusedError when none has this id."""
         if self.kills.pop(kill_id, None) is None:
-            raise Refused(f"no kill {kill_id!r} is in force")
+            raise RefusedError(f"no kill {kill_id!r} is in force")
 
     def expired(self, now: float) -> list[str]:
         """Ids of the kills whose time is over; they are still in force until released."""

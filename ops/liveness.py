@@ -50,5 +50,5 @@ class Liveness:
             ready = line[1] == b"/live" or self._ready()
             status, body = ("200 OK" if ready else "503 Service Unavailable"), self._status()
         data = msgspec.json.encode(body) + b"\n"
-        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
-        return head.encode() + data
+        head = (f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(data)}")
+        return "\r\n".join((*head, "Connection: close", "", "")).encode() + data

@@ -1,9 +1,9 @@
-"""What a child process may do, set between fork and exec: user, exact capabilities, limits, and its end with its parent's.
+"""What a child process may do, set between fork and exec: user, exact capabilities, limits, end with its parent.
 
-Sources: capabilities(7), prctl(2), user_namespaces(7), setrlimit(2). The exact set is put into permitted, inheritable and
-ambient, so that exec keeps it (also for uid 0, whose special treatment SECBIT_NOROOT ends), and everything else leaves the
-bounding set. Where the kernel refuses a step for want of privilege, less is held than asked for, never more: a step whose
-failure would leave more than asked for raises.
+Sources: capabilities(7), prctl(2), user_namespaces(7), setrlimit(2). The exact set is put into permitted, inheritable
+and ambient, so that exec keeps it (also for uid 0, whose special treatment SECBIT_NOROOT ends), and everything else
+leaves the bounding set. Where the kernel refuses a step for want of privilege, less is held than asked for, never more:
+a step whose failure would leave more than asked for raises.
 """
 
 import contextlib
@@ -20,9 +20,7 @@ CAP_SETPCAP = 8
 CAP_NET_ADMIN = 12
 CAP_NET_RAW = 13
 
-FILES_WANTED = (
-    1 << 20
-)  # descriptors: two per tunnel and a pipe pair each way while it is busy
+FILES_WANTED = 1 << 20  # descriptors: two per tunnel and a pipe pair each way while it is busy
 
 _PR_SET_PDEATHSIG, _PR_SET_SECUREBITS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = (
     1,
@@ -37,9 +35,7 @@ _PR_CAPBSET_READ, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _PR_CAP_AMBIENT_CLEAR_
     4,
 )
 _SECURE_NOROOT = 0x03  # SECBIT_NOROOT, locked
-_SECURE_NO_FIXUP = (
-    0x0C  # SECBIT_NO_SETUID_FIXUP, locked: setuid(2) leaves the sets to us
-)
+_SECURE_NO_FIXUP = 0x0C  # SECBIT_NO_SETUID_FIXUP, locked: setuid(2) leaves the sets to us
 _SECURE_NO_RAISE = 0xC0  # SECBIT_NO_CAP_AMBIENT_RAISE, locked
 _CAP_VERSION_3 = 0x20080522
 
@@ -70,8 +66,8 @@ class _Data(ctypes.Structure):
 
 
 def apply(wanted: Privileges, parent: int) -> None:
-    """Makes the calling process what wanted says; to be called in a single-threaded child before exec. Ends the process when
-    parent (a pid) is already gone. Raises OSError when it would keep more than wanted."""
+    """Makes the calling process what wanted says; to be called in a single-threaded child before exec. Ends the process
+    when parent (a pid) is already gone. Raises OSError when it would keep more than wanted."""
     os.umask(0o027)
     limit_resources()
     privileged = CAP_SETPCAP in held()
@@ -95,7 +91,7 @@ def apply(wanted: Privileges, parent: int) -> None:
 
 
 def limit_resources() -> None:
-    """As many descriptors as allowed, no core dumps (they would hold tenants' bytes). Missing CAP_SYS_RESOURCE is no error."""
+    """As many descriptors as allowed, no core dumps (they would hold tenants' bytes). May lack CAP_SYS_RESOURCE."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for soft in (FILES_WANTED, hard):
         try:
@@ -108,8 +104,8 @@ def limit_resources() -> None:
 
 
 def change_ids(uid: int | None, gid: int | None) -> None:
-    """Changes group and user for good where they are mapped here and this process may; supplementary groups go too. Raises
-    OSError when root could not become the mapped user it was told to."""
+    """Changes group and user for good where they are mapped here and this process may; supplementary groups go too.
+    Raises OSError when root could not become the mapped user it was told to."""
     if os.geteuid() != 0:
         return
     if gid is not None and mapped(gid, _id_map("gid")):
@@ -117,9 +113,7 @@ def change_ids(uid: int | None, gid: int | None) -> None:
     try:
         os.setgroups([])
     except OSError as error:
-        if (
-            error.errno != errno.EPERM
-        ):  # a user namespace may forbid setgroups(2); its groups then grant nothing new
+        if error.errno != errno.EPERM:  # a user namespace may forbid setgroups(2); its groups then grant nothing new
             raise
     if uid is not None and mapped(uid, _id_map("uid")):
         os.setresuid(uid, uid, uid)

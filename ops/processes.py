@@ -101,4 +101,5 @@ def cannot_run(settings: Settings) -> str:
     closed = privileges.unreachable(needed, users.worker, users.group)
     if closed is None:
         return ""
-    return f"users: uid {users.worker} could not run {sys.executable}: {closed} is closed to it; install where every user may read, or set users.base to 0"
+    why = f"users: uid {users.worker} could not run {sys.executable}: {closed} is closed to it"
+    return f"{why}; install where every user may read, or set users.base to 0"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from ops.yamlnode import Problem, Problems, compose
+from ops.yamlnode import Problem, ProblemsError, compose
 from tenants.model import Side
 
 DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
@@ -29,7 +29,7 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """Where tenants come from: an interface stands for a room of a site, and these source prefixes (canonical) belong to it."""
+    """Where tenants come from: an interface is a room of a site, and these source prefixes (canonical) belong to it."""
 
     interface: str
     site: str
@@ -39,8 +39,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LineBase(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the kernel objects of lines are numbered: line i has mark | i << 8 under mark_mask, table + i, and its rules'
-    priorities from priority on."""
+    """Where the kernel objects of lines are numbered: line i has mark | i << 8 under mark_mask, table + i, and its
+    rules' priorities from priority on."""
 
     mark: int = 0x46000000
     mark_mask: int = 0xFFFFFF00
@@ -55,19 +55,22 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lines(self) -> int | None:
-        """uid of the lines process, or None for the current one; likewise below."""
+        """uid of the lines process, or None for the current one."""
         return self.base or None
 
     @property
     def worker(self) -> int | None:
+        """uid of the workers, or None."""
         return self.base + 1 if self.base else None
 
     @property
     def control(self) -> int | None:
+        """uid of control, or None."""
         return self.base + 2 if self.base else None
 
     @property
     def recorder(self) -> int | None:
+        """uid of the recorder, or None."""
         return self.base + 3 if self.base else None
 
     @property
@@ -172,5 +175,5 @@ def parse_settings(text: str, path: str) -> Settings:
 
     try:
         return check_settings(compose(text))
-    except Problems as problems:
+    except ProblemsError as problems:
         raise SettingsError(path, tuple(sorted(problems.found, key=lambda problem: problem.line))) from None

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from ops import settings as s
-from ops.yamlnode import Problem, Problems, integer, line_of, listing, number, parsed, section, text
+from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
 
 LISTENER_KINDS = ("plain",)
@@ -152,11 +152,11 @@ _settings = section(
 
 
 def check_settings(root: yaml.Node) -> s.Settings:
-    """The settings a document holds. Raises Problems."""
+    """The settings a document holds. Raises ProblemsError."""
     settings = _settings(root)
     found = list(_across(settings, root))
     if found:
-        raise Problems(*found)
+        raise ProblemsError(*found)
     return settings
 
 

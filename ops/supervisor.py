@@ -1,10 +1,10 @@
 """`feiyu up`: opens the listening sockets, starts the node's processes, keeps them running, and is their live control.
 
-SIGTERM or SIGINT: workers drain, then lines and control, at last the recorder (so that it takes the closing records); a
-second one does not wait. SIGHUP: reads the configuration again. One that is wrong changes nothing and says why; a good one
-replaces the workers one by one, each by a successor on the same sockets, and restarts the others when anything changed.
-When the supervisor itself is killed, the kernel sends its children SIGTERM and their connection to the hub ends: nobody
-could tell them to cut any more, so they end their flows and themselves.
+SIGTERM or SIGINT: workers drain, then lines and control end, at last the recorder (so that it takes the closing
+records); a second one does not wait. SIGHUP: reads the configuration again. One that is wrong changes nothing and says
+why; a good one replaces the workers one by one, each by a successor on the same sockets, and restarts the others when
+anything changed. When the supervisor itself is killed, the kernel sends its children SIGTERM and their connection to
+the hub ends: nobody could tell them to cut any more, so they end their flows and themselves.
 """
 
 import argparse
@@ -37,8 +37,8 @@ LAST = "recorder"
 
 @dataclass(slots=True)
 class Reload:
-    """How the last reading of the configuration went. result: none, running, ok, rejected (nothing was changed), failed (the
-    new workers did not get ready; the old configuration is back). at: Unix seconds."""
+    """How the last reading of the configuration went. result: none, running, ok, rejected (nothing was changed), failed
+    (the new workers did not get ready; the old configuration is back). at: Unix seconds."""
 
     result: str = "none"
     at: float = 0

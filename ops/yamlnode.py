@@ -21,7 +21,7 @@ class Problem:
     expected: str
 
 
-class Problems(Exception):
+class ProblemsError(Exception):
     """All that is wrong below one node."""
 
     def __init__(self, *found: Problem) -> None:
@@ -34,27 +34,27 @@ def line_of(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def wrong(node: yaml.Node, what: str, expected: str) -> Problems:
+def wrong(node: yaml.Node, what: str, expected: str) -> ProblemsError:
     """The exception for one problem at this node."""
-    return Problems(Problem(line_of(node), what, expected))
+    return ProblemsError(Problem(line_of(node), what, expected))
 
 
 def compose(text: str) -> yaml.Node:
-    """The document's root node. Raises Problems for what is no YAML, too big, too deep, empty, or several documents."""
+    """The document's root node. Raises ProblemsError for no YAML, too much, too deep, none, or several documents."""
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
-        raise Problems(Problem(1, "the file is larger than 1 MiB", "a node configuration"))
+        raise ProblemsError(Problem(1, "the file is larger than 1 MiB", "a node configuration"))
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except RecursionError:
-        raise Problems(Problem(1, "the file is nested too deeply", "at most three levels")) from None
+        raise ProblemsError(Problem(1, "the file is nested too deeply", "at most three levels")) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise Problems(Problem(line, f"not YAML: {error.problem or error.context}", "valid YAML")) from None
+        raise ProblemsError(Problem(line, f"not YAML: {error.problem or error.context}", "valid YAML")) from None
     except yaml.YAMLError as error:
-        raise Problems(Problem(1, f"not YAML: {str(error).splitlines()[0]}", "valid YAML in UTF-8")) from None
+        raise ProblemsError(Problem(1, f"not YAML: {str(error).splitlines()[0]}", "valid YAML in UTF-8")) from None
     if root is None:
-        raise Problems(Problem(1, "the file is empty", "a mapping with node, listeners, …"))
+        raise ProblemsError(Problem(1, "the file is empty", "a mapping with node, listeners, …"))
     return root
 
 
@@ -156,7 +156,7 @@ def listing[T](item: Check[T], what: str, *, unique: tuple[str, ...] = (), least
         for child in node.value:
             try:
                 value = item(child)
-            except Problems as problems:
+            except ProblemsError as problems:
                 found += problems.found
                 continue
             values.append(value)
@@ -170,7 +170,7 @@ def listing[T](item: Check[T], what: str, *, unique: tuple[str, ...] = (), least
         if not found and len(node.value) < least:
             found.append(Problem(line_of(node), "the list is empty", f"at least {least} of {what}"))
         if found:
-            raise Problems(*found)
+            raise ProblemsError(*found)
         return tuple(values)
 
     return check
@@ -199,7 +199,7 @@ def section[T: msgspec.Struct](cls: type[T], checks: Mapping[str, Check[object]]
                 continue
             try:
                 values[key] = checks[key](value_node)
-            except Problems as problems:
+            except ProblemsError as problems:
                 found += [Problem(p.line, f"{key}: {p.wrong}", p.expected) for p in problems.found]
         found += [
             Problem(line_of(node), f"{name} is missing", f"a line “{name}: …”")
@@ -207,7 +207,7 @@ def section[T: msgspec.Struct](cls: type[T], checks: Mapping[str, Check[object]]
             if name not in lines
         ]
         if found:
-            raise Problems(*found)
+            raise ProblemsError(*found)
         return cls(**values)
 
     return check

@@ -1,8 +1,8 @@
 """A tiny process in place of a real one: hello to the hub, acknowledges, answers each TCP client with its process name.
 
-Run by the supervisor like a worker (FEIYU_PROCESS, FEIYU_LISTEN_FDS, FEIYU_CONFIG). SIGTERM: stops accepting, waits until
-its clients have left, ends. Ways to misbehave: silent (no acknowledgement once synced), deaf (no hello), crash (ends at
-once), stubborn (ignores SIGTERM), quitter (leaves the hub and stays).
+Run by the supervisor like a worker (FEIYU_PROCESS, FEIYU_LISTEN_FDS, FEIYU_CONFIG). SIGTERM: stops accepting, waits
+until its clients have left, ends. Ways to misbehave: silent (no acknowledgement once synced), deaf (no hello), crash
+(ends at once), stubborn (ignores SIGTERM), quitter (leaves the hub and stays).
 """
 
 import json
@@ -30,7 +30,7 @@ def main() -> int:
         print("about to crash", flush=True)
         return 3
     stopping, wake = socket.socketpair()
-    wake.setblocking(False)
+    os.set_blocking(wake.fileno(), False)
     signal.set_wakeup_fd(wake.fileno())
     signal.signal(signal.SIGTERM, signal.SIG_IGN if MODE == "stubborn" else lambda *_: None)
     print("started", flush=True)

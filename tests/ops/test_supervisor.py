@@ -40,10 +40,10 @@ class Node:
     def config(self) -> Path:
         return self.directory / "feiyu.yaml"
 
-    def write(self, workers: int = 2, drain: float = 1, extra: str = "", port: int | None = None) -> None:
+    def write(self, workers: int = 2, drain: float = 1, extra: str = "") -> None:
         self.config.write_text(
             f"node: gw1\nrun_dir: {self.directory}/run\nstate_dir: {self.directory}/state\nworkers: {workers}\n"
-            f'listeners: [{{name: plain, address: "127.0.0.1:{port or self.port}"}}]\ntimeouts: {{drain: {drain}}}\n{extra}'
+            f'listeners: [{{name: plain, address: "127.0.0.1:{self.port}"}}]\ntimeouts: {{drain: {drain}}}\n{extra}'
         )
 
     def misbehave(self, **roles: str) -> None:
