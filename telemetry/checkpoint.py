@@ -1,8 +1,9 @@
 """The recorder's state on disk, so that a restart replays only the end of the log.
 
-It is never ahead of the log: it is stored after the log is durable up to the place it names. Whatever the log holds behind that
-place is folded again at start, and the spool lines that those records came from are passed over by their sequence numbers.
-So a kill at any moment loses nothing and copies nothing twice, and losing the checkpoint itself costs only time.
+It is never ahead of the log: it is stored after the log is durable up to the place it names. Whatever the log holds
+behind that place is folded again at start, and the spool lines that those records came from are passed over by their
+sequence numbers. So a kill at any moment loses nothing and copies nothing twice, and losing the checkpoint itself costs
+only time.
 """
 
 import os
@@ -19,8 +20,8 @@ VERSION = 1
 
 
 class Checkpoint(msgspec.Struct):
-    """State after `offset` bytes of segment `segment`, `records` records in all. cursors: offset in each spool file. clean:
-    the recorder ended in order; host_boot: the kernel's boot id then."""
+    """State after `offset` bytes of segment `segment`, `records` records in all. cursors: offset in each spool file.
+    clean: the recorder ended in order; host_boot: the kernel's boot id then."""
 
     v: int
     segment: int

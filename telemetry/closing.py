@@ -31,7 +31,8 @@ class OwnRecords:
     def closing(self, now: int, flow_id: str, flow: OpenFlow, opened: Record | None) -> Record:
         """The close of a flow whose process died: the open record's fields, the bytes as last reported, and as_of when.
 
-        opened is None when the log no longer holds the open record. duration runs to now, the moment the death was noticed.
+        opened is None when the log no longer holds the open record. duration runs to now, the moment the death was
+        noticed.
         """
         if opened is None:
             opened = Record(

@@ -1,7 +1,7 @@
 """What the recorder knows: a fold over the record stream, in plain dicts, so that it can be stored and taken up again.
 
-Pure. Everything served (metrics, open flows) and everything decided (gaps, closing records) comes from here, and replaying the
-log from a checkpoint gives the same state again.
+Pure. Everything served (metrics, open flows) and everything decided (gaps, closing records) comes from here, and
+replaying the log from a checkpoint gives the same state again.
 """
 
 from bisect import bisect_left
@@ -27,8 +27,8 @@ def process_key(boot: str, worker: str) -> str:
 
 
 class OpenFlow(msgspec.Struct, array_like=True, gc=False):
-    """A flow without a closing record: where its open record stands in the log (segment, offset, length), and its bytes so
-    far (as_of in Unix µs)."""
+    """A flow without a closing record: where its open record stands in the log (segment, offset, length), and its bytes
+    so far (as_of in Unix µs)."""
 
     process: str
     segment: int
@@ -42,7 +42,8 @@ class OpenFlow(msgspec.Struct, array_like=True, gc=False):
 
 
 class Tally(msgspec.Struct):
-    """Counters since the log began. Keys: tenant, line, reason …; bytes are [out, in]; durations one count per bucket."""
+    """Counters since the log began. Keys: tenant, line, reason …; bytes are [out, in]; durations one count per
+    bucket."""
 
     opened: int = 0
     closed: dict[str, int] = {}

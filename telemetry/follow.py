@@ -1,7 +1,7 @@
 """Following the spools: which files there are, what is new in them, and whose writer has died.
 
-The standard library has no inotify, so the recorder asks often (a directory listing and one pread per process and turn, some
-10 µs). Descriptors stay open, so a file that someone else removes is still read to its end.
+The standard library has no inotify, so the recorder asks often (a directory listing and one pread per process and turn,
+some 10 µs). Descriptors stay open, so a file that someone else removes is still read to its end.
 """
 
 import fcntl
@@ -62,7 +62,8 @@ class Follower:
         self._known: set[str] = set()
 
     def scan(self) -> None:
-        """Opens files that are new. To be done before reading: what has a successor now is complete when read after this."""
+        """Opens files that are new. To be done before reading: what has a successor now is complete when read after
+        this."""
         names = [
             name for entry in os.listdir(self._directory) if entry not in self._known and (name := parse_name(entry))
         ]
@@ -82,7 +83,8 @@ class Follower:
             process.files.sort(key=lambda file: file.name)
 
     def chunks(self, process: Process, budget: int) -> Iterator[Chunk]:
-        """What is new, in order, up to about `budget` bytes. The taker moves chunk.file.offset before asking for the next."""
+        """What is new, in order, up to about `budget` bytes. The taker moves chunk.file.offset before asking for the
+        next."""
         while budget > 0 and process.files:
             file = process.files[0]
             data = os.pread(file.fd, CHUNK, file.offset)

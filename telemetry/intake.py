@@ -1,8 +1,8 @@
 """Which lines of a spool go into the log, and what is wrong with the rest. Pure.
 
-A line is copied byte for byte when it is one valid record of the process whose spool it stands in. Its sequence number must
-follow the last; what is missing, repeated, or no record at all is never passed over in silence but becomes a finding, which
-the recorder writes down as a record of its own.
+A line is copied byte for byte when it is one valid record of the process whose spool it stands in. Its sequence number
+must follow the last; what is missing, repeated, or no record at all is never passed over in silence but becomes a
+finding, which the recorder writes down as a record of its own.
 """
 
 import hashlib
@@ -39,8 +39,8 @@ class Sifted:
 
 
 def sift(data: bytes, boot: str, process: str, last: int, skip: int = 0, upto: int = 0) -> Sifted:
-    """Takes whole lines of one spool. last: the sequence number before; skip: how many records to pass over first, or upto:
-    pass over records until one has a higher sequence number."""
+    """Takes whole lines of one spool. last: the sequence number before; skip: how many records to pass over first, or
+    upto: pass over records until one has a higher sequence number."""
     lines = data.split(b"\n")
     lines.pop()
     if not skip and not upto:

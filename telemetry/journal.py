@@ -1,7 +1,7 @@
 """The log together with the state folded from it: taking lines in, and finding both again after any end.
 
-Order of things: lines are written to the segment, folded, made durable by commit(); checkpoints follow. See checkpoint.py for why
-nothing is lost or doubled.
+Order of things: lines are written to the segment, folded, made durable by commit(); checkpoints follow. See
+checkpoint.py for why nothing is lost or doubled.
 """
 
 import os
@@ -30,8 +30,8 @@ class Recovery:
 
 
 class Journal:
-    """The recorder's log and state. All methods raise OSError when the log cannot be written; then nothing may be taken any
-    more. now is Unix µs."""
+    """The recorder's log and state. All methods raise OSError when the log cannot be written; then nothing may be taken
+    any more. now is Unix µs."""
 
     def __init__(self, directory: Path, node: str, boot: str, segments: Segments) -> None:
         self.directory = directory
@@ -118,9 +118,10 @@ class Journal:
         found = Recovery()
         segments, tally = self.segments, self.state.tally
         count, now_in, end, bad = loaded.records, loaded.segment, 0, 0
-        for segment, at, data in replay(self.directory, loaded.segment, loaded.offset):
+        for segment, offset, data in replay(self.directory, loaded.segment, loaded.offset):
             if segment != now_in:
                 count, now_in, end, bad = segment, segment, 0, 0
+            at = offset
             for line in data.split(b"\n")[:-1]:
                 length = len(line) + 1
                 try:
@@ -140,11 +141,12 @@ class Journal:
         if why:  # no cursors: files may be gone that these records came from, so only sequence numbers can tell
             self._skip, self._upto = {}, dict(self.state.sequences)
         missing = loaded.offset
+        whole = segments.size
         if loaded.segment <= segments.first:
             base = loaded.offset if loaded.segment == segments.first else 0
             whole = end if end and now_in == segments.first else base
             missing = whole - segments.size
-            found.cut = segments.cut(min(whole, segments.size))
+        found.cut = segments.cut(whole)
         segments.records = max(count, segments.first)
         found.words = _words(loaded, why, found, missing)
         return found

@@ -1,7 +1,7 @@
 """What the recorder answers: open flows, search, the live tail, metrics and health.
 
-All of it on a unix socket (0660); /metrics and /health alone on a TCP address. Records are answered as JSON lines, byte for byte as
-stored. Work that grows with the log or the flows runs in threads, within bounds.
+All of it on a unix socket (0660); /metrics and /health alone on a TCP address. Records are answered as JSON lines, byte
+for byte as stored. Work that grows with the log or the flows runs in threads, within bounds.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,8 @@ class Service:
             web.get("/tail", self._tail),
         ]
         runner = await self._runner([*outside, *inside])
-        socket.unlink(missing_ok=True)  # ours: the log's lock says that no other recorder runs
+        with suppress(FileNotFoundError):
+            os.unlink(socket)  # ours: the log's lock says that no other recorder runs
         await web.UnixSite(runner, str(socket)).start()
         os.chmod(socket, 0o660)
         if address:

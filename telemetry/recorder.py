@@ -1,8 +1,10 @@
-"""The recorder process: tails the spools into the log, makes it durable, closes the flows of the dead, and serves what it knows.
+"""The recorder process: tails the spools into the log, makes it durable, closes the flows of the dead, and serves what
+it knows.
 
-Turn by turn: look for spool files, copy what is new, fsync once for all of it, tell the watchers, and every few seconds store
-a checkpoint and remove spool files that are done with. A failed write or fsync of the log ends the process with status 1
-after the status file says so: workers then refuse new flows at once, and the spools keep everything for the next start.
+Turn by turn: look for spool files, copy what is new, fsync once for all of it, tell the watchers, and every few seconds
+store a checkpoint and remove spool files that are done with. A failed write or fsync of the log ends the process with
+status 1 after the status file says so: workers then refuse new flows at once, and the spools keep everything for the
+next start.
 """
 
 import argparse
@@ -56,6 +58,12 @@ class Recorder:
 
     async def run(self) -> None:
         """Until stopping is set. Raises OSError when the log or a spool cannot be used."""
+        try:
+            await self._run()
+        finally:
+            self._disk.shutdown()
+
+    async def _run(self) -> None:
         self.follower.scan()
         await self._close_orphans()
         found = self.journal.recovery
@@ -69,6 +77,10 @@ class Recorder:
             rest = TURN - (time.monotonic() - started)
             await asyncio.sleep(rest if complete and rest > 0 else 0)
         await self._checkpoint(clean=True)
+
+    def stop(self) -> None:
+        """Ends run() once everything written so far is durable."""
+        self.stopping = True
 
     def say(self, failed: str = "") -> None:
         """Updates the status file."""
@@ -164,7 +176,7 @@ def _now() -> int:
 async def _serve(recorder: Recorder, run_dir: Path, metrics: str) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, setattr, recorder, "stopping", True)
+        loop.add_signal_handler(number, recorder.stop)
     recorder.service = Service(recorder)
     await recorder.service.start(run_dir / "recorder.sock", metrics)
     try:

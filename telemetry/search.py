@@ -1,7 +1,7 @@
 """Searching the log, newest first, within a bound of bytes read.
 
-A record is looked for as bytes before it is decoded: the JSON text of the rarest wanted value, in windows of 1 MiB. So the
-search costs about a second per GB, and the interpreter lock is never held for long.
+A record is looked for as bytes before it is decoded: the JSON text of the rarest wanted value, in windows of 1 MiB. So
+the search costs about a second per GB, and the interpreter lock is never held for long.
 """
 
 import os
@@ -48,9 +48,9 @@ class Filter:
             record.host.endswith(self.host[1:]) if self.host.startswith("*.") else record.host == self.host
         ):
             return False
-        if self.kind and self.kind != record.kind or self.reason and self.reason != record.reason:
+        if (self.kind and self.kind != record.kind) or (self.reason and self.reason != record.reason):
             return False
-        if self.source and self.source != record.client_ip or self.line and self.line != record.line:
+        if (self.source and self.source != record.client_ip) or (self.line and self.line != record.line):
             return False
         return record.time >= self.since and (not self.until or record.time < self.until)
 
@@ -113,7 +113,8 @@ def parse_place(text: str) -> Place:
 def search(
     directory: Path, wanted: Filter, limit: int, durable: Place, before: Place | None = None, most: int = MAX_BYTES
 ) -> Page:
-    """Up to limit wanted lines before a place (default: the durable end), reading at most about `most` bytes. Raises OSError."""
+    """Up to limit wanted lines before a place (default: the durable end), reading at most about `most` bytes. Raises
+    OSError."""
     start = before or durable
     needles = wanted.needles()
     found: list[bytes] = []

@@ -1,6 +1,7 @@
 """The log of a node: whole record lines in append-only files `<first>.jsonl`, rotated by size.
 
-<first> is the index of the file's first record in the whole log (20 digits), so names sort, and an index finds its file.
+<first> is the index of the file's first record in the whole log (20 digits), so names sort, and an index finds its
+file.
 """
 
 import os
@@ -32,7 +33,8 @@ def sync_directory(directory: Path) -> None:
 
 
 def replay(directory: Path, first: int, offset: int) -> Iterator[tuple[int, int, bytes]]:
-    """Reads the log on from a place: (segment, offset, whole lines). What follows the last newline of a segment is left out.
+    """Reads the log on from a place: (segment, offset, whole lines). What follows the last newline of a segment is left
+    out.
 
     A segment that does not exist (the very first one, before anything was written) yields nothing. Raises OSError.
     """
@@ -54,9 +56,9 @@ def replay(directory: Path, first: int, offset: int) -> Iterator[tuple[int, int,
 class Segments:
     """The writing end. append() and cut() are the owner's thread's, sync() may run in another while neither is called.
 
-    records: index of the next record. first, size: the current segment and its length in bytes; committed: how much of it
-    is durable. write and fsync are os.write and os.fdatasync. All raise OSError; after one, nothing may be appended any more
-    (a failed fsync says nothing about what is on disk).
+    records: index of the next record. first, size: the current segment and its length in bytes; committed: how much of
+    it is durable. write and fsync are os.write and os.fdatasync. All raise OSError; after one, nothing may be appended
+    any more (a failed fsync says nothing about what is on disk).
     """
 
     def __init__(
@@ -78,7 +80,12 @@ class Segments:
         self.committed = 0
 
     def cut(self, size: int) -> int:
-        """Cuts the current segment to its first `size` bytes at start-up; returns how many bytes went."""
+        """Cuts the current segment at start-up to the whole lines of its first `size` bytes; returns how many bytes
+        went."""
+        size = min(size, self.size)
+        while size and os.pread(self._fd, 1, size - 1) != b"\n":
+            start = max(0, size - _CHUNK)
+            size = start + os.pread(self._fd, size - start, start).rfind(b"\n") + 1
         lost = self.size - size
         if lost:
             os.ftruncate(self._fd, size)

@@ -1,16 +1,16 @@
 """The append-only spool of one process: a record is *written* once it is in here, whoever is killed afterwards.
 
-append() is a list append, flush() one write(2) per turn of the event loop. Nothing here waits for a disk: the recorder copies
-the spool into the log and makes it durable.
+append() is a list append, flush() one write(2) per turn of the event loop. Nothing here waits for a disk: the recorder
+copies the spool into the log and makes it durable.
 
-When the spool cannot take lines (SpoolFull), all unwritten lines stay pending, in order, and go out first with the next flush
-that succeeds, since their sequence numbers are spent. A caller that refuses a flow because of SpoolFull therefore appends a
-closing record for the open record it had appended. What bounds the memory is that callers ask healthy() before they append
-anything but a closing record.
+When the spool cannot take lines (SpoolFull), all unwritten lines stay pending, in order, and go out first with the next
+flush that succeeds, since their sequence numbers are spent. A caller that refuses a flow because of SpoolFull therefore
+appends a closing record for the open record it had appended. What bounds the memory is that callers ask healthy()
+before they append anything but a closing record.
 
-Three bounds: at limit - reserve (1/8 of the limit) healthy() says no, so no opens, denials, progress or heartbeats; the rest is for
-closing records; at the limit itself nothing more is written. A full disk is met the same way: each writer holds some
-allocated blocks beside its file and gives them up for closing records.
+Three bounds: at limit - reserve (1/8 of the limit) healthy() says no, so no opens, denials, progress or heartbeats; the
+rest is for closing records; at the limit itself nothing more is written. A full disk is met the same way: each writer
+holds some allocated blocks beside its file and gives them up for closing records.
 """
 
 import errno
@@ -35,16 +35,16 @@ ROTATE_BYTES = 64 << 20
 RESERVE_BLOCKS = 4 << 20
 
 
-class SpoolFull(OSError):
+class SpoolFull(OSError):  # noqa: N818  # a state of the spool, not a mistake
     """The spool cannot take records now: no space, an I/O error, or its limit. The lines stay pending."""
 
 
 class SpoolWriter:
     """Writes the records of one process. Not for use by several threads; forked children must not keep it.
 
-    node, boot and process belong into the records (process as their `worker`); process must never have been used under this
-    boot, so restarted processes carry a generation ("w0.3"). now is CLOCK_MONOTONIC in seconds everywhere.
-    Raises ValueError for an odd name, FileExistsError for one that is in use, OSError when the file cannot be made.
+    node, boot and process belong into the records (process as their `worker`); process must never have been used under
+    this boot, so restarted processes carry a generation ("w0.3"). now is CLOCK_MONOTONIC in seconds everywhere. Raises
+    ValueError for an odd name, FileExistsError for one that is in use, OSError when the file cannot be made.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class SpoolWriter:
     def append(self, line: bytes) -> None:
         """Buffers one record (no newline in it or behind it) until flush().
 
-        Raises ValueError, with nothing buffered, for an empty line, one with a newline, or one above 65,535 bytes: encode it
-        again without the long field and with the same sequence number.
+        Raises ValueError, with nothing buffered, for an empty line, one with a newline, or one above 65,535 bytes:
+        encode it again without the long field and with the same sequence number.
         """
         if not 0 < len(line) <= MAX_LINE or b"\n" in line:
             raise ValueError(f"record of {len(line)} bytes: expected one line of 1 to {MAX_LINE} bytes")
@@ -103,7 +103,8 @@ class SpoolWriter:
         return len(self._lines)
 
     def flush(self) -> None:
-        """Writes all pending lines. Raises SpoolFull; then whole lines only are in the file and the others stay pending."""
+        """Writes all pending lines. Raises SpoolFull; then whole lines only are in the file and the others stay
+        pending."""
         if not self._lines:
             return
         try:
@@ -236,7 +237,8 @@ class SpoolWriter:
 
     def _lag(self, now: float) -> str:
         status = read_status(self._status) if self._status >= 0 else None
-        # A status from the future is of an earlier run of the host; without one, the recorder has had time since our start.
+        # A status from the future is of an earlier run of the host; without one, the recorder has had time since our
+        # start.
         durable = status.durable if status and status.durable <= now + 1 else self._started
         if status and status.failed:
             return f"recorder: {status.failed}"

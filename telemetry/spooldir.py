@@ -1,11 +1,11 @@
 """What writers and the recorder agree on in run_dir/spool: file names, locks, and the recorder's status.
 
-A process writes `<boot>-<process>-<n>.jsonl` and holds flock(2) on its newest file as long as it lives. A file appears under
-that name only after it is locked, and a successor appears before its predecessor is unlocked; so whoever gets the lock of a
-process's newest file, and then still finds no newer one, knows that the process is dead.
+A process writes `<boot>-<process>-<n>.jsonl` and holds flock(2) on its newest file as long as it lives. A file appears
+under that name only after it is locked, and a successor appears before its predecessor is unlocked; so whoever gets the
+lock of a process's newest file, and then still finds no newer one, knows that the process is dead.
 
-The directory should belong to the recorder's user with mode 3770 (set-group-id, sticky): members of the group create files,
-and only the file's owner and the recorder remove them.
+The directory should belong to the recorder's user with mode 3770 (set-group-id, sticky): members of the group create
+files, and only the file's owner and the recorder remove them.
 """
 
 import os
@@ -54,7 +54,8 @@ def reserve_name(boot: str, process: str) -> str:
 
 
 class Status(msgspec.Struct, frozen=True, gc=False):
-    """How far the recorder is. Times are seconds of CLOCK_MONOTONIC: every record written before `durable` is on disk."""
+    """How far the recorder is. Times are seconds of CLOCK_MONOTONIC: every record written before `durable` is on
+    disk."""
 
     time: float
     durable: float

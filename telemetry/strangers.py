@@ -1,7 +1,7 @@
 """Refusals of strangers: the first few a second are written one by one, the others become one counted record. Pure.
 
-So nobody without a credential can fill the spool: at most `limit` records per second, source and reason, `total` per second in
-all, and one counted record per source and reason. Memory is bounded by max_sources.
+So nobody without a credential can fill the spool: at most `limit` records per second, source and reason, `total` per
+second in all, and one counted record per source and reason. Memory is bounded by max_sources.
 """
 
 import ipaddress
@@ -13,7 +13,8 @@ OTHERS = ""  # the source of refusals that are counted together because there we
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """So many refusals of one source (an IPv4 address, an IPv6 /64, or OTHERS) for one reason, not written one by one."""
+    """So many refusals of one source (an IPv4 address, an IPv6 /64, or OTHERS) for one reason, not written one by
+    one."""
 
     source: str
     reason: str
