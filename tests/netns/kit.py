@@ -8,11 +8,16 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyroute2 import IPRoute
+
+from gateway.line.keeper import Keeper
+from gateway.line.model import Access, NodeConfig
+from whitelist.model import Line
 
 ABROAD = {4: "203.0.113.10", 6: "2001:db8:abcd::10"}
 PORT = 443
@@ -140,6 +145,13 @@ class Zone:
                     "replace", family=AF[version], dst=wire.far[version], lladdr=far_mac, ifindex=index, state=0x80
                 )
 
+    def run(self, *commands: str) -> None:
+        """Runs commands in the gateway; one that fails fails the test."""
+        with self.gateway.inside():
+            for command in commands:
+                done = subprocess.run(command.split(), capture_output=True, text=True, timeout=10, check=False)
+                assert done.returncode == 0, f"{command}: {done.stderr}"
+
     def link(self, device: str, **change: object) -> None:
         """`ip link set device …` in the gateway, e.g. state="down" or ifname="other"."""
         with self.gateway.inside(), IPRoute() as ip:
@@ -223,3 +235,29 @@ def _servers() -> list[socket.socket]:
         udp.bind(("" if version == 4 else "::", 53))
         found += [tcp, udp]
     return found
+
+
+def line_of(zone: "Zone", index: int, device: str) -> Line:
+    """The line on this wire."""
+    wire = zone.wires[device]
+    hops = {"gateway4": wire.far[4], "gateway6": wire.far[6], "source4": wire.near[4], "source6": wire.near[6]}
+    return Line(id=f"line-{index}", index=index, device=device, resolvers=tuple(ABROAD.values()), **hops)
+
+
+def node_of(zone: "Zone") -> NodeConfig:
+    """acc0 with a listener on 3128."""
+    prefixes = (f"{zone.wires['acc0'].near[4]}/29", f"{zone.wires['acc0'].near[6]}/64")
+    return NodeConfig(access=(Access(interface="acc0", prefixes=prefixes),), listener_ports=(3128,))
+
+
+@contextlib.contextmanager
+def configured(node: NodeConfig, lines: Iterable[Line]) -> Iterator[Keeper]:
+    """The lines put into the kernel of the namespace the thread is in."""
+    keeper = Keeper(node, lambda *_: None, lambda *_, **__: None)
+    try:
+        keeper.want(lines)
+        keeper.sweep()
+        assert keeper.sweep() == []
+        yield keeper
+    finally:
+        keeper.close()
