@@ -8,11 +8,12 @@ from ops.settings import Settings, SettingsError, load_settings
 
 
 def load(path: Path) -> Settings:
-    """The settings, or a CliError (exit 2) with one line PATH:LINE: wrong; expected … for each problem."""
+    """The settings, or a CliError (exit 2) with a line PATH:LINE: wrong; expected … for each problem."""
     try:
         return load_settings(path)
     except SettingsError as error:
         remedy = t("Nothing was changed. Correct the file, then run feiyu check.")
         if not path.exists():
             remedy = t("Make one with feiyu init, or name yours with --config FILE.")
-        raise CliError(ExitCode.USAGE, str(error), remedy) from None
+        lines = [("", line) for line in str(error).split("\n")]
+        raise CliError(ExitCode.USAGE, t("the configuration cannot be used"), remedy, lines) from None

@@ -11,7 +11,8 @@ HELP_ZH: dict[str, str] = {
     "Options": "选项",
     "Commands": "命令",
     "Example": "示例",
-    "Exit status: 0 yes · 1 no · 2 usage · 3 waiting for approval · 4 revision conflict · 5 unreachable · 6 forbidden": (
+    "Exit status: 0 yes · 1 no · 2 usage · 3 waiting for approval · 4 revision conflict · "
+    "5 unreachable · 6 forbidden": (
         "退出码：0 是 · 1 否 · 2 用法错误 · 3 等待审批 · 4 版本冲突 · 5 无法连接 · 6 无权限"
     ),
     "Access-control gateway of an offshore data service zone.": "离岸数据服务区访问控制网关（飞鱼）。",

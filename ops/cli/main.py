@@ -1,6 +1,7 @@
 """feiyu: the one command. Sets the language, builds the root, turns every end of it into words and an exit status."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ import click
 from rich_click import RichHelpConfiguration
 
 from ops.cli import words
+from ops.cli.complaint import tell, tell_usage
 from ops.cli.errors import CliError, ExitCode
 from ops.cli.words import t
 
@@ -77,69 +79,36 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else ExitCode.YES
     except CliError as error:
-        return _tell(error)
+        return tell(error)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:
-        return _tell_usage(error)
+        return tell_usage(error)
     except click.ClickException as error:
-        return _tell(CliError(ExitCode.USAGE, error.format_message()))
+        return tell(CliError(ExitCode.USAGE, error.format_message()))
     except (click.Abort, KeyboardInterrupt):
         print(file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # whoever read stdout has enough; Python must not complain again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _left()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # click turns EPIPE into exit 1, which would mean "no"
+            return _left()
+        raise
     except Exception as error:  # noqa: BLE001 - the last resort of a command: words, never a traceback
         if os.environ.get("FEIYU_DEBUG"):
             traceback.print_exc()
         text = t("internal error: {kind}: {text}", kind=type(error).__name__, text=str(error))
-        return _tell(CliError(ExitCode.NO, text, t("This is a fault of feiyu itself; FEIYU_DEBUG=1 shows where.")))
+        return tell(CliError(ExitCode.NO, text, t("This is a fault of feiyu itself; FEIYU_DEBUG=1 shows where.")))
+
+
+def _left() -> int:
+    """Whoever read stdout has enough: the status of a process that SIGPIPE ended. Python must not try again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def _complete() -> int:
     from click.shell_completion import shell_complete
 
     return shell_complete(build(), {}, "feiyu", "_FEIYU_COMPLETE", os.environ["_FEIYU_COMPLETE"])
-
-
-def _tell(error: CliError) -> ExitCode:
-    """The message, a line for each field, and what to do; all on stderr."""
-    from ops.cli import output
-
-    screen = output.console(sys.stderr)
-    screen.print(output.labelled(t("error"), error.message, "bold red"))
-    for name, message in error.fields:
-        screen.print(output.labelled(f"  {name}" if name else " ", message, "bold"))
-    if error.remedy:
-        screen.print(output.labelled(t("what to do"), error.remedy, "bold"))
-    sys.stderr.flush()
-    if os.environ.get("FEIYU_DEBUG") and error.__traceback__:
-        traceback.print_exception(error)
-    return error.code
-
-
-def _tell_usage(error: click.UsageError) -> ExitCode:
-    path = error.ctx.command_path if error.ctx else "feiyu"
-    return _tell(CliError(ExitCode.USAGE, _usage_text(error), t("See {path} --help.", path=path)))
-
-
-def _usage_text(error: click.UsageError) -> str:
-    """click's message; the common ones in the language in use."""
-    if words.current() == "en":
-        return error.format_message()
-    name = (
-        error.param.make_metavar(error.ctx)
-        if isinstance(error, click.MissingParameter) and error.param and error.ctx
-        else ""
-    )
-    if isinstance(error, click.MissingParameter) and error.param:
-        return t(
-            "missing: {name}", name="/".join(error.param.opts) if error.param.param_type_name == "option" else name
-        )
-    if isinstance(error, click.NoSuchOption):
-        return t("there is no option {name}", name=error.option_name)
-    if isinstance(error, click.BadParameter) and error.param:
-        return f"{'/'.join(error.param.opts)}: {error.message}"
-    return error.format_message()

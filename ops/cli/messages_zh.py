@@ -34,6 +34,7 @@ MESSAGES_ZH: dict[str, str] = {
     "control does not answer at {path}": "{path} 处的控制进程没有答复",
     "the connection to {path} failed: {why}": "与 {path} 的连接失败：{why}",
     "{path} does not answer in JSON": "{path} 的答复不是 JSON",
+    "the configuration cannot be used": "配置无法使用",
     "Nothing was changed. Correct the file, then run feiyu check.": (
         "未作任何更改。请改正该文件，然后运行 feiyu check。"
     ),

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
@@ -58,9 +59,11 @@ def init(app: App, *, complete: bool) -> None:
 )
 @pass_app
 def up(app: App) -> None:
-    """Becomes the supervisor; ends when it ends."""
+    """Becomes the supervisor: the process goes on under its own name, without what the command loaded."""
     load(app.config_path)  # a broken file is told as the other commands tell it
-    raise Exit(_run("ops.supervisor", ["--config", str(app.config_path)]))
+    sys.stdout.flush()
+    arguments = ["-m", "ops.supervisor", "--config", str(app.config_path)]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - this interpreter, a fixed module
 
 
 @click.command(

@@ -172,12 +172,20 @@ def escape_lines(text: str) -> str:
 def print_table(columns: Sequence[Column], items: Sequence[Item]) -> None:
     """A table to stdout."""
     out = console(sys.stdout)
-    out.print(table(columns, items, out.width))
+    _print(out, table(columns, items, out.width))
 
 
 def print_details(rows: Sequence[tuple[str, object]]) -> None:
     """Names and values to stdout."""
-    console(sys.stdout).print(details(rows))
+    _print(console(sys.stdout), details(rows))
+
+
+def _print(out: Console, shown: Table) -> None:
+    """Without the blanks with which rich fills up its last column."""
+    with out.capture() as captured:
+        out.print(shown)
+    lines = captured.get().split("\n")
+    write("\n".join(line.rstrip() for line in lines).rstrip("\n"))
 
 
 def print_text(*parts: Text | str) -> None:
@@ -206,4 +214,4 @@ def print_findings(items: Sequence[Item]) -> None:
         grid.add_row(styled(plain(item["level"])), Text(plain(item["name"])), Text(plain(item["seen"])))
         if item["remedy"] and item["level"] != "ok":
             grid.add_row("", "", Text("→ " + plain(item["remedy"]), style="bold"))
-    console(sys.stdout).print(grid)
+    _print(console(sys.stdout), grid)

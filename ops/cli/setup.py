@@ -6,7 +6,6 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ops import privileges
 from ops.cli.errors import CliError, ExitCode
 from ops.cli.words import t
 from ops.settings import Settings
@@ -42,15 +41,8 @@ def make_state(settings: Settings) -> list[Path]:
     state = Path(settings.state_dir)
     made: list[Path] = []
     try:
-        for directory, mode in (
-            (state, 0o755),
-            (state / "keys", 0o755),
-            (state / "snapshot", 0o755),
-            (state / "log", 0o750),
-        ):
-            if not directory.exists():
-                directory.mkdir(parents=True, mode=mode)
-                directory.chmod(mode)
+        for directory in (state, state / "keys", state / "snapshot", state / "log"):
+            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         register = state / "register.db"
         if not register.exists():
             store = Store(register)
@@ -61,7 +53,6 @@ def make_state(settings: Settings) -> list[Path]:
             register.chmod(0o600)
             made.append(register)
         made += _make_keys(state / "keys")
-        _give_away(settings, state)
     except RegisterUnavailable as error:
         raise CliError(ExitCode.NO, str(error), error.remedy) from None
     except OSError as error:
@@ -99,16 +90,6 @@ def _create(path: Path, content: bytes, mode: int) -> None:
         os.link(temporary, path)
     finally:
         temporary.unlink()
-
-
-def _give_away(settings: Settings, state: Path) -> None:
-    """The register, the keys and the snapshot are control's, the segments the recorder's, where they run as others."""
-    control, recorder, group = settings.users.control, settings.users.recorder, settings.users.group
-    if control is None or recorder is None or group is None or not privileges.usable(control):
-        return
-    for path in (state, state / "keys", *(state / "keys").iterdir(), *state.glob("register.db*"), state / "snapshot"):
-        os.chown(path, control, group)
-    os.chown(state / "log", recorder, group)
 
 
 def _cannot(path: Path, error: OSError) -> CliError:
