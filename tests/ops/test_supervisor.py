@@ -1,5 +1,6 @@
 """A real supervisor over real processes: restart, drain, reload, replacement, its own death."""
 
+import contextlib
 import json
 import os
 import select
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from ops import privileges
 from ops.hub_client import send
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +38,7 @@ class Node:
     directory: Path
     port: int
     popen: subprocess.Popen[bytes] | None = None
+    wrap: Callable[[list[str]], list[str]] = list
 
     @property
     def config(self) -> Path:
@@ -53,7 +57,9 @@ class Node:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "STAND_IN_ROLES": str(self.directory / "roles")}
         with (self.directory / "log").open("ab") as log:
             command = [sys.executable, str(Path(__file__).with_name("node_under_test.py")), str(self.config)]
-            self.popen = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.directory)
+            self.popen = subprocess.Popen(
+                self.wrap(command), env=environment, stdout=log, stderr=log, cwd=self.directory
+            )
 
     def up(self, **settings: Any) -> None:
         self.write(**settings)
@@ -417,17 +423,86 @@ def test_a_node_that_cannot_start_says_why(node: Node, case: str, status: int, w
     assert why in node.log()
 
 
+CAPABILITIES = {"worker": 1 << 13, "lines": 1 << 12 | 1 << 13, "control": 0, "recorder": 0}
+
+
+def assert_held(child: dict[str, Any], uid: int, gid: int) -> None:
+    status = Path(f"/proc/{child['pid']}/status").read_text()
+    for key in ("CapPrm", "CapEff", "CapBnd", "CapAmb", "CapInh"):
+        assert f"{key}:\t{CAPABILITIES[child['role']]:016x}\n" in status, (child["name"], key)
+    assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status
+    assert f"Gid:\t{gid}\t{gid}\t{gid}\t{gid}\n" in status
+    assert "NoNewPrivs:\t1\n" in status
+    for entry in Path(f"/proc/{child['pid']}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            assert "supervisor.lock" not in os.readlink(entry)
+
+
 @pytest.mark.root
 def test_children_hold_what_they_were_given_and_nothing_else(node: Node) -> None:
     node.up(workers=1)
     for child in node.ask()[1]["children"]:
-        status = Path(f"/proc/{child['pid']}/status").read_text()
-        wanted = 1 << 13 if child["role"] == "worker" else 1 << 12
-        for key in ("CapPrm", "CapEff", "CapBnd", "CapAmb", "CapInh"):
-            assert f"{key}:\t{wanted:016x}\n" in status, (child["name"], key)
-        assert "NoNewPrivs:\t1\n" in status
-        descriptors = {os.readlink(entry) for entry in Path(f"/proc/{child['pid']}/fd").iterdir()}
-        assert not any("supervisor.lock" in target for target in descriptors)
+        assert_held(child, 0, 0)
+
+
+OPEN_UP = """
+mkdir "$1" && mount --bind "$2" "$1" && mount -t tmpfs -o mode=755 none "$2" &&
+mkdir "$2/$3" && mount --bind "$1/$3" "$2/$3" && shift 3 && exec "$@"
+"""
+
+
+def reachable(command: list[str], uid: int, aside: Path) -> list[str]:
+    """The command, in a mount namespace where the interpreter is not hidden in somebody's home, if it is."""
+    closed = privileges.unreachable([Path(sys.executable), ROOT / "ops" / "hub.py"], uid, uid)
+    if closed is None:
+        return command
+    inside = Path(sys.executable).resolve().relative_to(closed).parts[0]
+    return ["unshare", "--mount", "sh", "-c", OPEN_UP, "sh", str(aside), str(closed), inside, *command]
+
+
+@pytest.mark.root
+def test_every_process_runs_as_its_own_user_and_reaches_what_it_needs() -> None:
+    base = 62000
+    with tempfile.TemporaryDirectory(prefix="fyt-") as directory:
+        Path(directory).chmod(0o755)  # a parent that other users may pass
+        node = Node(
+            Path(directory), free_port(), wrap=lambda command: reachable(command, base + 1, Path(directory) / "aside")
+        )
+        node.misbehave()
+        try:
+            (node.directory / "state").mkdir()
+            (node.directory / "state" / "register.db").touch(0o600)  # made by root's `feiyu init`
+            node.up(workers=1, extra=f"users: {{base: {base}}}\n")
+            uids = {"lines": base, "worker": base + 1, "control": base + 2, "recorder": base + 3}
+            for child in node.ask()[1]["children"]:
+                assert_held(child, uids[child["role"]], base + 9)
+            assert node.client()[0] == "w0.1"
+            assert node.hub({"kind": "kill", "scope": "all", "id": "k"})["acked"] == ["w0.1"]
+            owners = {
+                path: (node.directory / path).stat().st_uid
+                for path in ("run", "run/spool", "state", "state/register.db", "state/log", "state/live.json")
+            }
+            control, recorder = base + 2, base + 3
+            assert list(owners.values()) == [0, recorder, control, control, recorder, 0]
+            os.kill(node.pid, signal.SIGTERM)
+            assert node.popen
+            assert node.popen.wait(PATIENCE) == 0
+        finally:
+            if node.popen:
+                node.popen.kill()
+                node.popen.wait()
+
+
+@pytest.mark.root
+def test_users_that_could_not_run_the_interpreter_are_told(node: Node) -> None:
+    closed = privileges.unreachable([Path(sys.executable)], 62001, 62009)
+    if closed is None:
+        pytest.skip("this interpreter is open to all")
+    node.write(extra="users: {base: 62000}\n")
+    node.start()
+    assert node.popen
+    assert node.popen.wait(PATIENCE) == 1
+    assert f"users: uid 62001 could not run {sys.executable}: {closed} is closed to it; install where" in node.log()
 
 
 def test_the_directories_are_closed_to_others(node: Node) -> None:
