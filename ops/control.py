@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
@@ -41,7 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        (Path(settings.state_dir) / "keys").mkdir(parents=True, exist_ok=True)
         uvloop.run(serve(settings))
     except OSError as error:
         _log.error("cannot run: %s", error)
@@ -49,14 +49,29 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Where the node's keys are, and the one that pseudonyms are derived with."""
+
+    path: Path
+    pseudonym: bytes
+
+
+def prepare(state: Path) -> Keys:
+    """Makes the directories and keys that are not there. Raises OSError."""
+    keys = state / "keys"
+    keys.mkdir(parents=True, exist_ok=True)
+    return Keys(keys, secret(keys / "pseudonym.key"))
+
+
 async def serve(settings: Settings) -> None:
     """Serves the API until a signal. Raises OSError where the directories cannot be used."""
     state, run = Path(settings.state_dir), Path(settings.run_dir)
-    keys = state / "keys"
-    policy = Policy(state / "snapshot", keys)
+    keys = prepare(state)
+    policy = Policy(state / "snapshot", keys.path)
     authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"))
     recorder = RecorderClient(run / "recorder.sock")
-    app = application(authority, recorder, settings.node, secret(keys / "pseudonym.key"))
+    app = application(authority, recorder, settings.node, keys.pseudonym)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -23,16 +23,16 @@ from tenants.kinds import (
 )
 from tenants.model import Side
 from tenants.register import Register
-from tenants.store import Store
+from tenants.store import BUSY_TIMEOUT, Store
 from whitelist import validate
 from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Service
 
 _LIVE = (GrantState.EFFECTIVE, GrantState.SUSPENDED)  # a suspended grant comes back with all it refers to
 
 
-def open_register(path: Path, *, create: bool) -> Register:
+def open_register(path: Path, *, create: bool, busy_timeout: float = BUSY_TIMEOUT) -> Register:
     """The register at this path, migrated to this release's schema. Raises tenants.store.RegisterUnavailable."""
-    store = Store(path)
+    store = Store(path, busy_timeout=busy_timeout)
     store.open(create=create)
     return Register(store, KINDS)
 

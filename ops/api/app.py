@@ -17,6 +17,11 @@ def application(authority: Authority, recorder: RecorderClient, node: str, pseud
     app[resources.PSEUDONYM_KEY] = pseudonym_key
     app[flows.RECORDER] = recorder
     app[status.NODE] = node
+    app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
     for part in (status, flows, explain, resources):
         app.router.add_routes(part.routes())
     return app
+
+
+async def _end_relays(app: web.Application) -> None:
+    await app[flows.RECORDER].close()

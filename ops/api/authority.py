@@ -13,7 +13,7 @@ from ops.api.hub_client import HubClient, HubUnavailable
 from ops.api.policy import Policy
 from tenants.change import Applied, Change
 from tenants.register import Register
-from tenants.store import RegisterUnavailable
+from tenants.store import BUSY_TIMEOUT, RegisterUnavailable
 from whitelist.store import open_register
 
 BEAT = 10.0  # seconds between signs of life to the hub
@@ -33,8 +33,15 @@ class Authority:
     """The one place in the process that reads and writes the register, on one thread of its own, and publishes."""
 
     def __init__(
-        self, register: Path, policy: Policy, hub: HubClient, *, clock: Callable[[], float] = time.time
+        self,
+        register: Path,
+        policy: Policy,
+        hub: HubClient,
+        *,
+        clock: Callable[[], float] = time.time,
+        busy_timeout: float = BUSY_TIMEOUT,
     ) -> None:
+        self._busy_timeout = busy_timeout
         self._path = register
         self._register: Register | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="register")
@@ -61,7 +68,7 @@ class Authority:
                 return Outcome(applied, await self._announce())
             except HubUnavailable as error:
                 return Outcome(applied, None, str(error))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
                 # The change stands in the register; whatever kept it from being published, beat() tries again.
                 self.trouble = f"revision {applied.revision} is not published: {error}"
                 _log.exception("%s", self.trouble)
@@ -82,7 +89,7 @@ class Authority:
                 _log.warning("%s", self.trouble)
             except HubUnavailable as error:
                 _log.warning("%s", error)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
                 self.trouble = f"the policy cannot be brought up to date: {error}"
                 _log.exception("%s", self.trouble)
 
@@ -115,7 +122,9 @@ class Authority:
     def _opened(self) -> Register:
         if self._register is None:
             # Where a policy was published there was a register: a new, empty one would take every right away at once.
-            self._register = open_register(self._path, create=self.policy.revision == 0)
+            self._register = open_register(
+                self._path, create=self.policy.revision == 0, busy_timeout=self._busy_timeout
+            )
         return self._register
 
     def _publish(self, applied: Applied) -> None:

@@ -9,6 +9,7 @@ from ops.api.hub_client import HubUnavailable
 from ops.api.problems import Problem
 from ops.api.recorder_client import RecorderClient
 from ops.api.resources import AUTHORITY, answer, body_with_reason
+from telemetry.search import MAX_LIMIT
 
 RECORDER = web.AppKey("recorder", RecorderClient)
 
@@ -26,7 +27,8 @@ def routes() -> list[web.RouteDef]:
 
 async def list_flows(request: web.Request) -> web.Response:
     """The open flows."""
-    return answer({"items": await request.app[RECORDER].items("/flows", request.query)})
+    items, _ = await request.app[RECORDER].records("/flows", {"limit": str(MAX_LIMIT), **request.query})
+    return answer({"items": items})
 
 
 async def show_flow(request: web.Request) -> web.Response:
@@ -56,8 +58,14 @@ async def cut(request: web.Request) -> web.Response:
 
 
 async def search(request: web.Request) -> web.Response:
-    """Records, newest first; the query is the recorder's."""
-    return answer({"items": await request.app[RECORDER].items("/records", request.query)})
+    """Records, newest first. The query is the recorder's, but since and until are Unix seconds as everywhere in this API;
+    ?before= is the last answer's next."""
+    query = dict(request.query)
+    for name in ("since", "until"):
+        if query.get(name, "").isdecimal():
+            query[name] += "000000"
+    items, following = await request.app[RECORDER].records("/records", query)
+    return answer({"items": items, "next": following})
 
 
 async def tail(request: web.Request) -> web.StreamResponse:
@@ -70,8 +78,9 @@ async def flow_record(request: web.Request, flow: str) -> dict[str, Any]:
     recorder = request.app[RECORDER]
     if not flow.isascii() or not flow.isalnum():
         raise _unknown(flow)
-    found = [record for record in await recorder.items("/flows", {}) if record.get("flow") == flow]
-    found = found or await recorder.items("/records", {"flow": flow, "limit": "1"})
+    found, _ = await recorder.records("/flows", {"flow": flow, "limit": "1"})
+    if not found:
+        found, _ = await recorder.records("/records", {"flow": flow, "limit": "1"})
     if not found:
         raise _unknown(flow)
     return found[0]
@@ -79,9 +88,9 @@ async def flow_record(request: web.Request, flow: str) -> dict[str, Any]:
 
 async def record_of_ref(request: web.Request, ref: str) -> dict[str, Any]:
     """The record of a refusal. Raises Problem 404."""
-    found = []
+    found: list[dict[str, Any]] = []
     if ref.isascii() and ref.isalnum():
-        found = await request.app[RECORDER].items("/records", {"ref": ref.upper(), "limit": "1"})
+        found, _ = await request.app[RECORDER].records("/records", {"ref": ref.upper(), "limit": "1"})
     if not found:
         remedy = "check the reference; a refusal can be looked up once it is on disk, about a second later"
         raise Problem(404, "unknown", "Not found", f"there is no refusal {ref}", remedy)

@@ -35,6 +35,7 @@ class Problem(Exception):  # noqa: N818 - the name RFC 9457 gives it
         super().__init__(detail)
         self.status, self.kind, self.title, self.detail, self.remedy = status, kind, title, detail, remedy
         self.errors = errors or []
+        self.more: dict[str, Any] = {}  # members beside the usual ones (RFC 9457 clause 3.2)
 
     def response(self) -> web.Response:
         """The answer's status and body."""
@@ -45,6 +46,7 @@ class Problem(Exception):  # noqa: N818 - the name RFC 9457 gives it
             "detail": self.detail,
             "remedy": self.remedy,
             "errors": [{"field": name, "message": message} for name, message in self.errors],
+            **self.more,
         }
         return web.Response(
             status=self.status,
@@ -61,7 +63,9 @@ def problem_of(error: Exception, method: str, path: str) -> Problem:
             return error
         case ChangeRefused():
             status, kind, title = _REFUSALS[type(error)]
-            return Problem(status, kind, title, error.detail, error.remedy, error.errors)
+            problem = Problem(status, kind, title, error.detail, error.remedy, error.errors)
+            problem.more["change"] = error.index
+            return problem
         case RegisterUnavailable():
             return Problem(503, f"register-{error.kind}", "Register not available", error.detail, error.remedy)
         case web.HTTPException():

@@ -35,18 +35,18 @@ async def status(request: web.Request) -> web.Response:
     be known is said so."""
     authority = request.app[AUTHORITY]
     register: dict[str, Any] = {"ok": True}
+    names: list[str] = []
     try:
-        register["revision"], lines = await authority.read(lambda r: (r.revision(), r.page("lines", limit=1000)[0]))
+        lines, _, register["revision"] = await authority.read(lambda r: r.page("lines", limit=1000))
+        names = [line.id for line in lines if not line.retired]
     except RegisterUnavailable as error:
-        register, names = {"ok": False, "why": error.detail, "remedy": error.remedy}, []
-    names = [line.id for line in lines if not line.retired]
+        register = {"ok": False, "why": error.detail, "remedy": error.remedy}
     live: dict[str, Any] = {}
     try:
         live = (await authority.hub.publish({"kind": "status"})).get("status", {})
         hub: dict[str, Any] = {"ok": True}
     except HubUnavailable as error:
         hub = {"ok": False, "why": str(error)}
-    why = await request.app[RECORDER].healthy()
     states = live.get("lines", {})
     return answer(
         {
@@ -55,7 +55,7 @@ async def status(request: web.Request) -> web.Response:
             "trouble": authority.trouble,
             "register": register,
             "hub": hub,
-            "recorder": {"ok": not why, **({"why": why} if why else {})},
+            "recorder": await request.app[RECORDER].health(),
             "lines": {name: states.get(name, "unknown") for name in sorted({*names, *states})},
             "kills": live.get("kills", []),
             "live": live,

@@ -1,0 +1,175 @@
+"""Flows, records and references: asked of control, answered by a real recorder."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ops.control_kit import GRANT, Node, running
+from tests.telemetry import spool_kit
+
+REF = "7F3K9Q2M4XW5T0AB"
+FLOW = "0A1B2C3D4E5F6G7H"
+WHO: dict[str, Any] = {
+    "tenant": "firm-a",
+    "interface": "acc0",
+    "client_ip": "10.0.0.9",
+    "host": "docs.example.com",
+    "port": 443,
+    "method": "CONNECT",
+}
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[spool_kit.Node]:
+    """A recorder with one open flow and one refusal; its worker still lives."""
+    node = spool_kit.Node(tmp_path)
+    writer = node.writer()
+    now = int(time.time() * 1e6)
+    spool_kit.put(writer, "open", flow=FLOW, time=now, line="hk1", decision="permit", **WHO)
+    refusal = {"reason": "not-whitelisted", "decision": "deny", "status": 403, "revision": 5}
+    spool_kit.put(writer, "deny", flow=REF, ref=REF, time=now, **refusal, **WHO)
+    writer.flush()
+    process = node.start()
+    try:
+        spool_kit.until(lambda: (node.run / "recorder.sock").exists() and len(node.lines()) >= 2, "the records")
+        yield node
+    finally:
+        spool_kit.stop(process)
+
+
+@pytest.fixture
+async def node(tmp_path: Path, recorder: spool_kit.Node) -> AsyncIterator[Node]:
+    """A control beside it."""
+    async with running(tmp_path) as made:
+        await made.set_up()
+        yield made
+
+
+async def test_open_flows_are_listed_and_shown(node: Node) -> None:
+    status, answer = await node.call("GET", "/v1/flows")
+    assert (status, [item["flow"] for item in answer["items"]]) == (200, [FLOW])
+    status, item = await node.call("GET", f"/v1/flows/{FLOW}")
+    assert (status, item["host"], item["line"]) == (200, "docs.example.com", "hk1")
+
+
+@pytest.mark.parametrize("flow", ["0000000000000000", "..%2Frecords", "x%20y"])
+async def test_a_flow_that_is_not_known_is_a_404(node: Node, flow: str) -> None:
+    status, problem = await node.call("GET", f"/v1/flows/{flow}")
+    assert (status, problem["type"]) == (404, "urn:feiyu:problem:unknown")
+
+
+async def test_a_cut_is_told_to_the_workers_by_flow(node: Node) -> None:
+    status, answer = await node.call("POST", f"/v1/flows/{FLOW}/cut", {"reason": "incident 12"})
+    assert (status, answer["enforced"]["acked"]) == (200, ["w0", "w1"])
+    assert node.hub.told[-1] == {"kind": "cut", "flow": FLOW, "cause": "cut-by-operator"}
+
+
+@pytest.mark.parametrize(
+    ("flow", "body", "status"),
+    [
+        pytest.param(FLOW, {}, 422, id="no reason"),
+        pytest.param(FLOW, {"reason": "x", "force": True}, 422, id="another field"),
+        pytest.param("0000000000000000", {"reason": "x"}, 404, id="no such flow"),
+        pytest.param(REF, {"reason": "x"}, 409, id="a flow that was refused"),
+    ],
+)
+async def test_a_cut_that_cannot_be_tells_no_worker(node: Node, flow: str, body: Any, status: int) -> None:
+    assert (await node.call("POST", f"/v1/flows/{flow}/cut", body))[0] == status
+    assert all(message.get("kind") != "cut" for message in node.hub.told)
+
+
+async def test_a_cut_without_a_hub_is_a_503(node: Node) -> None:
+    await node.hub.close()
+    status, problem = await node.call("POST", f"/v1/flows/{FLOW}/cut", {"reason": "x"})
+    assert (status, problem["type"]) == (503, "urn:feiyu:problem:hub-unavailable")
+
+
+async def test_records_are_searched_with_times_in_seconds(node: Node) -> None:
+    now = int(time.time())
+    _, found = await node.call("GET", "/v1/log", tenant="firm-a", kind="deny", since=now - 3600)
+    assert [item["ref"] for item in found["items"]] == [REF]
+    _, none = await node.call("GET", "/v1/log", tenant="firm-a", since=now + 3600)
+    assert none["items"] == []
+
+
+async def test_a_search_the_recorder_does_not_understand_is_a_422(node: Node) -> None:
+    status, problem = await node.call("GET", "/v1/log", limit="many")
+    assert (status, problem["type"]) == (422, "urn:feiyu:problem:search")
+    assert "many" in problem["detail"]
+
+
+async def test_the_tail_passes_records_on_as_they_come(node: Node, recorder: spool_kit.Node) -> None:
+    async with node.client.get("http://control/v1/log/tail") as response:
+        assert response.content_type == "text/event-stream"
+        await response.content.readline()
+        writer = recorder.writer("w1.1")
+        spool_kit.put(writer, "heartbeat", detail="seen")
+        writer.flush()
+        async with asyncio.timeout(10):
+            while b'"seen"' not in await response.content.readline():
+                pass
+
+
+async def test_control_ends_at_once_although_somebody_follows_the_log(tmp_path: Path, recorder: spool_kit.Node) -> None:
+    async with asyncio.timeout(5), running(tmp_path) as node:
+        response = await node.client.get("http://control/v1/log/tail")
+        await response.content.readline()
+
+
+async def test_a_reference_is_explained_as_recorded_and_as_it_would_be_now(node: Node) -> None:
+    before = await explain_ref(node)
+    assert (before["verdict"]["decision"], before["verdict"]["reason"]) == ("deny", "not-whitelisted")
+    assert before["with_current_policy"]["verdict"]["decision"] == "deny"
+    assert "docs is granted to firm-a" in before["would_have_to_change"][0]["en"]
+    await node.add("grants", **GRANT)
+    after = await explain_ref(node)
+    assert after["verdict"]["decision"] == "deny"
+    assert after["with_current_policy"]["verdict"]["decision"] == "permit"
+    assert after["with_current_policy"]["source"] == "10.0.0.9"
+
+
+async def explain_ref(node: Node) -> Any:
+    """The explanation of the one refusal, its reference typed in lower case."""
+    status, answer = await node.call("GET", "/v1/explain", ref=REF.lower())
+    assert status == 200, answer
+    return answer
+
+
+@pytest.mark.parametrize("path", ["/v1/explain?ref=0000000000000000", "/r/0000000000000000", "/r/%22"])
+async def test_an_unknown_reference_is_a_404(node: Node, path: str) -> None:
+    status, problem = await node.call("GET", path)
+    assert (status, problem["type"]) == (404, "urn:feiyu:problem:unknown")
+
+
+async def test_a_reference_has_a_page_in_both_languages(node: Node) -> None:
+    async with node.client.get(f"http://control/r/{REF}", headers={"Accept": "text/html"}) as response:
+        page = await response.text()
+        assert response.content_type == "text/html"
+        assert response.headers["Content-Security-Policy"] == "default-src 'none'"
+    assert REF in page
+    assert "不在白名单内" in page
+    assert "not on your firm&#x27;s whitelist" in page
+    status, answer = await node.call("GET", f"/r/{REF}")
+    assert (status, answer["reason"], answer["record"]["host"]) == (200, "not-whitelisted", "docs.example.com")
+
+
+async def test_status_says_who_answers_and_how_the_lines_are(node: Node) -> None:
+    status, answer = await node.call("GET", "/v1/status")
+    assert status == 200
+    assert (answer["node"], answer["revision"], answer["trouble"]) == ("gw1.zone.example", 5, "")
+    assert (answer["register"]["ok"], answer["hub"]["ok"], answer["recorder"]["ok"]) == (True, True, True)
+    assert answer["lines"] == {"hk1": "up"}
+
+
+async def test_without_a_recorder_its_questions_are_a_503_and_the_rest_goes_on(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        for path in ("/v1/flows", "/v1/log", "/v1/log/tail", f"/r/{REF}", f"/v1/explain?ref={REF}"):
+            status, problem = await node.call("GET", path)
+            assert (status, problem["type"]) == (503, "urn:feiyu:problem:recorder-unavailable"), path
+        status, answer = await node.call("GET", "/v1/status")
+        assert (status, answer["recorder"]["ok"]) == (200, False)

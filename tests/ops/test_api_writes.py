@@ -1,0 +1,254 @@
+"""Writes through the API: in one call in the register, in the snapshot and at the workers; and how they are refused."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ops.control_kit import FROM, GRANT, PLACE, UNTIL, Node, running
+
+
+async def test_a_grant_is_in_force_when_the_call_returns(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        before = await explain(node)
+        answer = await node.add("grants", **GRANT)
+        after = await explain(node)
+        assert (before["verdict"]["decision"], after["verdict"]["decision"]) == ("deny", "permit")
+        assert after["verdict"]["grant"] == answer["item"]["id"]
+        assert answer["enforced"]["acked"] == ["w0", "w1"]
+        assert answer["enforced"]["ms"] > 0
+        assert node.hub.revisions[-1] == answer["revision"] == node.authority.policy.revision == 6
+
+
+async def explain(node: Node, **query: Any) -> Any:
+    """The verdict on the zone's one service."""
+    whole = {"tenant": "firm-a", "target": "docs.example.com", "source": "10.0.0.9", **query}
+    status, answer = await node.call("GET", "/v1/explain", **whole)
+    assert status == 200, answer
+    return answer
+
+
+async def test_a_revoked_grant_is_out_of_force_when_the_call_returns(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        grant = (await node.add("grants", **GRANT))["item"]["id"]
+        status, answer = await node.call("POST", f"/v1/grants/{grant}/revoke", {"reason": "over"})
+        assert (status, answer["item"]["state"], answer["revision"]) == (200, "REVOKED", 7)
+        assert (await explain(node))["verdict"]["reason"] == "not-whitelisted"
+        assert node.hub.revisions[-1] == 7
+
+
+async def test_the_actor_is_who_the_kernel_says_and_nobody_else(tmp_path: Path) -> None:
+    import getpass
+
+    async with running(tmp_path) as node:
+        answer = await node.add("groups", id="g")
+        assert answer["item"]["provenance"]["actor"] == getpass.getuser()
+        assert answer["item"]["provenance"]["origin"] == "bootstrap"
+
+
+async def test_a_token_is_shown_once_and_kept_nowhere(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        label = "alice@firm-a.example"
+        answer = await node.add("credentials", tenant="firm-a", user=label, valid_until=UNTIL)
+        token, item = answer["token"], answer["credential"]
+        assert re.fullmatch(r"c-[0-9a-hjkmnp-tv-z]{10}", item["id"])
+        assert re.fullmatch(r"[A-Za-z0-9_-]{43}", token)
+        assert re.fullmatch(r"u-[0-9a-hjkmnp-tv-z]{16}", item["user"])
+        shown = str(
+            [
+                await node.call("GET", path)
+                for path in ("/v1/credentials", f"/v1/credentials/{item['id']}", "/v1/changes")
+            ]
+        )
+        assert item["id"] in shown
+        assert token not in shown
+        assert "sha256" not in shown
+        kept = b"".join(path.read_bytes() for path in node.state.rglob("*") if path.is_file())
+        assert item["id"].encode() in kept
+        assert token.encode() not in kept
+        assert label.encode() not in kept
+
+
+async def test_a_credential_cannot_bring_its_own_digest(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        body = {"tenant": "firm-a", "user": "x", "valid_until": UNTIL, "token_sha256": "0" * 64, "reason": "x"}
+        status, problem = await node.call("POST", "/v1/credentials", body)
+        assert (status, problem["errors"][0]["field"]) == (422, "token_sha256")
+
+
+TENANT = {"id": "firm-b", "name": "B", "valid_from": FROM, "valid_until": UNTIL}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "kind", "fields"),
+    [
+        pytest.param("POST", "/v1/tenants", {**TENANT}, 422, "invalid", ["reason"], id="no reason"),
+        pytest.param(
+            "POST", "/v1/tenants", {**TENANT, "reason": " "}, 422, "invalid", ["reason"], id="an empty reason"
+        ),
+        pytest.param(
+            "POST", "/v1/tenants", {**TENANT, "reason": 7}, 422, "invalid", ["reason"], id="a reason that is no text"
+        ),
+        pytest.param(
+            "POST", "/v1/tenants", {**TENANT, "id": "firm-a", "reason": "x"}, 409, "exists", ["id"], id="a tenant again"
+        ),
+        pytest.param(
+            "POST",
+            "/v1/tenants",
+            {**TENANT, "id": 7, "reason": "x"},
+            422,
+            "invalid",
+            ["id"],
+            id="an id that is no text",
+        ),
+        pytest.param(
+            "POST",
+            "/v1/tenants",
+            {**TENANT, "places": [PLACE], "reason": "x"},
+            422,
+            "invalid",
+            ["places[0].prefix"],
+            id="a prefix that another tenant has",
+        ),
+        pytest.param(
+            "POST",
+            "/v1/services",
+            {"id": "s", "name": "S", "endpoints": [{"target": "*.com"}], "reason": "x"},
+            422,
+            "invalid",
+            ["endpoints[0].target"],
+            id="a wildcard over a public suffix",
+        ),
+        pytest.param(
+            "POST",
+            "/v1/grants",
+            {**GRANT, "lines": ["x"], "reason": "x"},
+            422,
+            "invalid",
+            ["lines[0]"],
+            id="no such line",
+        ),
+        pytest.param(
+            "PATCH", "/v1/tenants/firm-z", {"name": "Z", "reason": "x"}, 404, "unknown", [], id="an unknown tenant"
+        ),
+        pytest.param("PATCH", "/v1/tenants/firm-a", {"slot": 7, "reason": "x"}, 422, "invalid", ["slot"], id="a slot"),
+        pytest.param(
+            "POST", "/v1/tenants/firm-a/resume", {"reason": "x"}, 409, "conflict", [], id="resuming who is active"
+        ),
+        pytest.param(
+            "POST", "/v1/tenants/firm-a/explode", {"reason": "x"}, 422, "invalid", ["verb"], id="an unknown action"
+        ),
+        pytest.param(
+            "POST", "/v1/tenants/firm-a/suspend", {"a": 1, "reason": "x"}, 422, "invalid", ["a"], id="an action's field"
+        ),
+        pytest.param(
+            "POST", "/v1/tenants/firm-a/remove", {"reason": "x"}, 404, "no-route", [], id="removal by another name"
+        ),
+        pytest.param("DELETE", "/v1/denies/none?reason=x", None, 404, "unknown", [], id="removing nothing"),
+        pytest.param("DELETE", "/v1/tenants/firm-a?reason=x", None, 422, "invalid", ["verb"], id="removing a tenant"),
+        pytest.param("POST", "/v1/shoes", {"id": "x", "reason": "x"}, 404, "unknown", [], id="an unknown collection"),
+        pytest.param("PUT", "/v1/tenants", {"reason": "x"}, 405, "method", [], id="an unknown method"),
+        pytest.param("GET", "/v7", None, 404, "no-route", [], id="an unknown path"),
+        pytest.param("GET", "/v1/tenants?limit=1001", None, 422, "invalid", ["limit"], id="a page too long"),
+        pytest.param("GET", "/v1/tenants?limit=-1", None, 422, "invalid", ["limit"], id="a page below nothing"),
+        pytest.param(
+            "GET", "/v1/tenants?document=x", None, 422, "invalid", ["document"], id="a search by no search field"
+        ),
+        pytest.param("GET", "/v1/explain?tenant=firm-a", None, 422, "invalid", ["target"], id="explaining nothing"),
+        pytest.param(
+            "GET", "/v1/explain?tenant=firm-z&target=a.example", None, 404, "unknown", [], id="explaining to nobody"
+        ),
+        pytest.param(
+            "GET", "/v1/explain?tenant=firm-a&target=a..b", None, 422, "invalid", ["target"], id="explaining no name"
+        ),
+        pytest.param(
+            "GET", "/v1/explain?tenant=firm-a&target=a.example&at=x", None, 422, "invalid", ["at"], id="at no time"
+        ),
+    ],
+)
+async def test_a_refusal_is_a_problem_that_names_field_and_remedy(
+    tmp_path: Path, method: str, path: str, body: Any, status: int, kind: str, fields: list[str]
+) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        async with node.client.request(method, f"http://control{path}", json=body) as response:
+            problem = await response.json(content_type=None)
+            assert response.content_type == "application/problem+json", problem
+        assert (response.status, problem["status"], problem["type"]) == (status, status, f"urn:feiyu:problem:{kind}"), (
+            problem
+        )
+        assert [error["field"] for error in problem["errors"]] == fields
+        assert problem["title"]
+        assert problem["detail"]
+        assert node.authority.policy.revision == 5
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff\xfe", b"[" * 100_000, b"null"])
+async def test_a_body_that_is_no_object_is_refused_as_such(tmp_path: Path, body: bytes) -> None:
+    async with running(tmp_path) as node, node.client.post("http://control/v1/tenants", data=body) as response:
+        assert (response.status, (await response.json(content_type=None))["type"]) == (
+            400,
+            "urn:feiyu:problem:not-json",
+        )
+
+
+async def test_concurrent_writers_get_a_revision_each_and_workers_hear_them_in_order(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        answers = await asyncio.gather(*(node.add("grants", **GRANT) for _ in range(20)))
+        assert sorted(answer["revision"] for answer in answers) == list(range(6, 26))
+        heard = node.hub.revisions
+        assert heard == sorted(heard)
+        assert heard[-1] == 25
+        status, page = await node.call("GET", "/v1/grants", limit=15, tenant="firm-a")
+        assert (status, len(page["items"]), page["revision"]) == (200, 15, 25)
+        _, rest = await node.call("GET", "/v1/grants", cursor=page["next"])
+        assert (len(rest["items"]), rest["next"]) == (5, "")
+
+
+async def test_of_two_who_add_the_same_one_wins(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        body = {"id": "same", "reason": "race"}
+        answers = await asyncio.gather(*(node.call("POST", "/v1/groups", body) for _ in range(8)))
+        assert sorted(status for status, _ in answers) == [201] + [409] * 7
+
+
+async def test_many_changes_go_in_one_transaction_or_not_at_all(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        adds = [{"collection": "grants", "verb": "add", "fields": GRANT} for _ in range(500)]
+        status, answer = await node.call("POST", "/v1/changes", {"changes": adds, "reason": "import"})
+        assert (status, answer["revision"], len(set(answer["ids"]))) == (200, 6, 500)
+        adds.append({"collection": "grants", "verb": "add", "fields": {**GRANT, "lines": []}})
+        status, problem = await node.call("POST", "/v1/changes", {"changes": adds, "reason": "import"})
+        assert (status, problem["change"]) == (422, 500)
+        assert node.authority.policy.revision == 6
+
+
+async def test_a_change_without_effect_is_no_revision(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        status, answer = await node.call("PATCH", "/v1/tenants/firm-a", {"name": "Firm A", "reason": "again"})
+        assert (status, answer["revision"], answer["enforced"], answer["why"]) == (
+            200,
+            5,
+            None,
+            "nothing had to be changed",
+        )
+
+
+async def test_history_shows_who_what_and_why(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        await node.call("PATCH", "/v1/tenants/firm-a", {"name": "New", "reason": "renamed"})
+        _, answer = await node.call("GET", "/v1/changes", collection="tenants", item="firm-a")
+        newest, oldest = answer["items"]
+        assert (newest["verb"], newest["reason"], newest["revision"]) == ("edit", "renamed", 6)
+        assert (newest["before"]["name"], newest["after"]["name"]) == ("Firm A", "New")
+        assert oldest["before"] is None
