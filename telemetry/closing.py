@@ -5,7 +5,7 @@ They have their own chain of sequence numbers, under the worker name "recorder",
 
 import msgspec
 
-from telemetry.fold import OWN, OpenFlow
+from telemetry.fold import OWN, OpenFlow, bounded
 from telemetry.record import CloseCause, Kind, Record
 
 
@@ -57,8 +57,8 @@ class OwnRecords:
             time=now,
             bytes_out=flow.bytes_out,
             bytes_in=flow.bytes_in,
-            bytes_as_of=flow.as_of or opened.time,
-            duration=max(0, now - opened.time),
+            bytes_as_of=flow.as_of or bounded(opened.time, now),
+            duration=bounded(now - opened.time, now),
             cause=CloseCause.WORKER_DIED.value,
             detail=f"{process} of boot {boot} died",
         )

@@ -16,6 +16,11 @@ OWN = "recorder"  # the worker name of the recorder's own records
 MAX_NAMES = 64  # of reasons, gauges: closed sets in practice, bounded all the same
 LINE_STATES = {"down": 0, "up": 1, "draining": 2}
 
+# Numbers in records are bounded before they are added up, and sums stop growing: else one absurd record of a broken
+# worker would make a state that cannot be stored, at every start again.
+MOST = 1 << 50
+_CEILING = 1 << 62
+
 _CAUSES = frozenset(cause.value for cause in CloseCause)
 _OPEN, _PROGRESS, _CLOSE, _DENY = Kind.OPEN.value, Kind.PROGRESS.value, Kind.CLOSE.value, Kind.DENY.value
 _KINDS = frozenset(kind.value for kind in Kind)
@@ -89,14 +94,14 @@ class State(msgspec.Struct):
                 flow = flows.get(record.flow)
                 if flow is not None:
                     self._count_bytes(flow, record)
-                    flow.bytes_out, flow.bytes_in = record.bytes_out, record.bytes_in
-                    flow.as_of = record.bytes_as_of
+                    flow.bytes_out, flow.bytes_in = bounded(record.bytes_out), bounded(record.bytes_in)
+                    flow.as_of = bounded(record.bytes_as_of, _CEILING)
             elif kind == _DENY:
-                self._refused(record, max(1, record.count))
+                self._refused(record, bounded(record.count) or 1)
             else:
                 self._other(key, record)
             if record.revision:
-                tally.revision = record.revision
+                tally.revision = bounded(record.revision)
             offset += length
         if records:
             self.sequences[key] = records[-1].seq
@@ -117,51 +122,59 @@ class State(msgspec.Struct):
         flow = self.flows.pop(record.flow, None)
         if flow is not None:
             self._count_bytes(flow, record)
-        duration = record.duration
+        duration = bounded(record.duration)
         tally.durations[bisect_left(DURATION_BUCKETS, duration / 1e6)] += 1
-        tally.duration_sum += duration
+        tally.duration_sum = min(_CEILING, tally.duration_sum + duration)
         if record.reason and cause == CloseCause.REFUSED.value:
             self._refused(record, 1)
 
     def _count_bytes(self, flow: OpenFlow, record: Record) -> None:
         """Counters take the difference to the last record; a count that went back (a reset) counts as nothing."""
-        out = max(0, record.bytes_out - flow.bytes_out)
-        into = max(0, record.bytes_in - flow.bytes_in)
+        out = max(0, bounded(record.bytes_out) - flow.bytes_out)
+        into = max(0, bounded(record.bytes_in) - flow.bytes_in)
         if not out and not into:
             return
         tally = self.tally
-        tally.bytes[0] += out
-        tally.bytes[1] += into
+        _add(tally.bytes, out, into)
         for table, name in ((tally.tenant_bytes, flow.tenant), (tally.line_bytes, record.line or flow.line)):
             pair = table.get(name)
             if pair is None:
                 table[name] = [out, into]
             else:
-                pair[0] += out
-                pair[1] += into
+                _add(pair, out, into)
 
     def _refused(self, record: Record, count: int) -> None:
         tally = self.tally
         reason = record.reason
         if reason not in tally.refusals and len(tally.refusals) >= MAX_NAMES:
             reason = "other"
-        tally.refusals[reason] = tally.refusals.get(reason, 0) + count
+        tally.refusals[reason] = min(_CEILING, tally.refusals.get(reason, 0) + count)
         if tenant := record.tenant:
-            tally.tenant_refusals[tenant] = tally.tenant_refusals.get(tenant, 0) + count
+            tally.tenant_refusals[tenant] = min(_CEILING, tally.tenant_refusals.get(tenant, 0) + count)
 
     def _other(self, key: str, record: Record) -> None:
         values = record.values or {}
         if record.kind == Kind.HEARTBEAT.value:
-            self.tally.gauges[key] = dict(list(values.items())[:MAX_NAMES])
+            self.tally.gauges[key] = {name[:64]: bounded(value) for name, value in list(values.items())[:MAX_NAMES]}
         elif record.kind == Kind.LINE.value and record.line:
             word = record.detail.split(" ", 1)[0].rstrip(":,;")
             state = values.get("state", LINE_STATES.get(word))
             if state is not None:
-                self.tally.line_state[record.line] = state
+                self.tally.line_state[record.line] = bounded(state)
         elif record.kind == Kind.ACTION.value and record.worker == OWN:
             self.tally.gaps += values.get("gaps", 0)
-            self.tally.missing += values.get("missing", 0)
+            self.tally.missing = min(_CEILING, self.tally.missing + bounded(values.get("missing", 0)))
             self.tally.unreadable += values.get("unreadable", 0)
+
+
+def bounded(number: int, most: int = MOST) -> int:
+    """A number out of a record, at least 0 and at most `most`."""
+    return number if 0 <= number <= most else 0 if number < 0 else most
+
+
+def _add(pair: list[int], out: int, into: int) -> None:
+    pair[0] = min(_CEILING, pair[0] + out)
+    pair[1] = min(_CEILING, pair[1] + into)
 
 
 def known_kind(kind: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from telemetry.fold import known_kind
+from telemetry.fold import MOST, known_kind
 from telemetry.record import Record
 from telemetry.spooldir import MAX_LINE
 
@@ -114,5 +114,5 @@ def _read(line: bytes, boot: str, process: str) -> Record | None:
         record = _decoder.decode(line)
     except msgspec.DecodeError:
         return None
-    own = record.worker == process and record.boot == boot and known_kind(record.kind)
+    own = record.worker == process and record.boot == boot and known_kind(record.kind) and 0 < record.seq <= MOST
     return record if own else None

@@ -5,6 +5,7 @@ for byte as stored. Work that grows with the log or the flows runs in threads, w
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_WATCHERS = 16
 WATCHER_QUEUE = 4096  # records one watcher may be behind before it is told of a gap
+log = logging.getLogger("feiyu.recorder")
 _LINES = "application/x-ndjson"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -59,7 +61,7 @@ class Service:
         self._runners: list[web.AppRunner] = []
 
     async def start(self, socket: Path, address: str) -> None:
-        """Listens. Raises OSError, ValueError for an address that is not HOST:PORT."""
+        """Listens. Raises OSError when the socket cannot be made, ValueError for an address that is not HOST:PORT."""
         outside = [web.get("/metrics", self._metrics), web.get("/health", self._health)]
         inside = [
             web.get("/flows", self._flows),
@@ -75,7 +77,10 @@ class Service:
             host, _, port = address.rpartition(":")
             if not port.isdecimal():
                 raise ValueError(f"metrics address {address!r}: expected HOST:PORT")
-            await web.TCPSite(await self._runner(outside), host.strip("[]"), int(port)).start()
+            try:
+                await web.TCPSite(await self._runner(outside), host.strip("[]"), int(port)).start()
+            except OSError as error:  # records matter more; the unix socket serves /metrics all the same
+                log.error("metrics are not served on %s: %s", address, error)
 
     async def stop(self) -> None:
         """Ends all answers."""
@@ -127,18 +132,15 @@ class Service:
 
     async def _flows(self, request: web.Request) -> web.Response:
         wanted, limit = _parse(request)
-        flows = self._journal.state.flows
-        chosen = [
-            (id_, flow)
-            for id_, flow in flows.items()
-            if wanted.tenant in ("", flow.tenant) and wanted.line in ("", flow.line) and wanted.flow in ("", id_)
-        ]
-        body = await asyncio.get_running_loop().run_in_executor(self._threads, self._describe, chosen, wanted, limit)
+        flows = list(self._journal.state.flows.items())
+        body = await asyncio.get_running_loop().run_in_executor(self._threads, self._describe, flows, wanted, limit)
         return web.Response(body=body, content_type=_LINES)
 
     def _describe(self, flows: list[tuple[str, OpenFlow]], wanted: Filter, limit: int) -> bytes:
         lines = []
-        for _, flow in reversed(flows):
+        for id_, flow in reversed(flows):
+            if wanted.tenant not in ("", flow.tenant) or wanted.flow not in ("", id_):
+                continue
             opened = self._journal.open_record(flow)
             if opened is None or not wanted.matches(opened):
                 continue
@@ -168,19 +170,23 @@ class Service:
             raise web.HTTPServiceUnavailable(text=f"{MAX_WATCHERS} watchers already")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         async with self._watching(Watcher(wanted)) as watcher:
-            await response.prepare(request)
-            await response.write(b": from here on\n\n")
-            while not self._recorder.stopping:
-                try:
-                    index, line = await asyncio.wait_for(watcher.queue.get(), 1.0)
-                except TimeoutError:
-                    await response.write(b":\n\n")  # finds clients that are gone
-                    continue
-                await response.write(b"id: %d\ndata: %b\n\n" % (index, line))
-                if watcher.missed and watcher.queue.empty():
-                    missed, watcher.missed = watcher.missed, 0
-                    await response.write(b'event: gap\ndata: {"missed":%d}\n\n' % missed)
+            with suppress(ConnectionResetError):  # the client left
+                await self._stream(response, request, watcher)
         return response
+
+    async def _stream(self, response: web.StreamResponse, request: web.Request, watcher: Watcher) -> None:
+        await response.prepare(request)
+        await response.write(b": from here on\n\n")
+        while not self._recorder.stopping:
+            try:
+                index, line = await asyncio.wait_for(watcher.queue.get(), 1.0)
+            except TimeoutError:
+                await response.write(b":\n\n")  # finds clients that are gone
+                continue
+            await response.write(b"id: %d\ndata: %b\n\n" % (index, line))
+            if watcher.missed and watcher.queue.empty():
+                missed, watcher.missed = watcher.missed, 0
+                await response.write(b'event: gap\ndata: {"missed":%d}\n\n' % missed)
 
     @asynccontextmanager
     async def _watching(self, watcher: Watcher) -> AsyncIterator[Watcher]:

@@ -16,7 +16,6 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import uvloop
@@ -33,7 +32,7 @@ TURN = 0.02  # seconds: with an fsync of some ms, a record is durable well withi
 LOOK = 0.25  # seconds between looks for dead processes, and between status updates
 CHECKPOINT = 5.0  # seconds, or longer where storing takes long
 BUDGET = 8 << 20  # bytes of one process in one turn
-SLICE = 200  # closing records made in one go
+SLICE = 500  # closing records of one dead process made in one turn
 
 log = logging.getLogger("feiyu.recorder")
 
@@ -53,6 +52,7 @@ class Recorder:
         self._status_fd = status_fd
         self._looked = self._stored = float("-inf")
         self._changed = True
+        self._ending: dict[str, list[tuple[str, OpenFlow]]] = {}  # dead processes, and their flows still to be closed
         self._every = CHECKPOINT
         self._disk = ThreadPoolExecutor(1, "disk")
 
@@ -65,17 +65,17 @@ class Recorder:
 
     async def _run(self) -> None:
         self.follower.scan()
-        await self._close_orphans()
+        self._find_orphans()
         found = self.journal.recovery
         self.journal.act(_now(), found.words, {"replayed": found.replayed, "cut": found.cut})
         while True:
             stopping = self.stopping
             started = time.monotonic()
             complete = await self._turn(started)
-            if stopping and complete:
+            if stopping and complete and not self._ending:
                 break
             rest = TURN - (time.monotonic() - started)
-            await asyncio.sleep(rest if complete and rest > 0 else 0)
+            await asyncio.sleep(rest if complete and rest > 0 and not self._ending else 0)
         await self._checkpoint(clean=True)
 
     def stop(self) -> None:
@@ -94,7 +94,8 @@ class Recorder:
             complete &= await self._drain(process)
         if look := started - self._looked >= LOOK:
             self._looked = started
-            await self._bury()
+            await self._mourn()
+        self._bury()
         await self._commit()
         if complete:
             self.durable = started
@@ -114,34 +115,40 @@ class Recorder:
             await asyncio.sleep(0)  # the query API has its turn between chunks
         return taken < BUDGET
 
-    async def _bury(self) -> None:
-        """Ends what dead processes left open, and tells what others did to spool files."""
+    async def _mourn(self) -> None:
+        """Finds processes that died, takes their last words, and tells what others did to spool files."""
         for process, what in self.follower.odd():
             self.journal.act(_now(), f"{process.name} of boot {process.boot}: {what}", {"gaps": 1})
         for process in list(self.follower.processes.values()):
-            if not self.follower.dead(process):
+            if process.key in self._ending or not self.follower.dead(process):
                 continue
             while not await self._drain(process):
                 pass
             if torn := self.follower.torn(process):
                 self.journal.take(process, torn, _now())
-            await self._close(self.journal.state.flows_of(process.key))
-            self.follower.finish(process)
-            (self.spool / reserve_name(process.boot, process.name)).unlink(missing_ok=True)
+            self._ending[process.key] = list(self.journal.state.flows_of(process.key).items())
 
-    async def _close_orphans(self) -> None:
-        """Ends flows of processes that have no spool file any more: their host or their spool is gone."""
-        alive = self.follower.processes
-        state = self.journal.state
-        await self._close({id_: flow for id_, flow in state.flows.items() if flow.process not in alive})
+    def _bury(self) -> None:
+        """Closes the flows of the dead, some in each turn, so that the records of the living do not wait."""
+        for key, flows in list(self._ending.items()):
+            if flows:
+                self.journal.close_flows(dict(flows[:SLICE]), _now())
+                del flows[:SLICE]
+            if flows:
+                continue
+            del self._ending[key]
+            if process := self.follower.processes.get(key):
+                self.follower.finish(process)
+                (self.spool / reserve_name(process.boot, process.name)).unlink(missing_ok=True)
+
+    def _find_orphans(self) -> None:
+        """Flows of processes that have no spool file any more: their host or their spool is gone."""
+        alive, state = self.follower.processes, self.journal.state
+        for id_, flow in state.flows.items():
+            if flow.process not in alive:
+                self._ending.setdefault(flow.process, []).append((id_, flow))
         for key in [key for key in state.sequences if key not in alive and key != self.journal.own_key]:
             state.forget(key)
-
-    async def _close(self, flows: dict[str, OpenFlow]) -> None:
-        rest = iter(flows.items())
-        while batch := dict(islice(rest, SLICE)):
-            self.journal.close_flows(batch, _now())
-            await asyncio.sleep(0)
 
     async def _commit(self) -> None:
         journal = self.journal
@@ -177,17 +184,20 @@ async def _serve(recorder: Recorder, run_dir: Path, metrics: str) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, recorder.stop)
-    recorder.service = Service(recorder)
-    await recorder.service.start(run_dir / "recorder.sock", metrics)
+    service = recorder.service = Service(recorder)
     try:
+        await service.start(run_dir / "recorder.sock", metrics)
         await recorder.run()
     except OSError as error:
         words = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
-        log.critical("the log cannot be written: %s; new flows are refused until it can", words)
+        log.critical("stopped: %s; new flows are refused until the log can be written again", words)
         recorder.say(words)
         return 1
+    except Exception as error:
+        recorder.say(f"internal error: {type(error).__name__}")
+        raise
     finally:
-        await recorder.service.stop()
+        await service.stop()
     return 0
 
 

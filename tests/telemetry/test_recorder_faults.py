@@ -1,6 +1,7 @@
 """Broken disks, broken spools, lost power: said in the log or in the status, never hidden."""
 
 import errno
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -126,7 +127,7 @@ def test_after_lost_power_the_unsynced_tail_may_miss_and_the_log_says_so(node: N
     for path in node.spool.glob("*.jsonl"):  # the spool was in memory
         path.unlink()
     node.pass_once(boot="0000beef")
-    said = node.records("recorder")[-1]
+    said = [record for record in node.records("recorder") if record.kind == "action"][-1]
     assert said.detail == "started after an unclean end of the host: what was not yet durable may be missing"
     assert said.values == {"replayed": 1, "cut": 40}
     closes = {record.flow: (record.cause, record.worker) for record in node.records() if record.kind == "close"}
@@ -235,3 +236,30 @@ def test_the_checkpoint_is_bounded_by_what_is_open(node: Node) -> None:
     assert why == ""
     assert stored.clean
     assert len(msgspec.msgpack.encode(stored)) < 2000
+
+
+ABSURD = [1 << 50, (1 << 63) - 1, (1 << 64) - 1, 1 << 70, -1, -(1 << 63)]
+
+
+@pytest.mark.parametrize("number", ABSURD)
+def test_absurd_numbers_do_not_stop_the_recorder_or_its_next_start(node: Node, number: int) -> None:
+    def text(seq: int, kind: str, **fields: object) -> bytes:
+        record = {"node": "n", "boot": BOOT, "worker": "w0.1", "seq": seq, "kind": kind, "time": 1, **fields}
+        return json.dumps(record).encode() + b"\n"
+
+    many = {"bytes_out": number, "bytes_in": number, "bytes_as_of": number, "revision": number, "duration": number}
+    lines = [text(1, "open", flow="F", time=number, tenant="acme"), text(2, "open", flow="G", tenant="acme")]
+    for seq in range(3, 200, 3):
+        lines.append(text(seq, "progress", flow="G", **many))
+        lines.append(text(seq + 1, "close", flow=f"H{seq}", cause="idle", **many))
+        lines.append(text(seq + 2, "deny", reason="kill-switch", count=number, values={"x": number}))
+    lines.append(text(201, "heartbeat", values={"x": number, "y" * 9000: 1}))
+    lines.append(text(number, "heartbeat"))
+    write_spool(node, "w0.1", b"".join(lines))
+    node.pass_once()
+    (node.log / checkpoint.FILE).unlink()
+    state = node.pass_once().journal.state
+    assert state.flows == {}
+    for worker in ("w0.1", "recorder"):
+        assert node.records(worker)
+    assert node.pass_once().journal.recovery.words == "started"
