@@ -6,6 +6,7 @@ state_dir  control:group    0750   the register
   keys     control:group    0750   the private key itself is 0600
   snapshot control:group    0750   workers read
   log      recorder:group   0750
+  lines    lines:group      0750     the nft table for the next boot
 """
 
 import os
@@ -25,7 +26,8 @@ def prepare(settings: Settings) -> None:
     DirectoryError. Where users cannot be changed, only the modes are set."""
     users = settings.users
     keep = users.control is None or not privileges.usable(users.control)
-    control, recorder, group = (-1, -1, -1) if keep else (users.control, users.recorder, users.group)
+    control, recorder, lines = (-1, -1, -1) if keep else (users.control, users.recorder, users.lines)
+    group = -1 if keep else users.group
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
         (run, -1, 0o1770, False),
@@ -34,6 +36,7 @@ def prepare(settings: Settings) -> None:
         (state / "keys", control, 0o750, True),
         (state / "snapshot", control, 0o750, True),
         (state / "log", recorder, 0o750, True),
+        (state / "lines", lines, 0o750, True),
     )
     for path, owner, mode, contents in table:
         try:

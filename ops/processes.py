@@ -46,7 +46,7 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
         ProcessSpec(
             name="lines",
             role="lines",
-            argv=module("gateway.line.process"),
+            argv=module("ops.lines"),
             environment=environment,
             privileges=allowed(users.lines, users.group, CAP_NET_ADMIN, CAP_NET_RAW),
         ),

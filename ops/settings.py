@@ -38,6 +38,13 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     side: Side = Side.OFFSHORE
 
 
+class Management(msgspec.Struct, frozen=True, kw_only=True):
+    """A device and the prefixes behind it that the host's own programs may reach: ssh, time, package mirror."""
+
+    interface: str
+    prefixes: tuple[str, ...]
+
+
 class LineBase(msgspec.Struct, frozen=True, kw_only=True):
     """Where the kernel objects of lines are numbered: line i has mark | i << 8 under mark_mask, table + i, and its
     rules' priorities from priority on."""
@@ -114,6 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: str = "/run/feiyu"
     workers: int = 0
     access: tuple[Access, ...] = ()
+    management: tuple[Management, ...] = ()
     line_base: LineBase = LineBase()
     users: Users = Users()
     timeouts: Timeouts = Timeouts()

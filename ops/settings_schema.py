@@ -114,6 +114,9 @@ _access = section(
         "side": parsed("offshore, domestic or abroad", _side),
     },
 )
+_management = section(
+    s.Management, {"interface": _interface, "prefixes": listing(_prefix, "prefixes", unique=("",), least=1)}
+)
 _settings = section(
     s.Settings,
     {
@@ -123,6 +126,7 @@ _settings = section(
         "workers": integer(0, 256),
         "listeners": listing(_listener, "listeners", unique=("name", "address"), least=1),
         "access": listing(_access, "access interfaces", unique=("interface",)),
+        "management": listing(_management, "management interfaces", unique=("interface",)),
         "line_base": section(
             s.LineBase,
             {

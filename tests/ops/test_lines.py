@@ -1,0 +1,82 @@
+"""What the lines process tells the hub and the spool."""
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+from gateway.live import LineState, hello
+from ops.hub import MAX_OUTSTANDING, Hub, Owner
+from ops.hub_messages import Revision
+from ops.lines import Reporter, lines_config
+from ops.settings import parse_settings
+from telemetry.record import decode
+from telemetry.spool import SpoolWriter
+
+
+def hub_at(directory: Path) -> Hub:
+    owner = Owner(lambda *_: None, lambda _: None, lambda _: None, dict, lambda _: None)
+    hub = Hub(directory / "live.sock", directory / "live.json", {os.geteuid(): frozenset({"lines"})}, owner)
+    hub.open(None)
+    return hub
+
+
+async def test_every_line_is_told_with_its_latest_state_and_recorded(tmp_path: Path) -> None:
+    hub = hub_at(tmp_path)
+    (tmp_path / "spool").mkdir()
+    spool = SpoolWriter(tmp_path / "spool", "gw1", "0123abcd", "lines.1", 1 << 24)
+    wake, stop, count = asyncio.Event(), asyncio.Event(), 3 * MAX_OUTSTANDING
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.connect(str(tmp_path / "live.sock"))
+        sock.send(hello("lines.1", "lines"))
+        sock.settimeout(0)
+        reporter = Reporter(sock, spool, wake, stop)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(sock, reporter.on_hub)
+        for number in range(count):
+            reporter.on_state(f"l{number}", "down", "no carrier")
+        reporter.on_state("l1", "up", "")
+        async with asyncio.timeout(20):
+            await wake.wait()
+            while len(hub.state.lines) < count:  # noqa: ASYNC110  # the hub has no event for it
+                await asyncio.sleep(0.01)
+            assert hub.state.lines["l1"] is LineState.UP
+            assert hub.state.lines["l2"] is LineState.DOWN
+            wake.clear()
+            assert (await hub.publish(Revision(3)))["done"] > count
+            await wake.wait()
+            hub.close()
+            await stop.wait()
+        loop.remove_reader(sock)
+    spool.close()
+    records = [decode(line) for file in sorted((tmp_path / "spool").glob("*.jsonl")) for line in file.open("rb")]
+    assert [record.seq for record in records] == list(range(1, count + 2))
+    assert (records[-1].line, records[-1].detail, records[-1].values) == ("l1", "up: ", {"state": 1})
+
+
+async def test_a_drift_is_told_once_a_minute(tmp_path: Path) -> None:
+    spool = SpoolWriter(tmp_path, "gw1", "0123abcd", "lines.1", 1 << 24)
+    ours, _theirs = socket.socketpair()
+    reporter = Reporter(ours, spool, asyncio.Event(), asyncio.Event())
+    before = spool.next_seq()
+    for _ in range(3):
+        reporter.on_drift("rule 4601 was missing", repaired=True)
+    reporter.on_drift("another", repaired=False)
+    told = spool.next_seq() - before - 1
+    assert told == 2
+    spool.close()
+
+
+def test_the_node_of_the_kill_switch_is_that_of_the_settings() -> None:
+    settings = parse_settings(
+        'node: gw1\nlisteners: [{name: a, address: "10.0.0.1:3128"}, {name: b, address: "[::]:3128"}]\n'
+        "access: [{interface: acc0, site: s, room: r, prefixes: [10.0.0.0/24]}]\n"
+        "management: [{interface: eth0, prefixes: [192.0.2.0/24]}]\n",
+        "f.yaml",
+    )
+    config = lines_config(settings)
+    assert config.node.listener_ports == (3128,)
+    assert [(access.interface, access.prefixes) for access in config.node.access] == [("acc0", ("10.0.0.0/24",))]
+    assert [(entry.interface, entry.prefixes) for entry in config.node.management] == [("eth0", ("192.0.2.0/24",))]
+    assert config.node.mark_base == 0x46000000
+    assert config.state_dir == "/var/lib/feiyu/lines"
