@@ -18,6 +18,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
+from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
@@ -69,7 +70,7 @@ async def serve(settings: Settings) -> None:
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     keys = prepare(state)
     policy = Policy(state / "snapshot", keys.path)
-    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"))
+    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)))
     recorder = RecorderClient(run / "recorder.sock")
     app = application(authority, recorder, settings.node, keys.pseudonym)
     stop = asyncio.Event()

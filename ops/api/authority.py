@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.api.acts import Acts
 from ops.api.hub_client import HubClient, HubUnavailable
 from ops.api.policy import Policy
 from tenants.change import Applied, Change
@@ -37,6 +38,7 @@ class Authority:
         register: Path,
         policy: Policy,
         hub: HubClient,
+        acts: Acts,
         *,
         clock: Callable[[], float] = time.time,
         busy_timeout: float = BUSY_TIMEOUT,
@@ -49,6 +51,7 @@ class Authority:
         self._clock = clock
         self.policy = policy
         self.hub = hub
+        self.acts = acts
         self.trouble = ""  # why the last attempt to be up to date failed; "" when it did not
 
     async def read[T](self, question: Callable[[Register], T]) -> T:
@@ -63,6 +66,7 @@ class Authority:
             applied = await self.run(lambda: self._opened().apply_changes(changes, actor, reason, now))
             if not applied.changed:
                 return Outcome(applied, None, "nothing had to be changed")
+            self.acts.applied(applied, actor)
             try:
                 await self.run(lambda: self._publish(applied))
                 return Outcome(applied, await self._announce())
@@ -92,10 +96,6 @@ class Authority:
             except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
                 self.trouble = f"the policy cannot be brought up to date: {error}"
                 _log.exception("%s", self.trouble)
-
-    def note(self, what: str, actor: str, reason: str) -> None:
-        """An act that is no change of the register, into the log of the process."""
-        _log.info("%s by %s: %r", what, actor, reason)
 
     async def beat_for_ever(self) -> None:
         """Every BEAT seconds, until cancelled."""

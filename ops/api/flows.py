@@ -51,15 +51,15 @@ async def cut(request: web.Request) -> web.Response:
     except HubUnavailable as error:
         remedy = "nothing was cut; see `feiyu status`, and try again"
         raise Problem(503, "hub-unavailable", "Workers not reached", str(error), remedy) from error
-    authority.note(f"cut flow {record['flow']}", actor(request), reason)
+    authority.acts.did(f"cut flow {record['flow']} by {actor(request)}", authority.policy.revision)
     return answer(
         {"item": {"id": record["flow"], **record}, "revision": authority.policy.revision, "enforced": enforced}
     )
 
 
 async def search(request: web.Request) -> web.Response:
-    """Records, newest first. The query is the recorder's, but since and until are Unix seconds as everywhere in this API;
-    ?before= is the last answer's next."""
+    """Records, newest first. The query is the recorder's, but since and until are Unix seconds as everywhere in this
+    API; ?before= is the last answer's next."""
     query = dict(request.query)
     for name in ("since", "until"):
         if query.get(name, "").isdecimal():

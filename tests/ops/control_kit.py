@@ -13,11 +13,13 @@ import aiohttp
 from aiohttp import web
 from ops.api.policy import Policy
 
+from ops.api.acts import Acts
 from ops.api.app import application
 from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
 from ops.api.recorder_client import RecorderClient
 from ops.control import listening, prepare
+from telemetry.spool import SpoolWriter
 
 NODE = "gw1.zone.example"
 FROM, UNTIL = 1_700_000_000, 4_000_000_000
@@ -128,7 +130,12 @@ class Node:
 
 @contextlib.asynccontextmanager
 async def running(
-    root: Path, *, hub: bool = True, hub_timeout: float = 3.0, busy: float | None = None
+    root: Path,
+    *,
+    hub: bool = True,
+    hub_timeout: float = 3.0,
+    busy: float | None = None,
+    writer: SpoolWriter | None = None,
 ) -> AsyncIterator[Node]:
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
@@ -139,7 +146,9 @@ async def running(
         test_hub.open()
     policy = Policy(state / "snapshot", keys.path)
     more = {} if busy is None else {"busy_timeout": busy}
-    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), **more)
+    authority = Authority(
+        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more
+    )
     recorder = RecorderClient(run / "recorder.sock")
     runner = web.AppRunner(application(authority, recorder, NODE, keys.pseudonym), shutdown_timeout=1)
     await runner.setup()

@@ -1,6 +1,7 @@
 """Flows, records and references: asked of control, answered by a real recorder."""
 
 import asyncio
+import getpass
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -173,3 +174,18 @@ async def test_without_a_recorder_its_questions_are_a_503_and_the_rest_goes_on(t
             assert (status, problem["type"]) == (503, "urn:feiyu:problem:recorder-unavailable"), path
         status, answer = await node.call("GET", "/v1/status")
         assert (status, answer["recorder"]["ok"]) == (200, False)
+
+
+async def test_changes_and_cuts_are_records_of_who_did_what(tmp_path: Path, recorder: spool_kit.Node) -> None:
+    async with running(tmp_path, writer=recorder.writer("control.1")) as node:
+        await node.set_up()
+        await node.call("POST", "/v1/tenants/firm-a/suspend", {"reason": "secret words of a person"})
+        await node.call("POST", f"/v1/flows/{FLOW}/cut", {"reason": "x"})
+        who = getpass.getuser()
+        spool_kit.until(lambda: len(recorder.records("control.1")) == 7, "all seven acts")
+        acts = [(record.kind, record.revision, record.detail) for record in recorder.records("control.1")]
+    assert acts[-2:] == [
+        ("action", 6, f"suspend tenants/firm-a by {who}"),
+        ("action", 6, f"cut flow {FLOW} by {who}"),
+    ]
+    assert b"secret words" not in b"".join(recorder.lines())
