@@ -70,7 +70,7 @@ def run_and_die(node: Node, at: int, moment: str) -> bool:
             hooks = {"write": killer.around(os.write, writes=True), "fsync": killer.around(os.fdatasync)}
             for name, writes in (("write", True), ("rename", False), ("unlink", False), ("ftruncate", False)):
                 setattr(os, name, killer.around(getattr(os, name), writes=writes))
-            follow.CHUNK, recorder.BUDGET, recorder.CHECKPOINT, recorder.LOOK = 3000, 5000, 0, 0
+            follow.CHUNK, recorder.BUDGET, recorder.CHECKPOINT, recorder.LOOK, recorder.SLICE = 3000, 5000, 0, 0, 3
             node.pass_once(segment_bytes=6000, **hooks)
             os._exit(0)
         finally:
