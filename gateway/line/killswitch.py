@@ -66,7 +66,11 @@ def _output(lines: tuple[LineSpec, ...], node: NodeConfig) -> list[str]:
     rules.append("icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ip6 hoplimit 1 accept")
     # What carries a line's address without its mark is a reset or ICMP error without a socket, or no packet of ours.
     rules += [f"{match} {_DROP.format('unmarked')}" for match in _sources(lines, "saddr")]
-    rules += _vmap("oifname", [(f'"{a.interface}"', f"goto access_{n}") for n, a in enumerate(node.access)])
+    rules += _vmap("oifname", [(f'"{a.interface}"', f"jump access_{n}") for n, a in enumerate(node.access)])
+    if node.worker_uids:
+        rules.append(
+            f"meta skuid {{ {', '.join(map(str, sorted(set(node.worker_uids))))} }} {_DROP.format('unmarked')}"
+        )
     for control in node.control_traffic:
         for match in _prefixes([control.destination], "daddr"):
             rules.append(f'oifname "{control.interface}" {match} meta skuid {control.uid} accept')

@@ -137,12 +137,14 @@ class Management:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
-    """What the node adds to its lines. Everything that is not listed here or on a line cannot leave the node."""
+    """What the node adds to its lines; what neither lists cannot leave the node. worker_uids:
+    users that may only answer clients and use lines, whatever else is listed; root cannot be one."""
 
     access: tuple[Access, ...] = ()
     listener_ports: tuple[int, ...] = ()
     control_traffic: tuple[ControlTraffic, ...] = ()
     management: tuple[Management, ...] = ()
+    worker_uids: tuple[int, ...] = ()
     mark_base: int = MARK_BASE
     mark_mask: int = MARK_MASK
 

@@ -76,7 +76,7 @@ class Plan:
 
 def sort_out(entries: Iterable[LineEntry], node: NodeConfig) -> tuple[list[LineSpec], dict[str, str]]:
     """The lines that can be put into the kernel, by index, and why each other one cannot. Lines that claim the same
-    index, device or source are all left out: which of them is right is not ours to guess. Retired ones are in neither."""
+    index, device or source are all left out: which is right is not ours to guess. Retired lines are in neither."""
     specs: list[LineSpec] = []
     problems: dict[str, str] = {}
     for entry in entries:

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from pyroute2 import IPRoute
 
@@ -101,7 +102,7 @@ class Zone:
             for version in (4, 6):
                 ip.route("add", family=AF[version], dst="default", gateway=self.wires["wan0"].far[version])
 
-    def __enter__(self) -> "Zone":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,7 +114,7 @@ class Zone:
         self.gateway.close()
 
     def plug(self, device: str) -> None:
-        """Creates the wire's veth pair with its addresses and both ends' neighbours, so that no packet waits for one."""
+        """Creates the wire's veth pair with addresses and both ends' neighbours, so that no packet waits for one."""
         wire = self.wires[device]
         with self.gateway.inside(), IPRoute() as ip:
             ip.link("add", ifname=device, kind="veth", peer={"ifname": "far", "net_ns_fd": wire.ns.fd})
@@ -157,6 +158,11 @@ class Zone:
         with self.gateway.inside(), IPRoute() as ip:
             ip.link("set", index=ip.link_lookup(ifname=device)[0], **change)
 
+    def far_link(self, device: str, state: str) -> None:
+        """Sets the far end of the wire up or down."""
+        with self.wires[device].ns.inside(), IPRoute() as ip:
+            ip.link("set", index=ip.link_lookup(ifname="far")[0], state=state)
+
     def unplug(self, device: str) -> None:
         """Deletes the device, and with it the far end."""
         with self.gateway.inside(), IPRoute() as ip:
@@ -167,10 +173,13 @@ class Zone:
         else marks the end. Where the device is gone or down, what came until then."""
         tap = self.wires[device].tap
         assert tap is not None
-        with contextlib.suppress(OSError), self.gateway.inside():
-            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
-                sender.bind((device, 0))
-                sender.send(b"\xff" * 6 + b"\x02" + bytes(5) + struct.pack("!H", SENTINEL) + bytes(46))
+        with (
+            contextlib.suppress(OSError),
+            self.gateway.inside(),
+            socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender,
+        ):
+            sender.bind((device, 0))
+            sender.send(b"\xff" * 6 + b"\x02" + bytes(5) + struct.pack("!H", SENTINEL) + bytes(46))
         found = Count()
         while True:
             try:
@@ -244,10 +253,10 @@ def line_of(zone: "Zone", index: int, device: str) -> Line:
     return Line(id=f"line-{index}", index=index, device=device, resolvers=tuple(ABROAD.values()), **hops)
 
 
-def node_of(zone: "Zone") -> NodeConfig:
-    """acc0 with a listener on 3128."""
+def node_of(zone: "Zone", **more: Any) -> NodeConfig:
+    """acc0 with a listener on 3128; more: other fields."""
     prefixes = (f"{zone.wires['acc0'].near[4]}/29", f"{zone.wires['acc0'].near[6]}/64")
-    return NodeConfig(access=(Access(interface="acc0", prefixes=prefixes),), listener_ports=(3128,))
+    return NodeConfig(access=(Access(interface="acc0", prefixes=prefixes),), listener_ports=(3128,), **more)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """No packet of a tenant leaves except marked, on its line's device, to its line's gateway: layer by layer.
 
-Each case runs traffic with every layer on, takes one away while it runs, and counts what came out on the default wire and
-on the other line. The first case has all layers off and must see the packets, or the counters prove nothing.
+Each case runs traffic with every layer on, takes one away while it runs, and counts what came out on the default wire
+and on the other line. The first case has all layers off and must see the packets, or the counters prove nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,6 +28,10 @@ LOOKUPS = [f"ip -{v} rule del pref {p}" for v in (4, 6) for p in (4610, 4610, 46
 PROHIBITS = [f"ip -{v} rule del pref {p}" for v in (4, 6) for p in (4680, 4690, 4690)]
 UNREACHABLE = [f"ip -{v} route del unreachable default table 4601 metric 4278198272" for v in (4, 6)]
 GATEWAYS = [f"ip -{v} route del default table 4601 metric 10" for v in (4, 6)]
+OTHER_DEFAULT = [
+    "ip route add default via 198.51.101.1 dev iplc2 metric 1",
+    "ip -6 route add default via 2001:db8:2::1 dev iplc2 metric 1",
+]
 FORWARD = ["sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"]
 
 
@@ -111,7 +115,7 @@ CASES = [
     Case("line's device renamed, nft table", [*NO_TABLE, "ip link set iplc1 down", "ip link set iplc1 name other up"]),
     Case("line's addresses gone", ["ip -4 addr flush dev iplc1", "ip -6 addr flush dev iplc1 scope global"]),
     Case("forwarding switched on", FORWARD),
-    Case("default route by the other line", [f"ip -{v} route add default via {g} dev iplc2 metric 1" for v, g in ((4, "198.51.101.1"), (6, "2001:db8:2::1"))]),
+    Case("default route by the other line", OTHER_DEFAULT),
 ]  # fmt: skip
 
 

@@ -4,26 +4,36 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable
+from typing import Protocol, Self
 
 from gateway.line import dial
 from gateway.line.model import LineHandle
 from tests.netns.kit import ABROAD, AF, PORT, Zone
 
-Opener = Callable[[int, bool], socket.SocketType]  # family 4 or 6, datagram
+
+class Opener(Protocol):
+    """Makes an unconnected, non-blocking socket of family 4 or 6."""
+
+    def __call__(self, version: int, *, datagram: bool) -> socket.SocketType: ...
+
+
 PAUSE = 0.003  # seconds between rounds: paces the load, no assertion depends on it
 LIMIT = 5.0  # seconds a wait may take
 
 
 def whole(line: LineHandle) -> Opener:
     """As the gateway does it."""
-    return lambda version, datagram: dial.open_socket(version, line, datagram)
+
+    def opener(version: int, *, datagram: bool) -> socket.SocketType:
+        return dial.open_socket(version, line, datagram)
+
+    return opener
 
 
 def partial(mark: int = 0, device: str = "", source: LineHandle | None = None) -> Opener:
     """A socket that lacks some of what holds it on its line: the mistake that the other layers must catch."""
 
-    def opener(version: int, datagram: bool) -> socket.SocketType:
+    def opener(version: int, *, datagram: bool) -> socket.SocketType:
         sock = socket.socket(
             AF[version], (socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM) | socket.SOCK_NONBLOCK
         )
@@ -50,7 +60,7 @@ class Traffic:
         self._live: list[socket.SocketType] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -81,7 +91,7 @@ class Traffic:
 
     def _establish(self, version: int) -> socket.SocketType | None:
         try:
-            sock = self._opener(version, False)
+            sock = self._opener(version, datagram=False)
         except dial.LineError:
             return None
         sock.settimeout(0.1)
@@ -90,7 +100,7 @@ class Traffic:
         except OSError:
             sock.close()
             return None
-        sock.setblocking(False)
+        sock.settimeout(0)
         return sock
 
     def _one_round(self) -> list[socket.SocketType]:
@@ -101,7 +111,7 @@ class Traffic:
         for version in (4, 6):
             for datagram in (False, True):
                 with contextlib.suppress(OSError, dial.LineError):
-                    sock = self._opener(version, datagram)
+                    sock = self._opener(version, datagram=datagram)
                     opened.append(sock)
                     sock.connect_ex((ABROAD[version], 53 if datagram else PORT))
                     if datagram:

@@ -1,0 +1,30 @@
+"""Lines and a node to plan for."""
+
+from gateway.line.model import Access, ControlTraffic, Management, NodeConfig
+from whitelist.model import Line
+
+NODE = NodeConfig(
+    access=(
+        Access(interface="acc0", prefixes=("10.0.0.0/24", "10.0.0.128/25", "fd00:1::/64")),
+        Access(interface="acc1", prefixes=("10.1.0.0/24",)),
+    ),
+    listener_ports=(3128, 1080, 3128),
+    worker_uids=(62001,),
+    control_traffic=(ControlTraffic(uid=62003, interface="mgmt0", destination="192.168.9.5"),),
+    management=(Management(interface="mgmt0", prefixes=("192.168.8.0/24", "fd00:8::/64")),),
+)
+
+
+def line(number: int, **changes: object) -> Line:
+    """A line with both families on device iplcN."""
+    fields: dict[str, object] = {
+        "id": f"line-{number}",
+        "index": number,
+        "device": f"iplc{number}",
+        "gateway4": f"198.51.{number}.1",
+        "source4": f"198.51.{number}.2",
+        "gateway6": f"2001:db8:{number}::1",
+        "source6": f"2001:db8:{number}::2",
+        "resolvers": ("203.0.113.53",),
+    }
+    return Line(**(fields | changes))  # type: ignore[arg-type]  # the fields of a table

@@ -1,0 +1,129 @@
+"""The plan and the table as text, and which lines are left out of them."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gateway.line.killswitch import render
+from gateway.line.model import LineError, NodeConfig, handle_of, spec_of
+from gateway.line.plan import plan, sort_out
+from tests.gateway.line.kit import NODE, line
+from whitelist.model import Line
+
+GOLDEN = Path(__file__).parent / "golden"
+SETS: dict[str, tuple[list[Line], NodeConfig]] = {
+    "no_lines": ([], NodeConfig()),
+    "one_line": ([line(1)], NodeConfig()),
+    "two_lines": ([line(2), line(255, gateway6="", source6="")], NODE),
+    "other_mark": ([line(1)], NodeConfig(mark_base=0x10000000, mark_mask=0xFFFFFF00)),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_plan_is(name: str) -> None:
+    lines, node = SETS[name]
+    specs, problems = sort_out(lines, node)
+    assert not problems
+    assert plan(specs, node).text() == (GOLDEN / f"{name}.plan.txt").read_text()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_table_is(name: str) -> None:
+    lines, node = SETS[name]
+    assert render(sort_out(lines, node)[0], node) == (GOLDEN / f"{name}.nft").read_text()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", SETS)
+def test_nft_takes_the_table(name: str) -> None:
+    text = (GOLDEN / f"{name}.nft").read_text()
+    done = subprocess.run(["nft", "--check", "-f", "-"], input=text, capture_output=True, text=True, timeout=10)
+    assert done.stderr == ""
+
+
+def test_counts_are_carried_over_without_changing_the_digest() -> None:
+    specs = [spec_of(line(1))]
+    plain, counted = render(specs, NODE), render(specs, NODE, {"line_1": (7, 900), "gone": (1, 1)})
+    assert "counter line_1 { packets 7 bytes 900 }" in counted
+    assert "gone" not in counted
+    assert [x for x in plain.splitlines() if "comment" in x] == [x for x in counted.splitlines() if "comment" in x]
+
+
+def test_every_line_ends_in_a_block_behind_its_ways() -> None:
+    wanted = plan(sort_out([line(1), line(2)], NODE)[0], NODE)
+    for version in (4, 6):
+        rules = [rule for rule in wanted.rules if rule.version == version]
+        leading = max(rule.priority for rule in rules if rule.table)
+        assert leading < min(rule.priority for rule in rules if not rule.table)
+        for rule in rules:
+            if rule.table:
+                last = max(r.metric for r in wanted.routes if (r.version, r.table) == (version, rule.table))
+                assert [
+                    r.device
+                    for r in wanted.routes
+                    if r.metric == last and r.table == rule.table and r.version == version
+                ] == [""]
+
+
+LEFT_OUT: dict[str, tuple[list[Line], dict[str, str]]] = {
+    "no index": ([line(1, index=0)], {"line-1": "index 0; give 1 to 255"}),
+    "index too large": ([line(1, index=256)], {"line-1": "index 256; give 1 to 255"}),
+    "no device": ([line(1, device="")], {"line-1": "device name ''; give 1 to 15 ASCII characters"}),
+    "device name too long": ([line(1, device="a" * 16)], {"line-1": "give 1 to 15 ASCII characters"}),
+    "device name with a quote": ([line(1, device='a"accept')], {"line-1": "leave out spaces, quotes"}),
+    "device name with a star": ([line(1, device="iplc*")], {"line-1": "leave out spaces, quotes"}),
+    "device name outside ASCII": ([line(1, device="线路")], {"line-1": "give 1 to 15 ASCII characters"}),
+    "gateway is no address": ([line(1, gateway4="198.51.1.1/30")], {"line-1": "gateway '198.51.1.1/30' is not"}),
+    "gateway of the other family": ([line(1, gateway4="2001:db8::1")], {"line-1": "gateway '2001:db8::1' is not IPv4"}),
+    "gateway with a zone": ([line(1, gateway6="fe80::1%iplc1")], {"line-1": "address without zone"}),
+    "source without gateway": ([line(1, gateway6="")], {"line-1": "IPv6 has only one of gateway and source"}),
+    "gateway without source": ([line(1, source4="")], {"line-1": "IPv4 has only one of gateway and source"}),
+    "gateway is the source": ([line(1, gateway4="198.51.1.2")], {"line-1": "gateway and source are both 198.51.1.2"}),
+    "neither family": (
+        [line(1, gateway4="", source4="", gateway6="", source6="")],
+        {"line-1": "has neither IPv4 nor IPv6"},
+    ),
+    "resolver is no address": ([line(1, resolvers=("dns.example",))], {"line-1": "resolver 'dns.example' is not"}),
+    "device of clients": ([line(1, device="acc0")], {"line-1": "acc0 is a device of access; give the line its own"}),
+    "device of management": ([line(1, device="mgmt0")], {"line-1": "mgmt0 is a device of management"}),
+    "loopback": ([line(1, device="lo")], {"line-1": "lo is a device of loopback"}),
+    "two with one device": (
+        [line(1), line(2, device="iplc1")],
+        {"line-1": "device iplc1 is also that of line-2", "line-2": "device iplc1 is also that of line-1"},
+    ),
+    "two with one index": (
+        [line(1), line(2, index=1)],
+        {"line-1": "index 1 is also that of line-2", "line-2": "index 1 is also that of line-1"},
+    ),
+    "two with one source in two spellings": (
+        [line(1), line(2, source6="2001:DB8:1:0::2")],
+        {"line-1": "source 2001:db8:1::2 is also that", "line-2": "source 2001:db8:1::2 is also that"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", LEFT_OUT)
+def test_a_line_is_left_out_and_the_others_stay_with(sentence: str) -> None:
+    lines, expected = LEFT_OUT[sentence]
+    specs, problems = sort_out([*lines, line(9)], NODE)
+    assert [spec.id for spec in specs] == ["line-9"]
+    assert problems.keys() == expected.keys()
+    for name, words in expected.items():
+        assert words in problems[name]
+
+
+def test_a_retired_line_is_neither_wanted_nor_wrong() -> None:
+    assert sort_out([line(1, retired=True, device="")], NODE) == ([], {})
+
+
+def test_the_handle_is_what_the_kernel_gives_back() -> None:
+    handle = handle_of(line(7, source6="2001:DB8::7"))
+    assert (handle.mark, handle.device_sockopt, handle.source6) == (0x46000700, b"iplc7\0", "2001:db8::7")
+    assert handle.resolvers == ((4, "203.0.113.53"),)
+
+
+def test_an_error_names_line_fact_and_remedy() -> None:
+    with pytest.raises(LineError) as caught:
+        handle_of(line(1, index=0))
+    assert str(caught.value) == "line line-1: index 0; give 1 to 255"

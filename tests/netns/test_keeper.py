@@ -1,0 +1,255 @@
+"""The lines process: repairs what others change, reports it, and leaves everything in place when it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.line import nft
+from gateway.line.keeper import Keeper
+from gateway.line.process import LinesConfig, run
+from tests.netns.bench import FLUSH_ROUTES, FLUSH_RULES, NO_TABLE, Bench
+from tests.netns.kit import ABROAD, Zone, configured, line_of, node_of
+from whitelist.model import Line
+
+pytestmark = pytest.mark.root
+EDITS = {
+    "the nft table is deleted": NO_TABLE,
+    "the ruleset is flushed": ["nft flush ruleset"],
+    "the table is made dormant": ["nft add table inet feiyu {flags\tdormant;}"],
+    "an nft rule is added": ["nft insert rule inet feiyu output accept"],
+    "an nft rule is removed": ["nft flush chain inet feiyu forward"],
+    "a policy is changed": ["nft chain inet feiyu output {policy\taccept;}"],
+    "rules are flushed": FLUSH_RULES,
+    "routes are flushed": FLUSH_ROUTES,
+    "a rule goes to the wrong table": ["ip rule add pref 4610 fwmark 0x46000100/0xffffff00 lookup 4602"],
+    "a rule of ours is narrowed": [
+        "ip rule del pref 4680",
+        "ip rule add pref 4680 fwmark 0x46000000/0xffff0000 iif lo prohibit",
+    ],
+    "a foreign rule is in our range": ["ip -6 rule add pref 4600 to 2001:db8::/32 lookup main"],
+    "a foreign route is in our table": ["ip -6 route add default via 2001:db8:3::1 table 4601 metric 5"],
+    "the gateway's route is changed": [
+        "ip route replace default via 198.51.100.3 dev iplc1 onlink table 4601 metric 10",
+    ],
+    "forwarding is switched on": ["sysctl -qw net.ipv4.ip_forward=1"],
+    "IPv6 forwarding is switched on": ["sysctl -qw net.ipv6.conf.all.forwarding=1"],
+    "redirects are accepted": [
+        "sysctl -qw net.ipv4.conf.iplc1.accept_redirects=1 net.ipv6.conf.iplc1.accept_redirects=1",
+    ],
+}
+
+
+def state_of(zone: Zone) -> list[str]:
+    """Everything that is ours in the kernel, as text."""
+    shown = []
+    with zone.gateway.inside():
+        for command in ("ip rule", "ip -6 rule", "ip route show table 4601", "ip -6 route show table 4601"):
+            done = subprocess.run(command.split(), capture_output=True, text=True, timeout=10, check=True)
+            shown += sorted(done.stdout.splitlines())  # rules of one priority stand in order of their making
+        return [*shown, nft.read_table()]
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_a_sweep_repairs_and_reports_when(zone: Zone, edit: list[str]) -> None:
+    drifts: list[tuple[str, bool]] = []
+    states: list[tuple[str, str, str]] = []
+    with zone.gateway.inside():
+        keeper = Keeper(
+            node_of(zone), lambda *s: states.append(s), lambda detail, *, repaired: drifts.append((detail, repaired))
+        )
+        keeper.want([line_of(zone, 1, "iplc1"), line_of(zone, 2, "iplc2")])
+        keeper.sweep()
+        assert keeper.sweep() == []
+        assert drifts == []
+        before = state_of(zone)
+        zone.run(*edit)
+        repaired = keeper.sweep()
+        assert repaired
+        assert [detail for detail, _ in drifts] == [str(step) for step in repaired]
+        assert all(done for _, done in drifts)
+        assert keeper.sweep() == []
+        assert [line for line in state_of(zone) if "32767" not in line] == [x for x in before if "32767" not in x]
+        assert states == [("line-1", "up", ""), ("line-2", "up", "")]
+        keeper.close()
+
+
+DEATHS = {
+    "device iplc1 is down": ["ip link set iplc1 down"],
+    "device iplc1 does not exist": ["ip link del iplc1"],
+    "source 198.51.100.2 is not on iplc1, source 2001:db8:1::2 is not on iplc1": ["ip addr flush dev iplc1"],
+}
+
+
+@pytest.mark.parametrize("detail", DEATHS)
+def test_a_line_is_down_because(zone: Zone, detail: str) -> None:
+    states: list[tuple[str, str, str]] = []
+    with zone.gateway.inside():
+        keeper = Keeper(node_of(zone), lambda *s: states.append(s), lambda *_, **__: None)
+        keeper.want([line_of(zone, 1, "iplc1")])
+        keeper.sweep()
+        zone.run(*DEATHS[detail])
+        keeper.sweep()
+        assert states == [("line-1", "up", ""), ("line-1", "down", detail)]
+        keeper.close()
+
+
+def test_a_line_without_carrier_is_down_and_up_again(zone: Zone) -> None:
+    states: list[tuple[str, str, str]] = []
+    with zone.gateway.inside():
+        keeper = Keeper(node_of(zone), lambda *s: states.append(s), lambda *_, **__: None)
+        keeper.want([line_of(zone, 1, "iplc1")])
+        for state in ("up", "down", "up"):
+            zone.far_link("iplc1", state)
+            keeper.sweep()
+        assert [state for _, state, _ in states] == ["up", "down", "up"]
+        assert keeper.repairs == 0
+        keeper.close()
+
+
+def test_a_line_whose_device_is_made_anew_is_whole_again(bench: Bench) -> None:
+    before = state_of(bench.zone)
+    bench.zone.unplug("iplc1")
+    bench.keeper.sweep()
+    bench.zone.plug("iplc1")
+    bench.keeper.sweep()
+    assert bench.keeper.sweep() == []
+    assert state_of(bench.zone) == before
+    assert bench.keeper.repairs == 0
+
+
+def test_counters_go_on_over_a_reload(bench: Bench) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, suppress(PermissionError):
+        sock.sendto(b"x", (ABROAD[4], 53))
+    bench.run("nft add rule inet feiyu forward accept")
+    bench.keeper.sweep()
+    assert nft.read_counters()["dropped"] == (1, 29)
+
+
+@contextmanager
+def process(zone: Zone, config: Path) -> Iterator[subprocess.Popen[str]]:
+    environment = os.environ | {"FEIYU_LINES_CONFIG": str(config)}
+    command = [sys.executable, "-m", "gateway.line.process", "run"]
+    with zone.gateway.inside():
+        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+
+
+def said(child: subprocess.Popen[str]) -> dict[str, Any]:
+    assert child.stdout is not None
+    fields: dict[str, Any] = json.loads(child.stdout.readline())
+    return fields
+
+
+def config_file(zone: Zone, directory: Path) -> Path:
+    lines = (line_of(zone, 1, "iplc1"), line_of(zone, 2, "iplc2"))
+    config = LinesConfig(node=node_of(zone), lines=lines, state_dir=str(directory), sweep_seconds=30)
+    path = directory / "lines.json"
+    path.write_bytes(msgspec.json.encode(config))
+    return path
+
+
+def test_the_process_repairs_by_events_and_its_death_changes_nothing(zone: Zone, tmp_path: Path) -> None:
+    with process(zone, config_file(zone, tmp_path)) as child:
+        assert {said(child)["line"], said(child)["line"]} == {"line-1", "line-2"}
+        zone.run("nft delete table inet feiyu")  # sweeps are 30 s apart: only the event can bring it back in time
+        assert said(child) == {"event": "drift", "detail": "load table inet feiyu (missing)", "repaired": True}
+        zone.run("ip rule del pref 4680")
+        assert "4680" in said(child)["detail"]
+        zone.run("ip link set iplc2 down")
+        assert said(child) == {"event": "state", "line": "line-2", "state": "down", "detail": "device iplc2 is down"}
+        zone.run("ip link set iplc2 up")
+        assert said(child)["state"] == "up"
+        before = state_of(zone)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert state_of(zone) == before
+
+
+def test_the_kept_table_is_what_the_next_boot_loads(zone: Zone, tmp_path: Path) -> None:
+    with process(zone, config_file(zone, tmp_path)) as child:
+        said(child)
+        loaded = state_of(zone)[-1]
+        child.send_signal(signal.SIGTERM)
+        assert child.wait() == 0
+    kept = tmp_path / "killswitch.nft"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    zone.run("nft delete table inet feiyu", f"nft -f {kept}")
+    assert state_of(zone)[-1] == loaded
+
+
+def test_teardown_takes_everything_of_ours_and_nothing_else(bench: Bench) -> None:
+    bench.run("ip rule add pref 100 lookup main", "nft add table inet other")
+    bench.keeper.teardown()
+    shown = "\n".join(state_of(bench.zone))
+    assert "46" not in shown.replace("32766", "")
+    assert "100:" in shown
+    bench.run("nft list table inet other")
+
+
+async def test_lines_that_cannot_be_read_leave_the_last_plan_in_force(zone: Zone) -> None:
+    answers: list[list[Line] | Exception] = [[line_of(zone, 1, "iplc1")], RuntimeError("bad signature")]
+    heard: list[str] = []
+    wake, stop = asyncio.Event(), asyncio.Event()
+
+    def lines() -> list[Line]:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def drift(detail: str, *, repaired: bool) -> None:
+        heard.append(detail)
+        stop.set()
+
+    with zone.gateway.inside():
+        config = LinesConfig(node=node_of(zone), sweep_seconds=30)
+        state = asyncio.Event()
+        task = asyncio.create_task(run(config, lines, lambda *_: (state.set(), wake.set()), drift, wake, stop))
+        await asyncio.wait_for(state.wait(), 5)
+        await asyncio.wait_for(stop.wait(), 5)
+        await asyncio.wait_for(task, 5)
+    assert heard == ["cannot read the lines, the last plan stays: bad signature"]
+    assert "line_1" in state_of(zone)[-1]
+
+
+def test_two_lines_with_one_device_are_both_left_out_and_the_third_stays(zone: Zone) -> None:
+    states: dict[str, tuple[str, str]] = {}
+    double = msgspec.structs.replace(line_of(zone, 2, "wan0"), device="iplc1")
+    lines = [line_of(zone, 1, "iplc1"), double, msgspec.structs.replace(line_of(zone, 3, "iplc2"), id="line-3")]
+    with zone.gateway.inside():
+        keeper = Keeper(node_of(zone), lambda *s: states.update({s[0]: s[1:]}), lambda *_, **__: None)
+        keeper.want(lines)
+        keeper.sweep()
+        keeper.close()
+    assert {line: state for line, (state, _) in states.items()} == {"line-1": "down", "line-2": "down", "line-3": "up"}
+    assert "device iplc1 is also that of line-2" in states["line-1"][1]
+
+
+def test_a_kernel_that_refuses_makes_every_line_down(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zone.gateway.inside(), configured(node_of(zone), [line_of(zone, 1, "iplc1")]):
+        states: list[tuple[str, str, str]] = []
+        monkeypatch.setenv("PATH", "/nonexistent")
+        keeper = Keeper(node_of(zone), lambda *s: states.append(s), lambda *_, **__: None)
+        keeper.want([line_of(zone, 1, "iplc1")])
+        keeper.sweep()
+        keeper.close()
+    [(_, state, detail)] = states
+    assert state == "down"
+    assert "nft is not installed" in detail
