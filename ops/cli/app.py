@@ -1,6 +1,7 @@
 """What every command shares: the global options, the client, the ways to say something and to show data."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,14 @@ from ops.cli.words import t
 DEFAULT_CONFIG = "/etc/feiyu/feiyu.yaml"
 DEFAULT_SOCKET = "/run/feiyu/control.sock"
 PAGE = 1000  # items in one answer
+COLLECTIONS = {
+    "tenant": "tenants",
+    "group": "groups",
+    "service": "services",
+    "category": "categories",
+    "line": "lines",
+}
+_UNKNOWN = re.compile(r"there is no (\w+) ([^\s,;]+)")  # as the register says it
 
 
 @dataclass
@@ -119,15 +128,28 @@ class App:
 
     def suggest(self, error: CliError, collection: str, identifier: str) -> CliError:
         """The error, and for a 404 the ids that look like the one given."""
-        if error.status != 404:
+        if error.status != 404 or not (near := self._near(collection, identifier)):
             return error
+        remedy = t("Did you mean {names}?", names=near)
+        return CliError(error.code, error.message, remedy, error.fields, error.status)
+
+    def suggest_fields(self, error: CliError) -> CliError:
+        """The error, and behind each field that names something unknown the ids that look like it."""
+        fields = []
+        for name, message in error.fields:
+            found = _UNKNOWN.search(message)
+            near = self._near(COLLECTIONS[found[1]], found[2]) if found and found[1] in COLLECTIONS else ""
+            fields.append((name, f"{message}. {t('Did you mean {names}?', names=near)}" if near else message))
+        return CliError(error.code, error.message, error.remedy, fields, error.status)
+
+    def _near(self, collection: str, identifier: str) -> str:
+        """Up to three known ids that look like this one, in words; the first page of them is enough for a hint."""
         try:
-            known = [str(item.get("id", "")) for item in self.client.get(path_of(collection)).get("items", [])]
+            page = self.client.get(path_of(collection), {"limit": PAGE})
         except CliError:
-            known = []
-        near = get_close_matches(identifier, known, n=3, cutoff=0.6)
-        remedy = t("Did you mean {names}?", names=t(" or ").join(near)) if near else ""
-        return CliError(error.code, error.message, remedy or error.remedy, error.fields, error.status)
+            return ""
+        known = [str(item.get("id", "")) for item in page.get("items", [])]
+        return t(" or ").join(get_close_matches(identifier, known, n=3, cutoff=0.6))
 
     def write(self, method: str, parts: Sequence[str], body: Mapping[str, Any] | None = None) -> Json:
         """A change through the API, with its reason. Returns the answer of control once the change is enforced."""
@@ -137,4 +159,5 @@ class App:
         try:
             return self.client.call(method, path_of(*parts), payload, query)
         except CliError as error:
-            raise (self.suggest(error, parts[0], parts[1]) if len(parts) > 1 else error) from None
+            named = self.suggest(error, parts[0], parts[1]) if len(parts) > 1 else error
+            raise self.suggest_fields(named) from None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
-from rich_click import RichCommand, RichGroup
+from rich_click import RichCommand, RichContext, RichGroup
 
 from ops.cli.app import App
 from ops.cli.output import FORMATS
@@ -57,6 +57,13 @@ def global_options(*, shown: frozenset[str]) -> list[click.Option]:
 ALL_SHOWN = frozenset({"--output", "--reason", "--no-input", "--lang", "--server", "--config"})
 
 
+def _in_our_words(option: click.Option | None) -> click.Option | None:
+    """--help, in the language in use."""
+    if option is not None:
+        option.help = t("Show this message and exit.")
+    return option
+
+
 class Command(RichCommand):
     """A command with its example. `writes` ones show --reason, those that print data show --output."""
 
@@ -71,6 +78,10 @@ class Command(RichCommand):
         if example:
             self.epilog = f"{t('Example')}: {example}"
 
+    def get_help_option(self, ctx: RichContext) -> click.Option | None:
+        """click's option, with our words."""
+        return _in_our_words(super().get_help_option(ctx))
+
 
 class Group(RichGroup):
     """A group of commands of the classes here; they are listed in the order of the code."""
@@ -80,6 +91,10 @@ class Group(RichGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names as they were added."""
         return list(self.commands)
+
+    def get_help_option(self, ctx: RichContext) -> click.Option | None:
+        """click's option, with our words."""
+        return _in_our_words(super().get_help_option(ctx))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -134,8 +134,7 @@ def problem(status: int, data: bytes) -> CliError:
         body = None
     if not isinstance(body, dict):
         body = {"title": t("control answered {status}", status=status)}
-    title, detail = str(body.get("title", "")), str(body.get("detail", ""))
-    message = f"{title}: {detail}" if title and detail and detail != title else title or detail
+    message = str(body.get("detail") or body.get("title") or t("control answered {status}", status=status))
     fields = [
         (str(entry.get("field", "")), str(entry.get("message", "")))
         for entry in body.get("errors") or []

@@ -4,6 +4,7 @@ HELP_ZH: dict[str, str] = {
     # every command
     "How data is written to stdout.": "标准输出的数据格式。",
     "Why; kept with the change.": "理由；与变更一并留存。",
+    "Show this message and exit.": "显示本说明并退出。",
     "Never ask; fail instead.": "不询问；缺少内容即失败。",
     "Language of words (default: from LANG).": "文字语言（默认取自 LANG）。",
     "Control's socket (default: from the configuration).": "控制进程的套接字（默认取自配置）。",

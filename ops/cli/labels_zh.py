@@ -148,6 +148,8 @@ LABELS_ZH: dict[str, str] = {
     "yes": "是",
     "no": "否",
     "ok": "正常",
+    "fail": "异常",
+    ", not in step": "，未同步",
     "all": "全部",
     "none": "无",
     "always": "始终",

@@ -10,6 +10,7 @@ from ops.cli.common import changes, clearing, either, given, provenance_rows
 from ops.cli.errors import CliError, usage
 from ops.cli.output import Column, Item, field
 from ops.cli.result import report
+from ops.cli.status import state_word
 from ops.cli.times import format_end, format_moment
 from ops.cli.words import t
 
@@ -29,8 +30,7 @@ def live_states(app: App) -> dict[str, str]:
         lines = app.client.get("/v1/status").get("lines") or {}
     except CliError:
         return {}
-    entries = lines.items() if isinstance(lines, dict) else ((str(i.get("id")), i) for i in lines)
-    return {name: str(entry.get("state", "unknown") if isinstance(entry, dict) else entry) for name, entry in entries}
+    return {name: state_word(state) for name, state in lines.items()}
 
 
 def by_family(name: str, addresses: tuple[str, ...]) -> dict[str, str]:

@@ -115,6 +115,7 @@ MESSAGES_ZH: dict[str, str] = {
     ),
     # results
     "not enforced yet: {why}": "尚未生效：{why}",
+    "nothing had to be changed": "无需更改",
     "no workers run": "没有运行中的工作进程",
     "enforced in {count} workers in {ms} ms": "已在 {count} 个工作进程生效，用时 {ms} 毫秒",
     "enforced in 1 worker in {ms} ms": "已在 1 个工作进程生效，用时 {ms} 毫秒",

@@ -132,14 +132,13 @@ def _fit(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) 
         max([cell_len(t(column.title)), *(cell_len(row[position]) for row in cells)])
         for position, column in enumerate(columns)
     ]
-    for yielding in ([c.wide for c in columns], [True] * len(columns)):
-        while (excess := sum(sizes) + GAP * (len(sizes) - 1) - width) > 0:
-            widest = max((size for size, gives in zip(sizes, yielding, strict=True) if gives), default=0)
-            if widest <= NARROWEST:
+    wide = [position for position, column in enumerate(columns) if column.wide]
+    for yielding in (wide, range(len(columns))):
+        while sum(sizes) + GAP * (len(sizes) - 1) > width:
+            widest = max(yielding, key=lambda position: sizes[position], default=0)
+            if sizes[widest] <= NARROWEST:
                 break
-            position = next(i for i, size in enumerate(sizes) if yielding[i] and size == widest)
-            following = max((s for i, s in enumerate(sizes) if yielding[i] and s < widest), default=NARROWEST)
-            sizes[position] = max(NARROWEST, min(widest - 1, max(following, widest - excess)))
+            sizes[widest] -= 1
     return sizes
 
 

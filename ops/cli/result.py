@@ -5,12 +5,17 @@ from ops.cli.app import App
 from ops.cli.client import Json
 from ops.cli.words import t
 
+UNCHANGED = "nothing had to be changed"  # as control says it
+
 
 def enforcement(answer: Json) -> str:
     """The part of the sentence about the workers."""
     enforced = answer.get("enforced")
     if not isinstance(enforced, dict) or not isinstance(enforced.get("acked"), list):
-        return t("not enforced yet: {why}", why=output.escape(str(answer.get("why") or t("no workers run"))))
+        why = str(answer.get("why") or "")
+        if why == UNCHANGED:
+            return t("nothing had to be changed")
+        return t("not enforced yet: {why}", why=output.escape(why or t("no workers run")))
     workers = [str(name) for name in enforced["acked"] if str(name).startswith("w")]
     if not workers:
         return t("not enforced yet: {why}", why=t("no workers run"))

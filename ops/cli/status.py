@@ -24,22 +24,38 @@ def status(app: App) -> None:
 
 def rows(facts: dict[str, Any], now: int) -> list[tuple[str, object]]:
     """The screen's lines; what the node does not say is left out."""
-    live = facts.get("hub") if isinstance(facts.get("hub"), dict) else facts
-    assert live is not None
+    live = facts.get("live") or {}
     workers = [peer for peer in live.get("subscribers", []) if peer.get("role") == "worker"]
-    lines = live.get("lines") or {}
-    states = [f"{name} {t(str(s.get('state') if isinstance(s, dict) else s))}" for name, s in sorted(lines.items())]
-    known: list[tuple[str, object]] = [
+    lines = [f"{name} {t(state_word(state))}" for name, state in sorted((facts.get("lines") or {}).items())]
+    started = live.get("started")
+    return [
         ("Node", facts.get("node")),
-        ("Version", facts.get("version")),
+        ("Up for", age(now - started) if isinstance(started, int | float) else None),
         ("Revision", facts.get("revision")),
-        ("Enforced", live.get("revision") if live is not facts else None),
-        ("Workers", [f"{peer['name']} ({peer.get('pid')})" for peer in workers] or t("none")),
-        ("Lines", states or t("none")),
-        ("Kills", [f"{kill.get('scope')} {kill.get('value', '')}" for kill in live.get("kills") or []]),
+        ("Enforced", live.get("revision")),
+        ("Workers", [_worker(peer) for peer in workers] or t("none")),
+        ("Lines", lines or t("none")),
+        ("Kills", [f"{kill.get('scope')} {kill.get('value', '')}".strip() for kill in facts.get("kills") or []]),
+        ("Register", _health(facts.get("register"))),
+        ("Hub", _health(facts.get("hub"))),
+        ("Recorder", _health(facts.get("recorder"))),
+        ("Trouble", facts.get("trouble")),
     ]
-    if isinstance(facts.get("started"), int):
-        known.append(("Up for", age(now - facts["started"])))
-    shown = {"node", "version", "revision", "hub", "lines", "kills", "subscribers", "started", "seq", "persisted"}
-    rest = [(key.replace("_", " ").capitalize(), value) for key, value in facts.items() if key not in shown]
-    return [*known, *rest]
+
+
+def state_word(state: object) -> str:
+    """A line's state, which may come with details."""
+    return str(state.get("state", "unknown") if isinstance(state, dict) else state)
+
+
+def _worker(peer: dict[str, Any]) -> str:
+    return f"{peer.get('name')} (pid {peer.get('pid')}){'' if peer.get('synced', True) else t(', not in step')}"
+
+
+def _health(part: object) -> str:
+    """ok, or why not and what to do."""
+    if not isinstance(part, dict):
+        return ""
+    if part.get("ok"):
+        return t("ok")
+    return f"{t('fail')}: {part.get('why', '')}" + (f" → {part['remedy']}" if part.get("remedy") else "")
