@@ -9,9 +9,6 @@ second, or is no longer connected, is killed: it may be carrying what was cut.
 """
 
 import asyncio
-import os
-import socket
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,34 +31,23 @@ from ops.hub_messages import (
     Revision,
     Status,
 )
+from ops.hub_peers import Events, Peer, Peers
 from ops.live_state import RefusedError
 
-MAX_PEERS_PER_UID = 256
 MAX_OUTSTANDING = 64  # unanswered messages per publisher
-
-
-@dataclass(eq=False, slots=True)
-class _Peer:
-    sock: socket.socket
-    pid: int
-    uid: int
-    role: str = ""
-    name: str = ""
-    synced: bool = False  # has acknowledged the state message
-    outstanding: int = 0
 
 
 @dataclass(eq=False, slots=True)
 class _Pending:
     """A message on its way, and the workers that must still acknowledge it."""
 
-    waiting: set[_Peer] = field(default_factory=set)
+    waiting: set[Peer] = field(default_factory=set)
     done: asyncio.Event = field(default_factory=asyncio.Event)
     acked: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     cut: int = 0
 
-    def settle(self, *peers: _Peer) -> None:
+    def settle(self, *peers: Peer) -> None:
         self.waiting.difference_update(peers)
         if not self.waiting:
             self.done.set()
@@ -83,43 +69,28 @@ class Hub:
     """The hub. roles: which roles a uid may take; a uid that is not there is turned away."""
 
     def __init__(self, path: Path, state_path: Path, roles: dict[int, frozenset[str]], owner: Owner) -> None:
-        self._path, self._state_path, self._owner = path, state_path, owner
+        self._state_path, self._owner = state_path, owner
         self.roles = roles
         self.state, problem = live_state.load(state_path)
         if problem:
             owner.log(problem)
         self.persisted = self._store()
-        self._peers: set[_Peer] = set()
-        self._lost: dict[int, _Peer] = {}  # workers without a connection that may still run
+        self._peers = Peers(path, Events(roles.__contains__, self._packet, self._gone, owner.log))
+        self._lost: dict[int, Peer] = {}  # workers without a connection that may still run
         self._pending: dict[int, _Pending] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._listening: socket.socket | None = None
 
     def open(self, group: int | None) -> None:
         """Listens, in the running loop. Raises OSError."""
-        self._path.unlink(missing_ok=True)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        listening.bind(str(self._path))
-        self._path.chmod(0o660)
-        if group is not None:
-            os.chown(self._path, -1, group)
-        listening.listen(128)
-        self._listening = listening
-        asyncio.get_running_loop().add_reader(listening, self._accept)
+        self._peers.open(group)
         self._arm()
 
     def close(self) -> None:
         """Stops, leaves the stored state."""
-        loop = asyncio.get_running_loop()
         if self._timer:
             self._timer.cancel()
-        for peer in list(self._peers):
-            self._drop(peer)
-        if self._listening:
-            loop.remove_reader(self._listening)
-            self._listening.close()
-            self._path.unlink(missing_ok=True)
+        self._peers.close()
         for task in self._tasks:
             task.cancel()
 
@@ -184,7 +155,7 @@ class Hub:
         state.seq = seq
         return out, stateful
 
-    def _send(self, message: LiveMessage, peers: list[_Peer]) -> _Pending:
+    def _send(self, message: LiveMessage, peers: list[Peer]) -> _Pending:
         packet = msgspec.json.encode(message)
         pending = self._pending[message.seq] = _Pending()
         if message.kind is not LiveKind.STATE:
@@ -192,11 +163,7 @@ class Hub:
         for peer in peers:
             if peer.role == "worker":
                 pending.waiting.add(peer)
-            try:
-                peer.sock.send(packet)
-            except OSError as error:  # also a full buffer: it does not read
-                self._owner.log(f"hub: {peer.name} cannot be told: {os.strerror(error.errno or 0)}")
-                self._drop(peer)
+            self._peers.send(peer, packet)
         if not pending.waiting:
             pending.done.set()
         return pending
@@ -247,60 +214,28 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # ---- connections
+    # ---- what peers say
 
-    def _accept(self) -> None:
-        assert self._listening
-        try:
-            sock, _ = self._listening.accept()
-        except OSError as error:  # no descriptors: the next turn tries again
-            self._owner.log(f"hub: accept: {error.strerror}")
-            return
-        os.set_blocking(sock.fileno(), False)
-        pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid not in self.roles or sum(peer.uid == uid for peer in self._peers) >= MAX_PEERS_PER_UID:
-            self._owner.log(f"hub: turned away process {pid} of uid {uid}")
-            sock.close()
-            return
-        peer = _Peer(sock, pid, uid)
-        self._peers.add(peer)
-        asyncio.get_running_loop().add_reader(sock, self._readable, peer)
-
-    def _drop(self, peer: _Peer) -> None:
-        if peer not in self._peers:
-            return
-        self._peers.discard(peer)
-        asyncio.get_running_loop().remove_reader(peer.sock)
-        peer.sock.close()
+    def _gone(self, peer: Peer) -> None:
         if peer.role == "worker" and not any(other.pid == peer.pid for other in self._peers):
             self._lost[peer.pid] = peer
             self._owner.lost(peer.pid)
 
-    def _readable(self, peer: _Peer) -> None:
+    def _packet(self, peer: Peer, packet: bytes | None) -> None:
         try:
-            packet, _, flags, _ = peer.sock.recvmsg(MAX_PACKET)
-        except BlockingIOError:
-            return
-        except OSError:
-            packet, flags = b"", 0
-        if not packet:
-            self._drop(peer)
-            return
-        try:
-            if flags & socket.MSG_TRUNC:
+            if packet is None:
                 raise RefusedError(f"a packet longer than {MAX_PACKET} bytes")
-            self._packet(peer, packet)
+            if peer.role:
+                self._take(peer, msgspec.json.decode(packet))
+            else:
+                self._hello(peer, msgspec.json.decode(packet, type=Hello))
         except (RefusedError, msgspec.DecodeError, RecursionError) as error:
             self._owner.log(f"hub: {peer.name or peer.pid}: {error}")
             self._answer(peer, {"error": str(error)})
             if not peer.role:  # at once, it would lose the answer with what it sent already
-                asyncio.get_running_loop().call_later(1.0, self._drop, peer)
+                asyncio.get_running_loop().call_later(1.0, self._peers.drop, peer)
 
-    def _packet(self, peer: _Peer, packet: bytes) -> None:
-        if not peer.role:
-            self._hello(peer, msgspec.json.decode(packet, type=Hello))
-            return
-        body = msgspec.json.decode(packet)
+    def _take(self, peer: Peer, body: Any) -> None:
         if isinstance(body, dict) and "ack" in body:
             self._acked(peer, body["ack"], body.get("cut", 0))
             return
@@ -314,7 +249,7 @@ class Hub:
         peer.outstanding += 1
         self._spawn(self._serve(peer, message))
 
-    async def _serve(self, peer: _Peer, message: Published) -> None:
+    async def _serve(self, peer: Peer, message: Published) -> None:
         try:
             answer = await self.publish(message)
         except RefusedError as refused:
@@ -323,14 +258,10 @@ class Hub:
             peer.outstanding -= 1
         self._answer(peer, answer)
 
-    def _answer(self, peer: _Peer, answer: dict[str, Any]) -> None:
-        if peer in self._peers:
-            try:
-                peer.sock.send(msgspec.json.encode(answer))
-            except OSError:
-                self._drop(peer)
+    def _answer(self, peer: Peer, answer: dict[str, Any]) -> None:
+        self._peers.send(peer, msgspec.json.encode(answer))
 
-    def _hello(self, peer: _Peer, hello: Hello) -> None:
+    def _hello(self, peer: Peer, hello: Hello) -> None:
         if hello.hello not in self.roles[peer.uid]:
             raise RefusedError(f"uid {peer.uid} may not be {hello.hello!r:.40}")
         peer.role, peer.name = hello.hello, hello.name
@@ -351,7 +282,7 @@ class Hub:
     async def _sync(self, seq: int, pending: _Pending) -> None:
         await self._acknowledged(seq, pending)
 
-    def _acked(self, peer: _Peer, seq: object, cut: object) -> None:
+    def _acked(self, peer: Peer, seq: object, cut: object) -> None:
         if (
             peer.role not in SUBSCRIBES
             or not isinstance(seq, int)
