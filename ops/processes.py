@@ -9,9 +9,9 @@ import msgspec
 
 import ops
 from ops import listeners, privileges
-from ops.children import ProcessSpec
 from ops.privileges import CAP_NET_ADMIN, CAP_NET_RAW, Privileges
 from ops.settings import Settings
+from ops.spawn import ProcessSpec
 
 CODE = Path(ops.__file__).parent.parent
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")  # all else of the supervisor's environment stays with it

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ops import directories, hub, processes
-from ops.children import Child, Process, ProcessSpec, State
+from ops.children import Child, State
 from ops.children import Owner as ChildOwner
 from ops.console import Console, notify
 from ops.hub import Hub
@@ -29,6 +29,7 @@ from ops.listeners import ListenError, Listeners
 from ops.liveness import Liveness
 from ops.processes import Plan
 from ops.settings import Settings, SettingsError, load_settings, settings_path
+from ops.spawn import Process, ProcessSpec
 
 LOST_GRACE = 1.0  # seconds that a worker without live control may still run
 FIXED = ("state_dir", "run_dir", "users")  # what a running node cannot change
@@ -142,7 +143,7 @@ class Supervisor:
 
     def _kill(self, pid: int, why: str) -> None:
         if found := self._find(pid):
-            found[0].kill(found[1], why)
+            found[1].kill(why)
         else:
             self.log(f"process {pid}, which is not ours, should be killed: {why}")
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ops import processes, supervisor
-from ops.children import ProcessSpec
 from ops.processes import Share
 from ops.settings import Settings
+from ops.spawn import ProcessSpec
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
