@@ -1,4 +1,4 @@
-"""Which processes a node has, and what each may do: the table of design §3."""
+"""Which processes a node has, what each may do, and what it finds in its environment."""
 
 import os
 import sys

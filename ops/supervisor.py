@@ -9,13 +9,15 @@ the hub ends: nobody could tell them to cut any more, so they end their flows an
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import os
 import secrets
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +30,12 @@ from ops.hub_messages import PUBLISHES
 from ops.listeners import ListenError, Listeners
 from ops.liveness import Liveness
 from ops.processes import Plan
+from ops.reload import Reload, reload
 from ops.settings import Settings, SettingsError, load_settings, settings_path
 from ops.spawn import Process, ProcessSpec
 
 LOST_GRACE = 1.0  # seconds that a worker without live control may still run
-FIXED = ("state_dir", "run_dir", "users")  # what a running node cannot change
 LAST = "recorder"
-
-
-@dataclass(slots=True)
-class Reload:
-    """How the last reading of the configuration went. result: none, running, ok, rejected (nothing was changed), failed
-    (the new workers did not get ready; the old configuration is back). at: Unix seconds."""
-
-    result: str = "none"
-    at: float = 0
-    detail: str = ""
-    accepted: int = 0
-    refused: int = 0
 
 
 class StartError(Exception):
@@ -60,7 +50,7 @@ class Supervisor:
         self.boot = secrets.token_hex(4)
         self.reload = Reload()
         self.children: dict[str, Child] = {}
-        self._listeners = Listeners()
+        self.listeners = Listeners()
         self._started = time.monotonic()
         self._stop = asyncio.Event()
         self._reloading: asyncio.Task[None] | None = None
@@ -81,20 +71,22 @@ class Supervisor:
     async def run(self) -> None:
         """Serves until SIGTERM. Raises StartError or ListenError before anything was started."""
         loop = asyncio.get_running_loop()
-        self._listeners.prepare(self.settings.listeners, self.settings.worker_count)
+        self.listeners.prepare(self.settings.listeners, self.settings.worker_count)
         group = self._group()
         try:
             self.hub.open(group)
             await self._liveness.open(group)
-            self._write_config(self.settings)
+            self.write_config(self.settings)
         except OSError as error:
             raise StartError(f"{error.filename or self.settings.run_dir}: {error.strerror}") from None
         loop.add_signal_handler(signal.SIGHUP, self._hangup)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._terminate)
         self.log(f"node {self.settings.node} starts, boot {self.boot}, configuration {self.path}")
-        for spec in self._specs(self.settings):
-            self._child(spec).start()
+        if self.settings.users.base and group is None:
+            self.log("users: this process cannot become other users here; children only lose capabilities")
+        for spec in self.specs(self.settings):
+            self.add_child(spec).start()
         notify("READY=1")
         beat = asyncio.create_task(self._beat())
         await self._stop.wait()
@@ -123,13 +115,15 @@ class Supervisor:
 
     # ---- children
 
-    def _specs(self, settings: Settings) -> list[ProcessSpec]:
+    def specs(self, settings: Settings) -> list[ProcessSpec]:
+        """All processes these settings ask for."""
         count = settings.worker_count
         return self._plan(
-            settings, self._config, self.boot, lambda slot: self._listeners.share(settings.listeners, slot, count)
+            settings, self._config, self.boot, lambda slot: self.listeners.share(settings.listeners, slot, count)
         )
 
-    def _child(self, spec: ProcessSpec) -> Child:
+    def add_child(self, spec: ProcessSpec) -> Child:
+        """A child that is kept from now on; not yet started."""
         owner = ChildOwner(log=self._console.line, ended=lambda process: self.hub.process_ended(process.pid))
         child = self.children[spec.name] = Child(spec, owner)
         return child
@@ -171,7 +165,8 @@ class Supervisor:
         users = self.settings.users
         return processes.allowed(users.control, users.group).gid
 
-    def _write_config(self, settings: Settings) -> None:
+    def write_config(self, settings: Settings) -> None:
+        """Puts settings where children read them, whole. Raises OSError."""
         temporary = self._config.with_name("settings.json.new")
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640)
@@ -195,7 +190,10 @@ class Supervisor:
         while True:
             self._again = False
             self.reload.result, self.reload.at = "running", time.time()
-            result, detail = await self._try_reload()
+            try:
+                result, detail = await reload(self)
+            except Exception as error:  # noqa: BLE001  # whatever it is: the node goes on, and says so
+                result, detail = "failed", f"the node is between two configurations, reload again: {error!r}"
             self.reload.result, self.reload.detail, self.reload.at = result, detail, time.time()
             self.reload.accepted += result == "ok"
             self.reload.refused += result != "ok"
@@ -204,58 +202,7 @@ class Supervisor:
             if not self._again:
                 return
 
-    async def _try_reload(self) -> tuple[str, str]:
-        old = self.settings
-        try:
-            new = load_settings(self.path)
-        except SettingsError as error:
-            return "rejected", str(error)
-        fixed = [key for key in FIXED if getattr(new, key) != getattr(old, key)]
-        if fixed:
-            return "rejected", f"{', '.join(fixed)} cannot change while the node runs: restart it for that"
-        try:
-            self._listeners.prepare(new.listeners, new.worker_count)
-            self._write_config(new)
-        except (ListenError, OSError) as error:
-            return "rejected", str(error)
-        self.settings = new
-        specs = self._specs(new)
-        failed = await self._roll([spec for spec in specs if spec.role == "worker"], old)
-        if failed:
-            self._listeners.retain(old.listeners)
-            return "failed", f"{failed} did not become ready with {self.path}; the old configuration is back"
-        for name in [name for name, child in self.children.items() if name not in {spec.name for spec in specs}]:
-            self._retire(name)
-        if new != old:
-            for spec in (spec for spec in specs if spec.role != "worker"):
-                child = self.children[spec.name]
-                await child.stop()
-                child.spec = spec
-                child.start()
-        self._listeners.retain(new.listeners)
-        return "ok", f"{self.path} is in force"
-
-    async def _roll(self, specs: list[ProcessSpec], old: Settings) -> str:
-        """Replaces the workers one by one; "" or the name of the one that failed, with everything as before."""
-        rolled: list[str] = []
-        for spec in specs:
-            fresh = spec.name not in self.children
-            child = self._child(spec) if fresh else self.children[spec.name]
-            if await child.replace(spec):
-                rolled.append(spec.name)
-                continue
-            self.settings = old
-            self._write_config(old)
-            before = {spec.name: spec for spec in self._specs(old)}
-            for name in [*rolled, spec.name]:
-                if name not in before:
-                    self._retire(name)
-                elif name in rolled:
-                    await self.children[name].replace(before[name])
-            return spec.name
-        return ""
-
-    def _retire(self, name: str) -> None:
+    def retire(self, name: str) -> None:
         """Drains a child that is no longer wanted, without waiting."""
         child = self.children[name]
 
@@ -283,7 +230,7 @@ class Supervisor:
         self.log("stopping: workers drain")
         if self._reloading:
             self._reloading.cancel()
-        self._listeners.close()
+        self.listeners.close()
         children = list(self.children.values())
         workers = [child for child in children if child.spec.role == "worker"]
         last = [child for child in children if child.spec.role == LAST]
@@ -308,11 +255,10 @@ def run(config: str | None = None, plan: Plan = processes.plan) -> int:
     console = Console()
     try:
         settings = load_settings(path)
-        directories.prepare(settings)
-        lock = _lock(Path(settings.run_dir) / "supervisor.lock")
         if why := processes.cannot_run(settings):
             raise StartError(why)
-        with lock:
+        with _lock(Path(settings.run_dir)):
+            directories.prepare(settings)
             asyncio.run(_main(path, settings, plan, console))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
@@ -327,15 +273,20 @@ async def _main(path: Path, settings: Settings, plan: Plan, console: Console) ->
     await Supervisor(path, settings, plan, console).run()
 
 
-def _lock(path: Path) -> Any:
+@contextlib.contextmanager
+def _lock(run_dir: Path) -> Iterator[None]:
     """Held while the node runs; another supervisor on the same run_dir would take its sockets. Raises StartError."""
-    file = path.open("a+")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise StartError(f"{path.parent}: another `feiyu up` runs on this run_dir") from None
-    return file
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (run_dir / "supervisor.lock").open("a+")
+    except OSError as error:
+        raise StartError(f"{error.filename}: {error.strerror}; it must be usable by this user") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(f"{run_dir}: another `feiyu up` runs on this run_dir") from None
+        yield
 
 
 def main() -> int:

@@ -393,10 +393,12 @@ def test_nobody_outlives_a_killed_supervisor_and_the_kills_stay(node: Node) -> N
 
 def test_a_second_node_on_the_same_directory_does_not_start(node: Node) -> None:
     node.up()
+    (node.directory / "run" / "counters").touch()
     command = [sys.executable, "-m", "ops.supervisor", "--config", str(node.config)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 1
     assert "another `feiyu up` runs on this run_dir" in done.stderr
+    assert (node.directory / "run" / "counters").exists()
     assert node.ask("/ready")[0] == 200
 
 
