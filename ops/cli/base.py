@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import click
 from rich_click import RichCommand, RichContext, RichGroup
@@ -78,9 +78,9 @@ class Command(RichCommand):
         if example:
             self.epilog = f"{t('Example')}: {example}"
 
-    def get_help_option(self, ctx: RichContext) -> click.Option | None:
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """click's option, with our words."""
-        return _in_our_words(super().get_help_option(ctx))
+        return _in_our_words(super().get_help_option(cast("RichContext", ctx)))
 
 
 class Group(RichGroup):
@@ -92,9 +92,9 @@ class Group(RichGroup):
         """Names as they were added."""
         return list(self.commands)
 
-    def get_help_option(self, ctx: RichContext) -> click.Option | None:
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """click's option, with our words."""
-        return _in_our_words(super().get_help_option(ctx))
+        return _in_our_words(super().get_help_option(cast("RichContext", ctx)))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

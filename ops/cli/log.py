@@ -83,8 +83,7 @@ def _filters(function: click.decorators.FC) -> click.decorators.FC:
 @pass_app
 def search(app: App, /, *, why: str | None, **query: Any) -> None:
     """Records that match all that was asked."""
-    span = {name: query[name] * 1_000_000 for name in ("since", "until") if query[name]}
-    answer = app.client.get("/v1/log", {**query, **span, "reason": why})
+    answer = app.client.get("/v1/log", {**query, "reason": why})
     app.rows(answer["items"], COLUMNS, t("No record matches."))
     if len(answer["items"]) == query["limit"]:
         app.say(t("There may be more: raise --limit, or narrow the search."))
