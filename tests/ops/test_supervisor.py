@@ -303,6 +303,22 @@ def test_a_reload_replaces_all_workers_without_a_refused_connection(node: Node) 
     assert "" not in answers, "a connection was accepted and dropped"
 
 
+def test_a_replacement_takes_what_waits_in_its_predecessors_queue(node: Node) -> None:
+    node.up()
+    old = [node.child(name)["pid"] for name in ("w0", "w1")]
+    for pid in old:
+        os.kill(pid, signal.SIGSTOP)
+    waiting = [socket.create_connection(("127.0.0.1", node.port), PATIENCE) for _ in range(20)]
+    assert node.hangup()["result"] == "ok"
+    answers = {sock.makefile("r").readline() for sock in waiting}
+    assert answers == {"w0.2\n", "w1.2\n"}
+    for pid in old:
+        os.kill(pid, signal.SIGCONT)
+    assert ended(old)
+    for sock in waiting:
+        sock.close()
+
+
 def test_fewer_workers_leave_no_queue_behind_and_more_join(node: Node) -> None:
     node.up(workers=3)
     node.write(workers=1)
