@@ -33,7 +33,8 @@ class Kernel:
     """One rtnetlink connection. Methods raise OSError when the kernel refuses."""
 
     def __init__(self) -> None:
-        self._ip = IPRoute()
+        self._ip = IPRoute(strict_check=True)  # so that the kernel itself picks the tables
+        self._tables: set[int] = set()
         self._raw: dict[Rule | Route, dict[str, Any]] = {}
 
     def close(self) -> None:
@@ -66,6 +67,8 @@ class Kernel:
                 neighbours[key] = "failed" if item["state"] == _NUD_FAILED else "known"
         self._raw.clear()
         rules, foreign = self._rules()
+        # A table that no rule leads to does no harm; so a full table of routes elsewhere need never be read.
+        self._tables |= {line.table for line in plan.lines} | {rule.table for rule in rules if _is_ours(rule.table)}
         return Actual(
             rules=rules,
             routes=self._routes(names),
@@ -95,13 +98,21 @@ class Kernel:
     def _routes(self, names: dict[int, str]) -> frozenset[Route]:
         routes: set[Route] = set()
         for version in (4, 6):
-            for item in self._ip.get_routes(family=_AF[version]):
-                attrs = dict(item["attrs"])
-                if TABLE_BASE < attrs.get("RTA_TABLE", 0) <= TABLE_BASE + MAX_INDEX:
+            for table in sorted(self._tables):
+                for item in self._table(version, table):
+                    attrs = dict(item["attrs"])
                     route = _route(version, item, attrs, names)
                     routes.add(route)
                     self._raw[route] = _route_request(item, attrs)
         return frozenset(routes)
+
+    def _table(self, version: int, table: int) -> list[Any]:
+        try:
+            return list(self._ip.get_routes(family=_AF[version], table=table))
+        except NetlinkError as error:
+            if error.code == errno.ENOENT:  # the kernel has no such table yet
+                return []
+            raise
 
     def apply(self, action: Action) -> None:
         """Takes one step; one that is already taken is not an error."""
@@ -149,6 +160,10 @@ class Kernel:
         if not index:
             raise NetlinkError(errno.ENODEV, f"no device {route.device}")
         return words | {"gateway": route.gateway, "oif": index[0], "flags": _ONLINK}
+
+
+def _is_ours(table: int) -> bool:
+    return TABLE_BASE < table <= TABLE_BASE + MAX_INDEX
 
 
 def _rule_words(rule: Rule) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.line.model import handle_of
-from tests.netns.bench import Bench
-from tests.netns.kit import Zone, configured, line_of, node_of
+from tests.netns.bench import Bench, configured, line_of, node_of
+from tests.netns.kit import Zone
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from gateway.line import dial, nft
 from gateway.line.keeper import Keeper
 from gateway.line.model import ControlTraffic, LineError, Management, handle_of
-from tests.netns.bench import Bench
-from tests.netns.kit import ABROAD, AF, PORT, Zone, configured, line_of, node_of
+from tests.netns.bench import Bench, configured, line_of, node_of
+from tests.netns.kit import ABROAD, AF, PORT, Zone
 
 pytestmark = pytest.mark.root
 FAMILIES = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])

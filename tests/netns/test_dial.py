@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 
 import pytest
+from whitelist.decide import Permit
 
 from gateway.line import dial
 from gateway.line.model import LineError, LineHandle
@@ -14,7 +15,6 @@ from ops.privileges import Privileges, apply
 from tests.netns.bench import FLUSH_ROUTES, Bench
 from tests.netns.kit import ABROAD, PORT
 from whitelist.address import CheckedAddress, check
-from whitelist.decide import Permit
 from whitelist.model import Protocol
 
 pytestmark = pytest.mark.root
@@ -67,7 +67,7 @@ def test_an_unchecked_address_is_refused(bench: Bench, address: object) -> None:
 
 
 def _gone(bench: Bench) -> None:
-    bench.zone.unplug("iplc1")
+    bench.run("ip link del iplc1")
 
 
 def _bare(bench: Bench) -> None:

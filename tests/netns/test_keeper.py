@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,11 +19,13 @@ import pytest
 from gateway.line import nft
 from gateway.line.keeper import Keeper
 from gateway.line.process import LinesConfig, run
-from tests.netns.bench import FLUSH_ROUTES, FLUSH_RULES, NO_TABLE, Bench
-from tests.netns.kit import ABROAD, Zone, configured, line_of, node_of
+from ops.privileges import Privileges, apply
+from tests.netns.bench import FLUSH_ROUTES, FLUSH_RULES, NO_TABLE, Bench, configured, line_of, node_of
+from tests.netns.kit import ABROAD, Zone
 from whitelist.model import Line
 
 pytestmark = pytest.mark.root
+CAP_NET_ADMIN = 12
 EDITS = {
     "the nft table is deleted": NO_TABLE,
     "the ruleset is flushed": ["nft flush ruleset"],
@@ -60,28 +63,36 @@ def state_of(zone: Zone) -> list[str]:
         return [*shown, nft.read_table()]
 
 
-@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
-def test_a_sweep_repairs_and_reports_when(zone: Zone, edit: list[str]) -> None:
-    drifts: list[tuple[str, bool]] = []
-    states: list[tuple[str, str, str]] = []
-    with zone.gateway.inside():
+@pytest.fixture(scope="module")
+def kept() -> Iterator[tuple[Zone, Keeper, list[tuple[str, bool]], list[str]]]:
+    """One zone for all edits (each is repaired), its keeper, what that reported, and the state that must come back."""
+    reports: list[tuple[str, bool]] = []
+    with Zone() as zone, zone.gateway.inside():
         keeper = Keeper(
-            node_of(zone), lambda *s: states.append(s), lambda detail, *, repaired: drifts.append((detail, repaired))
+            node_of(zone),
+            lambda line, state, detail: reports.append((f"{line} {state} {detail}", True)),
+            lambda detail, *, repaired: reports.append((detail, repaired)),
         )
         keeper.want([line_of(zone, 1, "iplc1"), line_of(zone, 2, "iplc2")])
         keeper.sweep()
-        assert keeper.sweep() == []
-        assert drifts == []
-        before = state_of(zone)
-        zone.run(*edit)
-        repaired = keeper.sweep()
-        assert repaired
-        assert [detail for detail, _ in drifts] == [str(step) for step in repaired]
-        assert all(done for _, done in drifts)
-        assert keeper.sweep() == []
-        assert [line for line in state_of(zone) if "32767" not in line] == [x for x in before if "32767" not in x]
-        assert states == [("line-1", "up", ""), ("line-2", "up", "")]
+        assert reports == [("line-1 up ", True), ("line-2 up ", True)]
+        zone.run("ip rule del pref 32767")  # what flushes rules in the tests does not bring it back
+        yield zone, keeper, reports, state_of(zone)
         keeper.close()
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_a_sweep_repairs_and_reports_when(
+    kept: tuple[Zone, Keeper, list[tuple[str, bool]], list[str]], edit: list[str]
+) -> None:
+    zone, keeper, reports, before = kept
+    reports.clear()
+    zone.run(*edit)
+    repaired = keeper.sweep()
+    assert repaired
+    assert reports == [(str(step), True) for step in repaired]
+    assert keeper.sweep() == []
+    assert state_of(zone) == before
 
 
 DEATHS = {
@@ -119,13 +130,72 @@ def test_a_line_without_carrier_is_down_and_up_again(zone: Zone) -> None:
 
 def test_a_line_whose_device_is_made_anew_is_whole_again(bench: Bench) -> None:
     before = state_of(bench.zone)
-    bench.zone.unplug("iplc1")
+    bench.run("ip link del iplc1")
     bench.keeper.sweep()
     bench.zone.plug("iplc1")
     bench.keeper.sweep()
     assert bench.keeper.sweep() == []
     assert state_of(bench.zone) == before
     assert bench.keeper.repairs == 0
+
+
+def test_a_silent_gateway_takes_the_line_down_until_it_answers_again(zone: Zone) -> None:
+    heard: list[tuple[str, str]] = []
+    with zone.gateway.inside():
+        node = node_of(zone)
+        keeper = Keeper(node, lambda _, state, detail: heard.append((state, detail)), lambda *_, **__: None)
+        keeper.want([msgspec.structs.replace(line_of(zone, 1, "iplc1"), gateway6="", source6="")])
+        zone.run("sysctl -qw net.ipv4.neigh.iplc1.retrans_time_ms=20 net.ipv4.neigh.iplc1.mcast_solicit=1")
+        zone.wires["iplc1"].ns.ip(["link set far arp off"])
+        zone.run("ip neigh del 198.51.100.1 dev iplc1")
+        for wanted in (("up", ""), ("down", "gateway 198.51.100.1 does not answer"), ("up", "")):
+            for _ in range(100):
+                keeper.sweep()
+                if heard and heard[-1] == wanted:
+                    break
+                keeper.solicit()
+            assert heard[-1] == wanted
+            if wanted[0] == "down":
+                zone.wires["iplc1"].ns.ip(["link set far arp on"])
+        keeper.close()
+
+
+def test_a_router_advertisement_on_a_line_changes_nothing(bench: Bench) -> None:
+    advertisement = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)  # RFC 4861 4.2
+    with (
+        bench.zone.wires["iplc1"].ns.inside(),
+        socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw,
+    ):
+        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        raw.sendto(advertisement, ("ff02::1", 0, 0, socket.if_nametoindex("far")))
+    shown = subprocess.run(["ip", "-6", "route", "show", "default"], capture_output=True, text=True, timeout=10)
+    assert "iplc1" not in shown.stdout
+    assert nft.read_counters()["line_input"][0] == 1
+
+
+def test_cap_net_admin_alone_is_enough(zone: Zone) -> None:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        heard: list[str] = []
+        try:
+            with zone.gateway.inside():
+                apply(Privileges(uid=65534, gid=65534, capabilities=frozenset({CAP_NET_ADMIN})), os.getppid())
+                keeper = Keeper(
+                    node_of(zone),
+                    lambda line, state, detail: heard.append(f"{line} {state} {detail}"),
+                    lambda detail, *, repaired: heard.append(f"{detail} {repaired}"),
+                )
+                keeper.want([line_of(zone, 1, "iplc1")])
+                keeper.sweep()
+                heard.append(str(len(keeper.sweep())))
+                os.write(writer, json.dumps(heard).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert json.loads(os.read(reader, 4096)) == ["line-1 up ", "0"]
+    os.close(reader)
+    os.close(writer)
 
 
 def test_counters_go_on_over_a_reload(bench: Bench) -> None:
