@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from ops.cli.errors import CliError
 from ops.doctor import host
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.hub_client import HubError, send
 from ops.settings import Settings
+from whitelist.model import Line
 
 LAG_LIMIT = 30  # seconds of recorder lag at which workers refuse new flows
 
@@ -33,6 +36,7 @@ def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding
     if live:
         yield from hub_state(live, settings.worker_count)
     yield from control_state(control, live)
+    yield from lines_in_kernel(settings, control)
     yield from recorder_state(recorder)
     yield spool(run / "spool", settings.limits.spool_bytes)
     yield host.clock()
@@ -89,6 +93,20 @@ def control_state(control: Api, live: dict[str, Any]) -> Iterator[Finding]:
         )
     elif published is not None:
         yield ok("revision", str(published))
+
+
+def lines_in_kernel(settings: Settings, control: Api) -> Iterator[Finding]:
+    """What stands in the kernel for the lines of the register."""
+    try:
+        items = control.get("/v1/lines")["items"]
+    except CliError:
+        yield skip("kernel rules", "control does not say which lines there are")
+        return
+    # the lines' code is loaded only here: it brings netlink with it
+    from ops.doctor.kernel import read_back
+    from ops.lines import lines_config
+
+    yield from read_back(lines_config(settings).node, msgspec.convert(items, list[Line]))
 
 
 def recorder_state(recorder: Api) -> Iterator[Finding]:

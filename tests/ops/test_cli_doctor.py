@@ -1,0 +1,71 @@
+"""The doctor's look into the kernel, in a network namespace of its own that ends with the process in it."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PROGRAM = """
+    import subprocess, sys
+    from gateway.line.keeper import Keeper
+    from gateway.line.model import Access, NodeConfig
+    from ops.doctor.kernel import read_back
+    from whitelist.model import Line
+
+    def ip(words):
+        subprocess.run(["ip", *words.split()], check=True)
+
+    def doctor(title):
+        for found in read_back(node, [line]):
+            print(title, found.level, found.name, found.seen, sep="|")
+
+    ip("link set lo up")
+    ip("link add l1 type veth peer name far")
+    ip("link set far up")
+    ip("addr add 192.0.2.2/24 dev l1")
+    ip("link set l1 up")
+    node = NodeConfig(access=(Access(interface="acc0", prefixes=("10.1.0.0/24",)),), listener_ports=(3128,))
+    line = Line(id="hk1", index=1, device="l1", gateway4="192.0.2.1", source4="192.0.2.2", resolvers=("192.0.2.53",))
+    doctor("before")
+    keeper = Keeper(node, lambda *_: None, lambda *_, **__: None)
+    keeper.want([line])
+    keeper.sweep()
+    doctor("held")
+    for deleted in sys.argv[1:]:
+        subprocess.run(deleted.split(), check=True)
+    doctor("after")
+"""
+
+
+def doctor(*deleted: str) -> dict[str, dict[str, tuple[str, str]]]:
+    """Findings (level, seen) by name, before the lines were set up, then, and after these commands."""
+    command = ["unshare", "--net", sys.executable, "-c", textwrap.dedent(PROGRAM), *deleted]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for row in done.stdout.splitlines():
+        title, level, name, seen = row.split("|", 3)
+        found.setdefault(title, {})[name] = (level, seen)
+    return found
+
+
+@pytest.mark.root
+def test_what_was_taken_out_of_the_kernel_is_named() -> None:
+    found = doctor("ip route flush table 4601")
+    assert found["before"]["kill switch"][0] == "fail"
+    assert found["before"]["kernel rules"][0] == "fail"
+    assert found["held"]["kill switch"] == ("ok", "table inet feiyu")
+    assert found["held"]["kernel rules"][0] == "ok"
+    assert found["after"]["kill switch"][0] == "ok"
+    level, seen = found["after"]["kernel rules"]
+    assert level == "fail"
+    assert "add " in seen
+    assert "4601" in seen
+
+
+@pytest.mark.root
+def test_a_table_that_was_removed_is_missed() -> None:
+    found = doctor("nft delete table inet feiyu")
+    assert found["after"]["kill switch"] == ("fail", "the table inet feiyu is not loaded")
+    assert found["after"]["kernel rules"][0] == "ok"
