@@ -269,6 +269,7 @@ class Hub:
             return
         self._lost.pop(peer.pid, None)
         self.state.seq += 1
+        peer.state_seq = self.state.seq
         kills = tuple(self.state.kills.values())
         message = LiveMessage(
             seq=self.state.seq,
@@ -291,6 +292,10 @@ class Hub:
             or cut < 0
         ):
             raise RefusedError("an acknowledgement is a subscriber's, with a sequence number and a count")
+        if seq == peer.state_seq and not peer.synced:
+            peer.synced = True
+            if peer.role == "worker":
+                self._owner.ready(peer.pid)
         pending = self._pending.get(seq)
         if pending is None:
             return
@@ -298,7 +303,3 @@ class Hub:
         if peer.name not in pending.acked:
             pending.acked.append(peer.name)
         pending.settle(peer)
-        if not peer.synced:  # the state message is the first that a subscriber gets
-            peer.synced = True
-            if peer.role == "worker":
-                self._owner.ready(peer.pid)

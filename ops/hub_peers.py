@@ -23,7 +23,8 @@ class Peer:
     uid: int
     role: str = ""
     name: str = ""
-    synced: bool = False  # has acknowledged the state message
+    state_seq: int = 0  # the number of its state message
+    synced: bool = False  # has acknowledged that
     outstanding: int = 0  # its messages that are not answered
 
 

@@ -194,6 +194,7 @@ async def test_cuts_are_counted(node: Node) -> None:
 async def test_lines_are_told_revisions_only_and_are_never_waited_for(node: Node) -> None:
     lines = await node.worker("lines.1", "lines")
     assert (await lines.get()).kind is LiveKind.STATE
+    await until(lambda: node.hub and node.hub.overview()["subscribers"][0]["synced"])
     answer = await node.send({"kind": "kill", "scope": "all", "id": "k"})
     assert (answer["acked"], answer["killed"]) == ([], [])
     await node.send({"kind": "revision", "revision": 3}, "control")
