@@ -1,0 +1,71 @@
+"""Feiyu as it runs on a node, for the measurement."""
+
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from ops import hub_client, processes
+from ops.settings import load_settings
+from tests.bench import cpu
+from tests.bench.load import Load, LoadError
+from tests.bench.population import LINE, MAX_TUNNELS, ROOM, SITE
+from tests.bench.proxy import Proxy
+from tests.bench.zone import ACCESS_DEVICE, CODE, GATEWAY, SOURCES, Zone
+
+FEIYU_PORT = 3128
+_CONTROL_WITHIN = 30.0  # seconds
+
+
+def configuration(zone: Zone, state: Path, workers: int) -> Path:
+    """Writes the node's configuration (JSON is YAML) and gives its path. The limits per source and tenant are raised,
+    since all the load comes from few."""
+    path, run = zone.directory / "feiyu.yaml", zone.directory / "run"
+    settings = {
+        "node": "bench.zone.example", "state_dir": str(state), "run_dir": str(run), "workers": workers,
+        "listeners": [{"name": "plain", "kind": "plain", "address": f"{GATEWAY}:{FEIYU_PORT}"}],
+        "access": [
+            {"interface": ACCESS_DEVICE, "site": SITE, "room": ROOM, "prefixes": ["10.0.0.0/24", SOURCES], "side": "offshore"}
+        ],
+        "users": {"base": 62000},
+        "limits": {"handshakes_per_source": 8192, "tunnels_per_tenant": MAX_TUNNELS},
+        "metrics": {"address": "127.0.0.1:9464"},
+    }  # fmt: skip
+    path.write_text(json.dumps(settings, indent=1))
+    if processes.cannot_run(load_settings(path)):  # an interpreter below /root: nobody else may run it
+        settings["users"] = {"base": 0}
+        path.write_text(json.dumps(settings, indent=1))
+    return path
+
+
+def data_plane(zone: Zone, load: Load, state: Path, revision: int, workers: int = 1) -> Proxy:
+    """Supervisor, hub, workers and recorder; the line is announced up, the kernel has no rules of ours."""
+    config = configuration(zone, state, workers)
+    process = zone.spawn(zone.gateway, [sys.executable, "-m", "tests.bench.node", str(config)], zone.proxy_core, "node", cwd=CODE)
+    run = zone.directory / "run"
+    _say(run, {"kind": "revision", "revision": revision}, "control")
+    _say(run, {"kind": "line", "line": LINE.id, "state": "up"}, "lines")
+    return Proxy(
+        "feiyu", "one worker and recorder, all checks, records", load, process.pid,
+        partial(worker_pids, process.pid), partial(zone.end, process, 60),
+    )  # fmt: skip
+
+
+def worker_pids(root: int) -> list[int]:
+    """The workers below a supervisor."""
+    return [pid for pid in cpu.tree(root) if "ops.worker" in cpu.command(pid)]
+
+
+def _say(run: Path, message: dict[str, object], role: str) -> None:
+    """Publishes one message through the hub, waiting for the hub to be there."""
+    until = time.monotonic() + _CONTROL_WITHIN
+    while True:
+        try:
+            hub_client.send(run / "live.sock", message, role=role)
+        except hub_client.HubUnreachableError as error:
+            if time.monotonic() > until:
+                raise LoadError(f"the hub does not answer: {error}") from None
+            time.sleep(0.05)
+        else:
+            return
