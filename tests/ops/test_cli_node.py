@@ -285,3 +285,33 @@ def test_a_reader_that_leaves_early_is_no_error(node: Path) -> None:
     os.close(writer)
     assert done.returncode == 141
     assert done.stderr == b""
+
+
+def test_the_reason_is_asked_for_on_a_terminal_and_nowhere_else(node: Path) -> None:
+    code = "import sys; from ops.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "group", "add", "g"]
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, b"because\n")
+    done = subprocess.run(command, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, timeout=30, check=False)
+    screen = os.read(keyboard, 65_536).decode()
+    os.close(terminal)
+    os.close(keyboard)
+    assert "Reason (stands in the record): " in screen
+    assert done.returncode == 5  # asked, and then nobody was there to be told
+    piped = subprocess.run(command, input=b"because\n", capture_output=True, timeout=30, check=False)
+    assert piped.returncode == 2
+    assert b"needs a reason" in piped.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("--server {socket} -o json status", id="before the command"),
+        pytest.param("status --server {socket} -o json", id="behind it"),
+        pytest.param("-o yaml status --server {socket} -o json", id="the nearer one counts"),
+    ],
+)
+def test_global_options_stand_before_or_behind_the_command(node: Path, capsys: Output, line: str) -> None:
+    with impostor(node / "s.sock", http("200 OK", "application/json", '{"node":"n"}')):
+        assert run(line.format(socket=node / "s.sock").split()) == 0
+    assert capsys.readouterr().out == '{\n  "node": "n"\n}\n'
