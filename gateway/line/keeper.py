@@ -40,6 +40,7 @@ class Keeper:
         self._text = ""
         self._table: str | None = None  # as it reads back
         self._fresh = True
+        self._is_told = False
         self._links: dict[str, Link | None] = {}
         self._states: dict[str, tuple[str, str]] = {}
         self._told: set[str] = set()
@@ -52,6 +53,7 @@ class Keeper:
     def want(self, entries: Iterable[LineEntry]) -> dict[str, str]:
         """Takes the lines of a policy revision. Answers why some were left out: those are reported down; nothing of
         them is put into the kernel."""
+        self._is_told = True
         specs, self._problems = sort_out(entries, self._node)
         wanted = plan(specs, self._node)
         text = render(specs, self._node)
@@ -63,11 +65,14 @@ class Keeper:
 
     def sweep(self) -> list[Action]:
         """Reads the kernel, repairs what differs, reports. Answers the steps that were taken. Never raises for what the
-        kernel refuses: the lines are then down."""
+        kernel refuses: the lines are then down. Before the first want() it only sees that some table stands: what an
+        earlier process left is better than a table without lines."""
         taken: list[Action] = []
         fault = ""
         actual = Actual()
         try:
+            if not self._is_told and nft.read_table():
+                return []
             for _ in range(_PASSES):
                 actual = self._kernel.read(self._plan, nft.read_table())
                 steps = diff(self._plan, self._table, actual)

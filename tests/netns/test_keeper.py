@@ -299,6 +299,22 @@ async def test_lines_that_cannot_be_read_leave_the_last_plan_in_force(zone: Zone
     assert "line_1" in state_of(zone)[-1]
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["the earlier table stays", "a table without lines is loaded"])
+def test_when_no_lines_were_ever_read(bench: Bench, there: bool) -> None:
+    before = state_of(bench.zone)
+    if not there:
+        bench.run(*NO_TABLE)
+    keeper = Keeper(node_of(bench.zone), lambda *_: None, lambda *_, **__: None)
+    keeper.sweep()
+    keeper.close()
+    table = state_of(bench.zone)[-1]
+    if there:
+        assert state_of(bench.zone) == before
+    else:
+        assert "policy drop" in table
+        assert "line_1" not in table
+
+
 def test_two_lines_with_one_device_are_both_left_out_and_the_third_stays(zone: Zone) -> None:
     states: dict[str, tuple[str, str]] = {}
     double = msgspec.structs.replace(line_of(zone, 2, "wan0"), device="iplc1")
