@@ -112,3 +112,7 @@ def _complete() -> int:
     from click.shell_completion import shell_complete
 
     return shell_complete(build(), {}, "feiyu", "_FEIYU_COMPLETE", os.environ["_FEIYU_COMPLETE"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""The zone with what runs in it: abroad, and a real node (`feiyu init`, `feiyu up`) in the gateway's namespace."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from ops import privileges, processes
+from ops.cli.client import Client as ControlClient
+from ops.cli.errors import CliError
+from ops.demo import certificates, world
+from ops.demo.client import ENVIRONMENT, Client, write_config
+from ops.demo.network import ABROAD, FIRMS, GATEWAY, Zone, end
+from ops.settings import Access, Limits, Listener, Metrics, Settings, Timeouts, Users, load_settings
+
+PORT = 3128
+USERS = 62_000
+START = 40.0  # seconds that a node may take to be ready on a busy machine
+DROPPED = "--pdeathsig=TERM"  # what runs here ends with us, however we end
+
+
+class StageError(Exception):
+    """Something that must run does not; str() says what and shows its last words."""
+
+
+class Stage:
+    """Use as a context manager: the network and abroad are there then, the node after start()."""
+
+    def __init__(self, prefix: str = "fyd", timeouts: Timeouts | None = None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{prefix}-"))
+        self.directory.chmod(0o755)  # the node's users must pass
+        self.zone = Zone(world.ALL_ADDRESSES, prefix)
+        self.config = self.directory / "feiyu.yaml"
+        self.log = self.directory / "node.log"
+        self.ca = self.directory / "ca.pem"
+        self.node: subprocess.Popen[bytes] | None = None
+        self.clients: dict[str, Client] = {}
+        self.credentials: dict[str, str] = {}  # firm → credential id
+        self._timeouts = timeouts or Timeouts(drain=5, dial=5)
+        self._abroad: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.zone.__enter__()
+            self._open_abroad()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends what was started and removes what was made, whatever fails."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
+            stack.callback(self.zone.close)
+            stack.callback(self._end_abroad)
+            stack.callback(self.stop)
+
+    # ---- abroad
+
+    def _open_abroad(self) -> None:
+        _, server = certificates.make(self.directory, world.NAMES, world.ADDRESSES)
+        argv = ["setpriv", DROPPED, "--", *processes.module("ops.demo.abroad", str(server))]
+        self._abroad = self.zone.spawn(ABROAD, argv, env=self.environment(), stdout=subprocess.PIPE)
+        assert self._abroad.stdout
+        if self._abroad.stdout.readline() != b"ready\n":
+            raise StageError("the services abroad did not start")
+
+    def _end_abroad(self) -> None:
+        if self._abroad:
+            end(self._abroad)
+            self._abroad = None
+
+    # ---- the node
+
+    def settings(self) -> Settings:
+        """What the node is configured with."""
+        addresses = {f"{wire.device}-{v}": wire.near[v] for wire in FIRMS.values() for v in (4, 6)}
+        settings = Settings(
+            node="gw1.zone.example",
+            state_dir=str(self.directory / "state"),
+            run_dir=str(self.directory / "run"),
+            workers=2,
+            listeners=tuple(
+                Listener(name=name, address=f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}")
+                for name, address in addresses.items()
+            ),
+            access=tuple(
+                Access(interface=wire.device, site="lingang-a", room=f"r{wire.number}", prefixes=wire.prefixes)
+                for wire in FIRMS.values()
+            ),
+            users=Users(base=USERS),
+            timeouts=self._timeouts,
+            limits=Limits(),
+            metrics=Metrics(),
+            portal="https://portal.zone.example",
+        )
+        alone = os.geteuid() != 0 or not privileges.usable(USERS) or bool(processes.cannot_run(settings))
+        return msgspec.structs.replace(settings, users=Users()) if alone else settings
+
+    def write_config(self, settings: Settings) -> None:
+        """Writes the configuration file (JSON is YAML)."""
+        self.config.write_text(settings.to_json())
+
+    def environment(self) -> dict[str, str]:
+        """For programs of this project: no proxies of the person at the keyboard."""
+        own = {"FEIYU_CONFIG": str(self.config), "PYTHONPATH": str(processes.CODE), "PYTHONDONTWRITEBYTECODE": "1"}
+        return ENVIRONMENT | {"PATH": f"{os.environ.get('PATH', '')}:{ENVIRONMENT['PATH']}".lstrip(":")} | own
+
+    def feiyu(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """The feiyu command, outside the node's namespace: it needs only the node's sockets."""
+        return subprocess.run(
+            processes.module("ops.cli.main", *arguments),
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def ask(self, *arguments: str) -> Any:
+        """The same with -o json; returns what it says. Raises StageError unless it ends with 0 or 1 and says JSON."""
+        done = self.feiyu(*arguments, "-o", "json")
+        try:
+            if done.returncode > 1:
+                raise ValueError
+            return json.loads(done.stdout)
+        except ValueError:
+            said = (done.stderr or done.stdout).strip()
+            raise StageError(f"feiyu {' '.join(arguments)}: exit {done.returncode}: {said}") from None
+
+    def start(self) -> None:
+        """Starts the node and waits until all of it is ready. Raises StageError."""
+        argv = ["setpriv", DROPPED, "--", *processes.module("ops.cli.main", "up")]
+        with self.log.open("ab") as log:
+            self.node = self.zone.spawn(
+                GATEWAY, argv, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.wait(lambda: bool(self.liveness().get("ready")), "the node is not ready", START)
+
+    def stop(self) -> int:
+        """Ends the node in good order; its exit status."""
+        if self.node is None:
+            return 0
+        node, self.node = self.node, None
+        return end(node, grace=30)
+
+    def liveness(self) -> dict[str, Any]:
+        """What the supervisor says of itself and its children, with "ready"; {} where it does not answer."""
+        with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(2)
+            asking.connect(str(self.directory / "run" / "supervisor.sock"))
+            asking.sendall(b"GET /ready HTTP/1.1\r\n\r\n")
+            head, _, body = b"".join(iter(lambda: asking.recv(65_536), b"")).partition(b"\r\n\r\n")
+            facts: dict[str, Any] = json.loads(body)
+            return facts | {"ready": head.split(b" ", 2)[1] == b"200"}
+        return {}
+
+    def control(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """GET at control's API. Raises CliError."""
+        return ControlClient(str(self.directory / "run" / "control.sock")).get(path, query)
+
+    def metrics(self) -> dict[str, float]:
+        """Samples of /metrics by name with labels."""
+        done = self.zone.run(GATEWAY, ["curl", "-sS", f"http://{load_settings(self.config).metrics.address}/metrics"])
+        samples = {}
+        for line in done.stdout.splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                samples[name] = float(value)
+        return samples
+
+    def line_states(self) -> dict[str, str]:
+        """State by line, as live control knows it."""
+        try:
+            lines = self.control("/v1/status").get("lines") or {}
+        except CliError:
+            return {}
+        return {name: str(state.get("state") if isinstance(state, dict) else state) for name, state in lines.items()}
+
+    def wait(self, condition: Callable[[], bool], what: str, seconds: float = 10.0) -> float:
+        """Returns after how many seconds the condition holds. Raises StageError with the node's last words."""
+        start = time.monotonic()
+        while not condition():
+            if self.node is not None and self.node.poll() is not None:
+                raise StageError(f"the node ended with {self.node.returncode}:\n{self.last_words()}")
+            if time.monotonic() - start > seconds:
+                raise StageError(f"{what} after {seconds:g} s:\n{self.last_words()}")
+            time.sleep(0.05)
+        return time.monotonic() - start
+
+    def last_words(self, lines: int = 15) -> str:
+        """The end of the node's log."""
+        text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    # ---- clients
+
+    def client(self, name: str, firm: str, identity: str, version: int = 4) -> Client:
+        """A client in a firm's namespace, under a name of its own. identity: "credential:token" or ""."""
+        wire, file = FIRMS[firm], self.directory / f"{name}.curl"
+        write_config(file, wire, PORT, self.ca, identity, version=version)
+        client = self.clients[name] = Client(self.zone, wire, file, self.directory)
+        return client
+
+    def issue(self, firm: str, *more: str, user: str = "workstation 7") -> tuple[str, str]:
+        """A credential for a firm: its id and token."""
+        ends = more or ("--for", "30d")
+        issued = self.ask("credential", "issue", firm, "--user", user, *ends, "--reason", "demo")
+        return str((issued.get("credential") or issued["item"])["id"]), str(issued["token"])
