@@ -1,0 +1,1 @@
+"""Data only: models, units, example configurations."""

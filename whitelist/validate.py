@@ -1,0 +1,286 @@
+"""Whether an item of the register is right in itself: each fault as (field, message in plain words, with the remedy).
+
+What an item refers to is checked where the register can be asked (whitelist.store).
+"""
+
+import re
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+
+from publicsuffixlist import PublicSuffixList
+
+from tenants.model import Credential, Place, Side, Tenant
+from whitelist.model import Category, DataGrade, Deny, Endpoint, Grant, Group, Line, Service, Window
+from whitelist.name import canonical_name
+from whitelist.target import TargetError, parse_host
+
+Errors = list[tuple[str, str]]
+
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}").fullmatch
+_DEVICE = re.compile(r"[^\s/:\x00-\x1f]{1,15}").fullmatch  # the kernel's dev_valid_name(), IFNAMSIZ less the NUL
+_COUNTRY = re.compile(r"[A-Z]{2}").fullmatch  # ISO 3166-1 alpha-2
+_SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+MAX_TEXT = 200
+MAX_TIME = 1 << 40  # Unix seconds; what is further off is a mistake (milliseconds)
+MAX_ENDPOINTS, MAX_PLACES, MAX_NAMES, MAX_PORTS = 1000, 64, 64, 256
+_CREDIT_DIGITS = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+
+
+def validate_tenant(tenant: Tenant) -> Errors:
+    """A firm: its name, term, places (all offshore, R4) and groups."""
+    errors = _texts(name=tenant.name, name_zh=tenant.name_zh) + _term(tenant.valid_from, tenant.valid_until)
+    if not tenant.name.strip():
+        errors.append(("name", "is empty; give the firm's name"))
+    if tenant.credit_code and not credit_code_is_right(tenant.credit_code):
+        errors.append(
+            ("credit_code", "is not 18 characters with a right check character (GB 32100-2015); copy it again")
+        )
+    if not 0 <= tenant.max_tunnels <= 1_000_000:
+        errors.append(("max_tunnels", "needs 0 (the node's default) to 1000000"))
+    errors += _too_many("places", tenant.places, MAX_PLACES) + _names("groups", tenant.groups)
+    for n, place in enumerate(tenant.places[:MAX_PLACES]):
+        errors += _place(f"places[{n}]", place)
+    return errors
+
+
+def validate_credential(credential: Credential) -> Errors:
+    """A credential: of a tenant, with a digest and an end."""
+    errors = _texts(user=credential.user)
+    if not _ID(credential.tenant):
+        errors.append(("tenant", "is no id; name the tenant"))
+    if not _SHA256(credential.token_sha256):
+        errors.append(("token_sha256", "needs the token's SHA-256 in 64 lower-case hex digits"))
+    return errors + _time("valid_until", credential.valid_until)
+
+
+def validate_group(group: Group) -> Errors:
+    """A group: its name."""
+    return _texts(name=group.name)
+
+
+def validate_category(category: Category) -> Errors:
+    """A category: its name."""
+    return _texts(name=category.name)
+
+
+def validate_service(service: Service) -> Errors:
+    """A service: its endpoints, categories and special prefixes."""
+    errors = _texts(name=service.name, name_zh=service.name_zh) + _names("categories", service.categories)
+    if not service.name.strip():
+        errors.append(("name", "is empty; give the service's name"))
+    if not service.endpoints:
+        errors.append(("endpoints", "is empty; a service needs at least one way to it"))
+    errors += _too_many("endpoints", service.endpoints, MAX_ENDPOINTS)
+    seen: set[Endpoint] = set()
+    for n, endpoint in enumerate(service.endpoints[:MAX_ENDPOINTS]):
+        errors += _endpoint(f"endpoints[{n}]", endpoint)
+        if endpoint in seen:
+            errors.append((f"endpoints[{n}]", "is there twice; remove one"))
+        seen.add(endpoint)
+    errors += _too_many("special_prefixes", service.special_prefixes, MAX_NAMES)
+    for n, prefix in enumerate(service.special_prefixes[:MAX_NAMES]):
+        errors += _prefix(f"special_prefixes[{n}]", prefix)
+    return errors
+
+
+def validate_grant(grant: Grant) -> Errors:
+    """A grant: whom, what, over which lines, when, for what."""
+    errors = _texts(purpose=grant.purpose)
+    for field, value, kinds in (
+        ("subject", grant.subject, ("tenant", "group")),
+        ("object", grant.object, ("service", "category")),
+    ):
+        kind, _, name = value.partition(":")
+        if kind not in kinds or not _ID(name):
+            errors.append((field, f"needs {kinds[0]}:ID or {kinds[1]}:ID"))
+    if not grant.lines:
+        errors.append(("lines", "is empty; a grant needs at least one line, in order of preference"))
+    errors += _names("lines", grant.lines)
+    if not grant.purpose.strip():
+        errors.append(("purpose", "is empty; say what the access is for"))
+    if grant.data_grade is DataGrade.CORE:
+        errors.append(
+            ("data_grade", "is core; core data never leaves, so choose general or important, or grant nothing")
+        )
+    for field, country, optional in (
+        ("origin_country", grant.origin_country, False),
+        ("destination_country", grant.destination_country, True),
+    ):
+        if not (optional and not country) and not _COUNTRY(country):
+            errors.append((field, "needs two capital letters (ISO 3166-1), such as SG"))
+    return errors + _window(grant.window)
+
+
+def validate_deny(deny: Deny) -> Errors:
+    """A global deny. It may cover a whole public suffix (*.zip): to forbid too much is safe."""
+    return _texts(note=deny.note) + _target("target", deny.target) + _ports("ports", deny.ports)
+
+
+def validate_line(line: Line) -> Errors:
+    """A dedicated line: its device, addresses and term."""
+    errors = _texts(name=line.name, carrier=line.carrier, circuit=line.circuit)
+    if not _DEVICE(line.device) or line.device in {".", "..", "lo"}:
+        errors.append(("device", "needs the name of a network device, 1 to 15 characters, not lo"))
+    for family in (4, 6):
+        fields = {f"{part}{family}": getattr(line, f"{part}{family}") for part in ("gateway", "source")}
+        for field, address in fields.items():
+            errors += _address(field, address, family) if address else []
+        if len([address for address in fields.values() if address]) == 1:
+            lacking = next(field for field, address in fields.items() if not address)
+            errors.append((lacking, f"is empty; IPv{family} needs gateway{family} and source{family}, or neither"))
+    if not (line.source4 or line.source6):
+        errors.append(("source4", "is empty, and source6 too; a line needs an address and a gateway of its own"))
+    errors += _too_many("resolvers", line.resolvers, MAX_NAMES)
+    for n, resolver in enumerate(line.resolvers[:MAX_NAMES]):
+        errors += _address(f"resolvers[{n}]", resolver, 6 if ":" in resolver else 4)
+    errors += _time("valid_from", line.valid_from)
+    if line.valid_until:
+        errors += _term(line.valid_from, line.valid_until)
+    return errors
+
+
+def credit_code_is_right(code: str) -> bool:
+    """Whether the last of the 18 characters is the check character of the others (GB 32100-2015 4.1.5)."""
+    if len(code) != 18 or any(character not in _CREDIT_DIGITS for character in code):
+        return False
+    total = sum(_CREDIT_DIGITS.index(character) * pow(3, n, 31) for n, character in enumerate(code[:17]))
+    return _CREDIT_DIGITS.index(code[17]) == -total % 31
+
+
+def _endpoint(field: str, endpoint: Endpoint) -> Errors:
+    errors = _target(f"{field}.target", endpoint.target) + _ports(f"{field}.ports", endpoint.ports)
+    if not endpoint.ports:
+        errors.append((f"{field}.ports", "is empty; name the ports"))
+    if not errors and endpoint.target.startswith("*.") and _is_public_suffix(endpoint.target[2:]):
+        suffix = endpoint.target[2:]
+        message = f"covers everybody's names under the public suffix {suffix}; name the organisation: *.NAME.{suffix}"
+        errors.append((f"{field}.target", message))
+    return errors
+
+
+def _target(field: str, target: str) -> Errors:
+    """Exact host, *.host or IP prefix, in the one canonical spelling."""
+    if "/" in target:
+        return _prefix(field, target)
+    name = target.removeprefix("*.")
+    try:
+        # Below a wildcard one label is enough: denies may cover *.zip.
+        canonical = canonical_name(name, single_label=True) if name != target else parse_host(name, 443).host
+    except TargetError as error:
+        if not _is_address(name):
+            return [(field, f"is no host name: {error.detail}; use api.example.com, *.example.com or 203.0.113.0/28")]
+        canonical = ""
+    if _is_address(name):
+        length = 128 if ":" in name else 32
+        return [(field, f"is an address; write it as a prefix: {name}/{length}")]
+    if canonical != name:
+        return [(field, f"is not in its canonical form; write {target.removesuffix(name)}{canonical}")]
+    return []
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _prefix(field: str, prefix: str) -> Errors:
+    try:
+        network = ip_network(prefix, strict=False)
+    except ValueError:
+        return [(field, "is no IP prefix; use 203.0.113.0/28 or 2001:db8::/48")]
+    if str(network) != prefix:
+        return [(field, f"is not in its canonical form; write {network}")]
+    if network.prefixlen == 0:
+        return [(field, "is the whole internet; name the prefix that is meant")]
+    return []
+
+
+def _address(field: str, address: str, family: int) -> Errors:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return [(field, f"is no IPv{family} address")]
+    if parsed.version != family:
+        return [(field, f"needs an IPv{family} address")]
+    if str(parsed) != address:
+        return [(field, f"is not in its canonical form; write {parsed}")]
+    return []
+
+
+def _place(field: str, place: Place) -> Errors:
+    errors = _prefix(f"{field}.prefix", place.prefix)
+    for name in ("site", "room", "interface"):
+        if not getattr(place, name).strip():
+            errors.append(
+                (f"{field}.{name}", f"is empty; a tenant is bound to site, room and access interface: name the {name}")
+            )
+    if place.interface and not _DEVICE(place.interface):
+        errors.append((f"{field}.interface", "needs the name of a network device, 1 to 15 characters"))
+    if place.side is not Side.OFFSHORE:
+        errors.append((f"{field}.side", f"is {place.side}; only places of the offshore zone can be granted anything"))
+    return errors
+
+
+def _window(window: Window) -> Errors:
+    errors = _term(window.valid_from, window.valid_until, "window.")
+    if any(not 0 <= day <= 6 for day in window.weekdays) or len(set(window.weekdays)) != len(window.weekdays):
+        errors.append(("window.weekdays", "needs each day once, 0 (Monday) to 6 (Sunday)"))
+    if not 0 <= window.start_minute < window.end_minute <= 1440:
+        message = "needs 0 ≤ start < end ≤ 1440; for hours across midnight make two grants"
+        errors.append(("window.end_minute", message))
+    if not -720 <= window.utc_offset_minutes <= 840:
+        errors.append(("window.utc_offset_minutes", "needs -720 to 840"))
+    return errors
+
+
+def _term(start: int, end: int, prefix: str = "") -> Errors:
+    errors = _time(f"{prefix}valid_from", start) + _time(f"{prefix}valid_until", end)
+    if not errors and end <= start:
+        errors.append((f"{prefix}valid_until", "is not after valid_from; the end must come after the beginning"))
+    return errors
+
+
+def _time(field: str, second: int) -> Errors:
+    return [] if 0 <= second < MAX_TIME else [(field, "is no time in Unix seconds")]
+
+
+def _ports(field: str, ports: tuple[int, ...]) -> Errors:
+    errors = _too_many(field, ports, MAX_PORTS)
+    if any(not 0 < port < 65536 for port in ports):
+        errors.append((field, "needs ports from 1 to 65535"))
+    if len(set(ports)) != len(ports):
+        errors.append((field, "has a port twice; remove one"))
+    return errors
+
+
+def _names(field: str, names: tuple[str, ...]) -> Errors:
+    errors = _too_many(field, names, MAX_NAMES)
+    errors += [(f"{field}[{n}]", "is no id") for n, name in enumerate(names[:MAX_NAMES]) if not _ID(name)]
+    if len(set(names)) != len(names):
+        errors.append((field, "has a name twice; remove one"))
+    return errors
+
+
+def _too_many(field: str, items: tuple[object, ...], limit: int) -> Errors:
+    return [(field, f"has {len(items)} entries; at most {limit} are allowed")] if len(items) > limit else []
+
+
+def _texts(**fields: str) -> Errors:
+    return [
+        (field, f"needs one line of at most {MAX_TEXT} printable characters")
+        for field, text in fields.items()
+        if len(text) > MAX_TEXT or not text.isprintable()
+    ]
+
+
+@lru_cache(maxsize=1)
+def _suffixes() -> PublicSuffixList:
+    """The list of publicsuffix.org: ICANN's suffixes and the private ones (github.io); an unknown TLD is one too."""
+    return PublicSuffixList()
+
+
+def _is_public_suffix(name: str) -> bool:
+    return bool(_suffixes().is_public(name))
