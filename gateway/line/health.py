@@ -1,8 +1,8 @@
 """Whether a line can carry a new flow, from what the kernel says of it. Pure."""
 
-from gateway.line.model import LineSpec, Way
 from gateway.line.plan import METRIC_GATEWAY, Route
 from gateway.line.reconcile import Actual
+from gateway.line.spec import LineSpec, Way
 
 UP = "up"
 DOWN = "down"

@@ -7,10 +7,11 @@ from typing import Protocol
 
 from gateway.line import health, nft
 from gateway.line.killswitch import render
-from gateway.line.model import LineEntry, LineSpec, NodeConfig
+from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.netlink import Kernel
 from gateway.line.plan import Plan, plan, sort_out
 from gateway.line.reconcile import Action, Actual, AddRoute, DeleteRoute, Link, LoadTable, SetSysctl, diff
+from gateway.line.spec import LineSpec
 
 OnState = Callable[[str, str, str], None]  # line, "up" or "down", why
 

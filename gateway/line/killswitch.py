@@ -9,7 +9,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from gateway.line.model import LineSpec, NodeConfig
+from gateway.line.model import NodeConfig
+from gateway.line.spec import LineSpec
 
 TABLE = "feiyu"
 _DROP = 'counter name "{}" drop'
@@ -47,7 +48,15 @@ def _line_chain(line: LineSpec) -> str:
     return _chain(f"line_{line.index}", [*rules, _DROP.format(f"line_{line.index}_dropped")])
 
 
-def _access_chain(number: int, prefixes: tuple[str, ...], ports: str) -> str:
+def _access(node: NodeConfig) -> dict[str, list[str]]:
+    """Prefixes by access device: several rooms may share one."""
+    found: dict[str, list[str]] = {}
+    for access in node.access:
+        found.setdefault(access.interface, []).extend(access.prefixes)
+    return found
+
+
+def _access_chain(number: int, prefixes: list[str], ports: str) -> str:
     rules = []
     for match in _prefixes(prefixes, "daddr"):
         if ports:
@@ -66,7 +75,7 @@ def _output(lines: tuple[LineSpec, ...], node: NodeConfig) -> list[str]:
     rules.append("icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ip6 hoplimit 1 accept")
     # What carries a line's address without its mark is a reset or ICMP error without a socket, or no packet of ours.
     rules += [f"{match} {_DROP.format('unmarked')}" for match in _sources(lines, "saddr")]
-    rules += _vmap("oifname", [(f'"{a.interface}"', f"jump access_{n}") for n, a in enumerate(node.access)])
+    rules += _vmap("oifname", [(f'"{name}"', f"jump access_{n}") for n, name in enumerate(_access(node))])
     if node.worker_uids:
         rules.append(
             f"meta skuid {{ {', '.join(map(str, sorted(set(node.worker_uids))))} }} {_DROP.format('unmarked')}"
@@ -109,8 +118,8 @@ def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tup
     body = ""
     for line in lines:
         body += _line_chain(line)
-    for number, access in enumerate(node.access):
-        body += _access_chain(number, access.prefixes, ports)
+    for number, prefixes in enumerate(_access(node).values()):
+        body += _access_chain(number, prefixes, ports)
     body += _chain("output", _output(lines, node))
     body += _chain("forward", ["type filter hook forward priority 300; policy drop;", _DROP.format("forwarded")])
     body += _chain("line_input", _line_input())
@@ -120,7 +129,7 @@ def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tup
     body += _chain("input", ["type filter hook input priority 0; policy accept;", *to_lines, *elsewhere])
     if ports and node.access:
         # Half-open clients must not be able to fill the connection table that the lines need.
-        devices = ", ".join(f'"{a.interface}"' for a in node.access)
+        devices = ", ".join(f'"{name}"' for name in _access(node))
         hook = "type filter hook {} priority raw; policy accept;"
         body += _chain("access_in", [hook.format("prerouting"), f"iifname {{ {devices} }} tcp dport {ports} notrack"])
         body += _chain("access_out", [hook.format("output"), f"oifname {{ {devices} }} tcp sport {ports} notrack"])

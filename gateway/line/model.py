@@ -84,32 +84,6 @@ def mark_of(index: int, base: int = MARK_BASE) -> int:
     return base | (index << 8)
 
 
-def table_of(index: int) -> int:
-    """The number of the line's routing table."""
-    return TABLE_BASE + index
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One family on a line: next hop and source address, canonical. version: 4 or 6."""
-
-    version: int
-    gateway: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class LineSpec:
-    """What the kernel must know of a line; ways: one per family that it carries."""
-
-    id: str
-    index: int
-    mark: int
-    table: int
-    device: str
-    ways: tuple[Way, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """A device towards clients and the prefixes they have there."""
@@ -138,7 +112,8 @@ class Management:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """What the node adds to its lines; what neither lists cannot leave the node. worker_uids:
-    users that may only answer clients and use lines, whatever else is listed; root cannot be one."""
+    users that may only answer clients and use lines, whatever else is listed; root cannot be one. Raises ValueError for
+    what could not stand in the table."""
 
     access: tuple[Access, ...] = ()
     listener_ports: tuple[int, ...] = ()
@@ -148,21 +123,39 @@ class NodeConfig:
     mark_base: int = MARK_BASE
     mark_mask: int = MARK_MASK
 
+    def __post_init__(self) -> None:
+        listed = [(entry.interface, entry.prefixes) for entry in self.access]
+        listed += [(entry.interface, entry.prefixes) for entry in self.management]
+        listed += [(entry.interface, (entry.destination,)) for entry in self.control_traffic]
+        for interface, prefixes in listed:
+            if fault := _device_fault(interface):
+                raise ValueError(f"interface {interface!r}: {fault}")
+            for prefix in prefixes:
+                ipaddress.ip_network(prefix, strict=False)
+        if not all(0 < port < 65536 for port in self.listener_ports):
+            raise ValueError(f"listener_ports: {self.listener_ports}; give 1 to 65535")
+        if 0 in self.worker_uids:
+            raise ValueError("worker_uids: root; give the workers a user of their own")
+        if self.mark_mask & INDEX_BITS != INDEX_BITS or self.mark_base & (INDEX_BITS | ~self.mark_mask):
+            raise ValueError(f"mark {self.mark_base:#x} under mask {self.mark_mask:#x} has no room for the index")
+
     @property
     def range_mask(self) -> int:
         """The mask under which every mark of ours, whatever its index, equals mark_base."""
         return self.mark_mask & ~INDEX_BITS
 
 
-def _check_device(entry: LineEntry) -> None:
-    device = entry.device
+def _device_fault(device: str) -> str:
+    """What is wrong with a device's name, or nothing. Stricter than the kernel, since the name stands in the table."""
     if not 0 < len(device) <= DEVICE_BYTES or not device.isascii() or device in (".", ".."):
-        raise LineError(entry.id, f"device name {device!r}", "give 1 to 15 ASCII characters")
+        return "give 1 to 15 ASCII characters"
     if any(c <= " " or c in "/:\"'\\*\x7f" for c in device):
-        raise LineError(entry.id, f"device name {device!r}", "leave out spaces, quotes, slashes, colons and asterisks")
+        return "leave out spaces, quotes, slashes, colons and asterisks"
+    return ""
 
 
-def _address(entry: LineEntry, text: str, version: int, what: str) -> str:
+def canonical(entry: LineEntry, text: str, version: int, what: str) -> str:
+    """An address of an entry in its one spelling; empty stays empty. Raises LineError naming what it is."""
     if not text:
         return ""
     try:
@@ -178,7 +171,8 @@ def handle_of(entry: LineEntry, base: int = MARK_BASE) -> LineHandle:
     """The handle of one entry. Raises LineError for an entry no socket can be put on."""
     if not 1 <= entry.index <= MAX_INDEX:
         raise LineError(entry.id, f"index {entry.index}", f"give 1 to {MAX_INDEX}")
-    _check_device(entry)
+    if fault := _device_fault(entry.device):
+        raise LineError(entry.id, f"device name {entry.device!r}", fault)
     resolvers = []
     for text in entry.resolvers:
         try:
@@ -192,24 +186,7 @@ def handle_of(entry: LineEntry, base: int = MARK_BASE) -> LineHandle:
         mark=mark_of(entry.index, base),
         device=entry.device,
         device_sockopt=entry.device.encode("ascii") + b"\0",
-        source4=_address(entry, entry.source4, 4, "source"),
-        source6=_address(entry, entry.source6, 6, "source"),
+        source4=canonical(entry, entry.source4, 4, "source"),
+        source6=canonical(entry, entry.source6, 6, "source"),
         resolvers=tuple(resolvers),
     )
-
-
-def spec_of(entry: LineEntry, base: int = MARK_BASE) -> LineSpec:
-    """The kernel's side of one entry. Raises LineError when it is not whole or contradicts itself."""
-    handle = handle_of(entry, base)
-    ways = []
-    for version, gateway, source in ((4, entry.gateway4, handle.source4), (6, entry.gateway6, handle.source6)):
-        hop = _address(entry, gateway, version, "gateway")
-        if bool(hop) != bool(source):
-            raise LineError(entry.id, f"IPv{version} has only one of gateway and source", "give both, or neither")
-        if hop and hop == source:
-            raise LineError(entry.id, f"gateway and source are both {hop}", "give the far end's address as gateway")
-        if hop:
-            ways.append(Way(version, hop, source))
-    if not ways:
-        raise LineError(entry.id, "has neither IPv4 nor IPv6", "give gateway and source of at least one family")
-    return LineSpec(entry.id, entry.index, handle.mark, table_of(entry.index), entry.device, tuple(ways))

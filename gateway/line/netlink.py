@@ -11,9 +11,10 @@ from typing import Any
 from pyroute2 import IPRoute, NetlinkError
 
 from gateway.line import sysctl
-from gateway.line.model import MAX_INDEX, PRIORITY_FIRST, PRIORITY_LAST, TABLE_BASE, LineSpec
+from gateway.line.model import MAX_INDEX, PRIORITY_FIRST, PRIORITY_LAST, TABLE_BASE
 from gateway.line.plan import PROTOCOL, Plan, Route, Rule
 from gateway.line.reconcile import Action, Actual, AddRoute, AddRule, DeleteRoute, DeleteRule, Link, SetSysctl
+from gateway.line.spec import LineSpec
 
 _AF = {4: 2, 6: 10}
 _LOOKUP, _PROHIBIT = 1, 8  # FR_ACT_TO_TBL, FR_ACT_PROHIBIT

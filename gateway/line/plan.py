@@ -7,7 +7,8 @@ ends there and never in the main table; the table itself ends in `unreachable`.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gateway.line.model import LineEntry, LineError, LineSpec, NodeConfig, spec_of
+from gateway.line.model import LineEntry, LineError, NodeConfig
+from gateway.line.spec import LineSpec, spec_of
 
 PRIORITY_MARK = 4610
 PRIORITY_SOURCE = 4620

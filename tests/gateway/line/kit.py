@@ -7,6 +7,7 @@ NODE = NodeConfig(
     access=(
         Access(interface="acc0", prefixes=("10.0.0.0/24", "10.0.0.128/25", "fd00:1::/64")),
         Access(interface="acc1", prefixes=("10.1.0.0/24",)),
+        Access(interface="acc0", prefixes=("10.2.0.0/24",)),
     ),
     listener_ports=(3128, 1080, 3128),
     worker_uids=(62001,),

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from gateway.line.killswitch import render
-from gateway.line.model import LineError, NodeConfig, handle_of, spec_of
+from gateway.line.model import LineError, NodeConfig, handle_of
 from gateway.line.plan import plan, sort_out
+from gateway.line.spec import spec_of
 from tests.gateway.line.kit import NODE, line
 from whitelist.model import Line
 

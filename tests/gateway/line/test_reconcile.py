@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 
 from gateway.line.health import line_state
-from gateway.line.model import spec_of
 from gateway.line.plan import Plan, Route, Rule, plan
 from gateway.line.reconcile import (
     Action,
@@ -19,6 +18,7 @@ from gateway.line.reconcile import (
     SetSysctl,
     diff,
 )
+from gateway.line.spec import spec_of
 from tests.gateway.line.kit import NODE, line
 
 SPEC = spec_of(line(1))
