@@ -144,6 +144,9 @@ MESSAGES_ZH: dict[str, str] = {
         "未作任何更改。加 --complete 只补齐缺少的部分。"
     ),
     "Next: feiyu check, then feiyu up.": "下一步：feiyu check，然后 feiyu up。",
+    "note: no management interface is configured, so this machine's own traffic, SSH too, will be dropped": (
+        "注意：未配置管理接口，本机自身的流量（包括 SSH）将被阻断"
+    ),
     "{count} problems": "{count} 个问题",
     "no problem": "没有问题",
     "To keep it: {command}": "保存方法：{command}",

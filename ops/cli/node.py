@@ -60,7 +60,11 @@ def init(app: App, *, complete: bool) -> None:
 @pass_app
 def up(app: App) -> None:
     """Becomes the supervisor: the process goes on under its own name, without what the command loaded."""
-    load(app.config_path)  # a broken file is told as the other commands tell it
+    settings = load(app.config_path)  # a broken file is told as the other commands tell it
+    if not settings.management:
+        app.say(
+            t("note: no management interface is configured, so this machine's own traffic, SSH too, will be dropped")
+        )
     sys.stdout.flush()
     arguments = ["-m", "ops.supervisor", "--config", str(app.config_path)]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - this interpreter, a fixed module

@@ -28,6 +28,7 @@ def examine(settings: Settings, *, running: bool) -> Iterator[Finding]:
     yield from users(settings)
     yield from state(settings)
     yield from devices(settings)
+    yield management(settings)
     yield from listeners(settings, running=running)
     yield from host.foreign_marks(settings)
     yield files()
@@ -150,6 +151,14 @@ def devices(settings: Settings) -> Iterator[Finding]:
                 f"its device {device} is not there",
                 f"bring it up, or feiyu line edit {line} --device NAME",
             )
+
+
+def management(settings: Settings) -> Finding:
+    """Once the node runs, this machine sends only what the kill switch lets out: an administrator's answers too."""
+    if settings.management:
+        return ok("management", ", ".join(entry.interface for entry in settings.management))
+    seen = "none is configured: this machine's own traffic, SSH too, is dropped while and after the node runs"
+    return warn("management", seen, "name interface and prefixes under management, or run in a namespace of its own")
 
 
 def listeners(settings: Settings, *, running: bool) -> Iterator[Finding]:

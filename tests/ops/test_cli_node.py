@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ops.cli.main import run
 from ops.doctor import host
-from ops.doctor.environment import listeners
+from ops.doctor.environment import listeners, management
 from ops.doctor.finding import Level
 from ops.settings import parse_settings
 from tenants.store import Store
@@ -132,6 +132,13 @@ def test_check_sees_an_address_that_is_not_here(node: Path) -> None:
     found = list(listeners(parse_settings(text, "x"), running=False))
     assert found[0].level is Level.FAIL
     assert "not an address of this machine" in found[0].seen
+
+
+def test_check_warns_that_an_administrator_would_be_cut_off(node: Path) -> None:
+    text = CONFIG.format(node, *free_ports(2))
+    assert management(parse_settings(text, "x")).level is Level.WARN
+    text += 'management: [{interface: eth0, prefixes: ["192.0.2.0/24"]}]\n'
+    assert management(parse_settings(text, "x")).level is Level.OK
 
 
 @pytest.mark.parametrize(
