@@ -8,11 +8,9 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
@@ -24,6 +22,7 @@ from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
 from ops.api.policy import Policy
 from ops.api.recorder_client import RecorderClient
+from ops.keys import load_keys
 from ops.settings import Settings, SettingsError, load_settings, settings_path
 
 _log = logging.getLogger("feiyu.control")
@@ -50,26 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """Where the node's keys are, and the one that pseudonyms are derived with."""
-
-    path: Path
-    pseudonym: bytes
-
-
-def prepare(state: Path) -> Keys:
-    """Makes the directories and keys that are not there. Raises OSError."""
-    keys = state / "keys"
-    keys.mkdir(parents=True, exist_ok=True)
-    return Keys(keys, secret(keys / "pseudonym.key"))
-
-
 async def serve(settings: Settings) -> None:
     """Serves the API until a signal. Raises OSError where the directories cannot be used."""
     state, run = Path(settings.state_dir), Path(settings.run_dir)
-    keys = prepare(state)
-    policy = Policy(state / "snapshot", keys.path)
+    keys = load_keys(state)
+    policy = Policy(state / "snapshot", keys.snapshot)
     authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)))
     recorder = RecorderClient(run / "recorder.sock")
     app = application(authority, recorder, settings.node, keys.pseudonym)
@@ -110,24 +94,6 @@ def listening(path: Path, group: int | None) -> socket.socket:
     server.listen(128)
     fresh.replace(path)
     return server
-
-
-def secret(path: Path) -> bytes:
-    """32 random bytes kept in a file only its owner reads; made when there is none."""
-    if not path.exists():
-        fresh = path.with_name(f"{path.name}.new")  # whole or not there at all, whenever the process is killed
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-    data = path.read_bytes()
-    if len(data) != 32:
-        raise OSError(
-            f"{path} does not hold 32 bytes; put it back from a backup, or remove it (pseudonyms then change)"
-        )
-    return data
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Register, snapshot and workers joined: how a change becomes law, and how what was interrupted is caught up with."""
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from tenants.store import BUSY_TIMEOUT, RegisterUnavailable
 from whitelist.store import open_register
 
 BEAT = 10.0  # seconds between signs of life to the hub
+SWEEP = 60  # beats between verifications of the published files
 _log = logging.getLogger("feiyu.control")
 
 
@@ -98,10 +100,21 @@ class Authority:
                 _log.exception("%s", self.trouble)
 
     async def beat_for_ever(self) -> None:
-        """Every BEAT seconds, until cancelled."""
-        while True:
+        """Every BEAT seconds, until cancelled; every SWEEP-th time the published files are verified first."""
+        for count in itertools.count(1):
             await asyncio.sleep(BEAT)
+            if count % SWEEP == 0:
+                await self.sweep()
             await self.beat()
+
+    async def sweep(self) -> None:
+        """Verifies the published files; what was damaged or removed is published again by the next beat."""
+        async with self._writing:
+            try:
+                await self.run(lambda: self.policy.open().sweep())
+            except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
+                self.trouble = f"the published policy is not as it was: {error}"
+                _log.error("%s", self.trouble)  # noqa: TRY400 - its words say all
 
     async def close(self) -> None:
         """Lets what runs end, then closes the register."""
@@ -123,26 +136,27 @@ class Authority:
         if self._register is None:
             # Where a policy was published there was a register: a new, empty one would take every right away at once.
             self._register = open_register(
-                self._path, create=self.policy.revision == 0, busy_timeout=self._busy_timeout
+                self._path, create=not self.policy.was_published(), busy_timeout=self._busy_timeout
             )
         return self._register
 
     def _publish(self, applied: Applied) -> None:
-        if self.policy.revision == applied.revision - 1:
+        publisher = self.policy.open()
+        if publisher.valid and publisher.revision == applied.revision - 1:
             self.policy.publish(applied)
         else:
             self._catch_up()
 
     def _catch_up(self) -> None:
-        register = self._opened()
-        current = register.revision()
-        if current < self.policy.revision:
-            words = f"register at revision {current} put back behind published revision {self.policy.revision}"
-            register.skip_to(self.policy.revision + 1, "control", words, int(self._clock()))
+        register, policy = self._opened(), self.policy
+        publisher, current = policy.open(), register.revision()
+        if current < publisher.revision:
+            words = f"register at revision {current} put back behind published revision {publisher.revision}"
+            register.skip_to(publisher.revision + 1, "control", words, int(self._clock()))
             _log.warning("%s", words)
-        elif current == self.policy.revision and self.policy.valid:
+        elif current == publisher.revision and publisher.valid:
             return
-        self.policy.publish_all(*register.everything())
+        policy.publish_all(register)
 
     def _close(self) -> None:
         if self._register is not None:

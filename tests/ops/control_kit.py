@@ -11,14 +11,15 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from ops.api.policy import Policy
 
 from ops.api.acts import Acts
 from ops.api.app import application
 from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
+from ops.api.policy import Policy
 from ops.api.recorder_client import RecorderClient
-from ops.control import listening, prepare
+from ops.control import listening
+from ops.keys import load_keys
 from telemetry.spool import SpoolWriter
 
 NODE = "gw1.zone.example"
@@ -140,11 +141,11 @@ async def running(
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
     run.mkdir(parents=True, exist_ok=True)
-    keys = prepare(state)
+    keys = load_keys(state)
     test_hub = TestHub(run / "live.sock")
     if hub:
         test_hub.open()
-    policy = Policy(state / "snapshot", keys.path)
+    policy = Policy(state / "snapshot", keys.snapshot)
     more = {} if busy is None else {"busy_timeout": busy}
     authority = Authority(
         state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more

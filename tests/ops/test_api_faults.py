@@ -126,6 +126,21 @@ async def test_a_snapshot_taken_away_is_compiled_again_at_the_next_start(tmp_pat
         assert (await explain(node))["verdict"]["decision"] == "permit"
 
 
+async def test_a_damaged_snapshot_is_found_by_the_sweep_and_published_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        await node.add("grants", **GRANT)
+        await node.authority.sweep()
+        assert node.authority.trouble == ""
+        (node.state / "snapshot" / "current").write_bytes(b"rubbish")
+        await node.authority.sweep()
+        assert "current" in node.authority.trouble
+        assert (await explain(node))["verdict"]["reason"] == "policy-unavailable"
+        await node.authority.beat()
+        assert node.authority.trouble == ""
+        assert (await explain(node))["verdict"]["decision"] == "permit"
+
+
 CONFIG = """node: gw1.zone.example
 state_dir: {root}/state
 run_dir: {root}/run
