@@ -30,7 +30,7 @@ class Answer:
     @property
     def status_line(self) -> str:
         """Of the last response; "" where there was none."""
-        return self.heads[-1].split("\r\n", 1)[0] if self.heads else ""
+        return self.heads[-1].split("\n", 1)[0] if self.heads else ""
 
     @property
     def status(self) -> int:
@@ -40,7 +40,7 @@ class Answer:
 
     def header(self, name: str) -> str:
         """A header of the last response, "" where it is not there."""
-        for line in self.heads[-1].split("\r\n")[1:] if self.heads else ():
+        for line in self.heads[-1].split("\n")[1:] if self.heads else ():
             key, _, value = line.partition(":")
             if key.lower() == name.lower():
                 return value.strip()
@@ -105,9 +105,10 @@ class Client:
 def answer_of(command: str, status: int, output: str) -> Answer:
     """Takes apart what `curl -i -w` wrote."""
     text, _, tail = output.rpartition(_RECORD_SEPARATOR)
+    text = text.replace("\r\n", "\n")
     heads = []
     while text.startswith("HTTP/"):
-        head, separator, text = text.partition("\r\n\r\n")
+        head, separator, text = text.partition("\n\n")
         heads.append(head)
         if not separator:
             break

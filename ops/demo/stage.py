@@ -25,6 +25,8 @@ from ops.settings import Access, Limits, Listener, Metrics, Settings, Timeouts, 
 PORT = 3128
 USERS = 62_000
 START = 40.0  # seconds that a node may take to be ready on a busy machine
+LINE_SECONDS = 5.0  # in which a line's end, or its return, is known to the workers
+DURABLE_SECONDS = 3.0  # in which a record can be found
 DROPPED = "--pdeathsig=TERM"  # what runs here ends with us, however we end
 
 
@@ -148,7 +150,7 @@ class Stage:
             self.node = self.zone.spawn(
                 GATEWAY, argv, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self.wait(lambda: bool(self.liveness().get("ready")), "the node is not ready", START)
+        self.wait(self.is_ready, "the node is not ready", START)
 
     def stop(self) -> int:
         """Ends the node in good order; its exit status."""
@@ -167,6 +169,20 @@ class Stage:
             facts: dict[str, Any] = json.loads(body)
             return facts | {"ready": head.split(b" ", 2)[1] == b"200"}
         return {}
+
+    def is_ready(self) -> bool:
+        """Whether all of the node serves: the supervisor says so, control and recorder answer. Raises StageError
+        when a process keeps dying."""
+        facts = self.liveness()
+        dying = [child["name"] for child in facts.get("children", []) if child.get("degraded")]
+        if dying:
+            raise StageError(f"{', '.join(dying)} keeps dying:\n{self.last_words()}")
+        if not facts.get("ready"):
+            return False
+        try:
+            return bool((self.control("/v1/status").get("recorder") or {}).get("ok"))
+        except CliError:
+            return False
 
     def control(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:
         """GET at control's API. Raises CliError."""
@@ -189,6 +205,35 @@ class Stage:
         except CliError:
             return {}
         return {name: str(state.get("state") if isinstance(state, dict) else state) for name, state in lines.items()}
+
+    def is_line(self, line: str, state: str) -> bool:
+        """Waits until live control says so; False if it does not within LINE_SECONDS."""
+        try:
+            self.wait(lambda: self.line_states().get(line) == state, f"line {line} is not {state}", LINE_SECONDS)
+        except StageError:
+            return False
+        return True
+
+    def records(self, **query: object) -> list[dict[str, Any]]:
+        """Records of the log, the newest first. Raises CliError."""
+        items: list[dict[str, Any]] = self.control("/v1/log", query)["items"]
+        return items
+
+    def record(self, **query: object) -> dict[str, Any]:
+        """The newest record that matches, once it is there; {} if it is not within DURABLE_SECONDS."""
+        until = time.monotonic() + DURABLE_SECONDS
+        while True:
+            with contextlib.suppress(CliError):
+                if found := self.records(**query):
+                    return found[0]
+            if time.monotonic() > until:
+                return {}
+            time.sleep(0.05)
+
+    def open_flows(self) -> list[dict[str, Any]]:
+        """The flows that are open now. Raises CliError."""
+        items: list[dict[str, Any]] = self.control("/v1/flows")["items"]
+        return items
 
     def wait(self, condition: Callable[[], bool], what: str, seconds: float = 10.0) -> float:
         """Returns after how many seconds the condition holds. Raises StageError with the node's last words."""

@@ -4,7 +4,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from ops.cli.errors import CliError
 from ops.demo import world
@@ -15,9 +14,7 @@ from ops.demo.report import Report
 from ops.demo.stage import Stage, StageError
 from whitelist.reason import WORDING, Reason
 
-LINE_SECONDS = 5.0  # in which a line's end, or its return, is known to the workers
 CUT_SECONDS = 1.0  # in which a flow that lost its grant is cut
-DURABLE_SECONDS = 3.0  # in which a record can be found
 
 
 @dataclass
@@ -33,7 +30,7 @@ class Walk:
         """Runs curl for a firm and shows command, status lines, and body or error."""
         answer = self.stage.clients[client].curl(*arguments)
         self.report.ran(answer.command)
-        self.report.got(*(head.split("\r\n", 1)[0] for head in answer.heads))
+        self.report.got(*(head.split("\n", 1)[0] for head in answer.heads))
         if answer.exit:
             self.report.got(f"curl: ({answer.exit}) {answer.error}")
         elif answer.json.get("client"):
@@ -68,34 +65,6 @@ class Walk:
             ok=answer.status == status and answer.reason == reason and bool(answer.ref),
             found=f"{answer.status_line or answer.error} {answer.header('Proxy-Status')}",
         )
-
-    def records(self, **query: object) -> list[dict[str, Any]]:
-        """Records of the log, the newest first. Raises CliError."""
-        items: list[dict[str, Any]] = self.stage.control("/v1/log", query)["items"]
-        return items
-
-    def record(self, **query: object) -> dict[str, Any]:
-        """The newest record that matches, once it is there; {} if it does not come."""
-        until = time.monotonic() + DURABLE_SECONDS
-        while True:
-            try:
-                if found := self.records(**query):
-                    return found[0]
-            except CliError:
-                pass
-            if time.monotonic() > until:
-                return {}
-            time.sleep(0.05)
-
-    def is_line(self, line: str, state: str) -> bool:
-        """Waits until live control says so."""
-        try:
-            self.stage.wait(
-                lambda: self.stage.line_states().get(line) == state, f"line {line} is not {state}", LINE_SECONDS
-            )
-        except StageError:
-            return False
-        return True
 
 
 def counter_sees(walk: Walk) -> None:
@@ -145,7 +114,7 @@ def refusal(walk: Walk) -> None:
     walk.refused(answer, Reason.NOT_WHITELISTED)
     if not answer.ref:
         return
-    walk.record(ref=answer.ref)
+    walk.stage.record(ref=answer.ref)
     done = walk.feiyu("explain", "--ref", answer.ref, "--lang", "zh")
     walk.report.check(
         "运营方凭编号可查明原因", "the operator finds the reason by the reference",
@@ -202,7 +171,7 @@ def other_name(walk: Walk) -> None:
         "TLS 握手以警报 112（unrecognized_name）中断", "the handshake ends with TLS alert 112, unrecognized_name",
         ok=answer.exit == 35 and "unrecognized name" in answer.error, found=f"{answer.exit} {answer.error}",
     )  # fmt: skip
-    record = walk.record(reason=Reason.NAME_MISMATCH, tenant="acme")
+    record = walk.stage.record(reason=Reason.NAME_MISMATCH, tenant="acme")
     report.check(
         f"记录：{record.get('host')} ≠ SNI {record.get('sni')}",
         f"record: {record.get('kind')}, {record.get('cause')}, {record.get('reason')}",
@@ -216,15 +185,27 @@ def line_down(walk: Walk) -> None:
     report.step("专线 hk1 中断", "Line hk1 goes down")
     stage.zone.cut(LINES["hk1"])
     report.ran(f"ip -n {stage.zone.prefix}{LINES['hk1'].ns} link set gw down")
-    report.check("网关已知 hk1 中断", "the gateway knows", ok=walk.is_line("hk1", "down"), found=stage.line_states())
+    report.check("网关已知 hk1 中断", "the gateway knows", ok=stage.is_line("hk1", "down"), found=stage.line_states())
     report.note("search 授权了 hk1 和 sg1", "search is granted over hk1, then sg1")
     walk.arrived(walk.curl("acme", f"https://{world.SEARCH}/"), "sg1", 6)
     report.note("papers 只授权了 hk1", "papers is granted over hk1 alone")
     walk.refused(walk.curl("acme", f"https://{world.PAPERS}/"), Reason.LINE_UNAVAILABLE)
     stage.zone.mend(LINES["hk1"])
     report.ran(f"ip -n {stage.zone.prefix}{LINES['hk1'].ns} link set gw up")
-    report.check("hk1 恢复", "hk1 is back", ok=walk.is_line("hk1", "up"), found=stage.line_states())
+    report.check("hk1 恢复", "hk1 is back", ok=stage.is_line("hk1", "up"), found=stage.line_states())
     walk.arrived(walk.curl("acme", f"https://{world.PAPERS}/"), "hk1", 6)
+
+
+def flow_to(stage: Stage, host: str, seconds: float = 5.0) -> str:
+    """The id of the open flow to a host, once there is one. Raises StageError."""
+    found: list[str] = []
+
+    def there() -> bool:
+        found[:] = [str(flow["flow"]) for flow in stage.open_flows() if flow["host"] == host]
+        return bool(found)
+
+    stage.wait(there, f"no flow to {host} is open", seconds)
+    return found[0]
 
 
 def revocation(walk: Walk) -> None:
@@ -236,14 +217,11 @@ def revocation(walk: Walk) -> None:
     report.ran(client.shown("-o", "/dev/null", *arguments) + " &")
     download = client.start(*arguments)
     try:
-        open_ = walk.record(kind="open", host=world.PAPERS)
-        flow = str(open_.get("flow"))
-        try:
-            stage.wait(lambda: any(f.get("flow") == flow for f in stage.control("/v1/flows")["items"]), "no flow", 5)
-        except (StageError, CliError):
-            flow = ""
+        flow = flow_to(stage, world.PAPERS)
         walk.feiyu("flow", "list")
-        report.check("下载在运行", "the download runs", ok=bool(flow) and download.poll() is None, found=open_)
+        report.check(
+            "下载在运行", "the download runs", ok=download.poll() is None, found=f"curl ended with {download.poll()}"
+        )
         done = walk.feiyu("grant", "revoke", "g-papers", "--reason", "demo")
         told = time.monotonic()
         try:
@@ -258,9 +236,8 @@ def revocation(walk: Walk) -> None:
         )  # fmt: skip
     finally:
         end(download)
-    closes = (
-        [r for r in walk.records(flow=flow) if r["kind"] == "close"] if walk.record(flow=flow, kind="close") else []
-    )
+    stage.record(flow=flow, kind="close")
+    closes = stage.records(flow=flow, kind="close")
     seen = closes[0] if closes else {}
     report.check(
         f"恰好一条关闭记录：{seen.get('cause')}，下行 {seen.get('bytes_in', 0):,} 字节",
@@ -276,7 +253,7 @@ def evidence(walk: Walk) -> None:
     report.step("记录与指标", "Records and metrics")
     walk.feiyu("log", "search", "--tenant", "acme", "--kind", "deny", "--limit", "5")
     walk.feiyu("flow", "list")
-    denied = walk.records(kind="deny", limit=100)
+    denied = stage.records(kind="deny", limit=100)
     expected = {Reason.NOT_WHITELISTED, Reason.IDENTITY_UNKNOWN, Reason.SOURCE_NOT_ALLOWED, Reason.LINE_UNAVAILABLE}
     missing = expected - {r["reason"] for r in denied}
     report.check("每次拒绝都有记录", "every refusal has its record", ok=not missing, found=f"missing {missing}")
