@@ -198,6 +198,23 @@ def test_cap_net_admin_alone_is_enough(zone: Zone) -> None:
     os.close(writer)
 
 
+def test_a_foreign_rule_before_ours_is_told_once_and_left_alone(zone: Zone) -> None:
+    heard: list[tuple[str, bool]] = []
+    zone.run("ip rule add pref 0 to 203.0.113.0/24 lookup main", "ip -6 rule add pref 100 lookup main")
+    with zone.gateway.inside():
+        keeper = Keeper(node_of(zone), lambda *_: None, lambda detail, *, repaired: heard.append((detail, repaired)))
+        keeper.want([line_of(zone, 1, "iplc1")])
+        keeper.sweep()
+        keeper.sweep()
+        keeper.close()
+        shown = "\n".join(state_of(zone))
+    assert heard == [
+        ("foreign rule before ours: ip -4 rule 0: table 254", False),
+        ("foreign rule before ours: ip -6 rule 100: table 254", False),
+    ]
+    assert "to 203.0.113.0/24" in shown
+
+
 def test_counters_go_on_over_a_reload(bench: Bench) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, suppress(PermissionError):
         sock.sendto(b"x", (ABROAD[4], 53))
