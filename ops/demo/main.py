@@ -19,11 +19,12 @@ from ops import processes
 from ops.demo import world
 from ops.demo.client import ENVIRONMENT
 from ops.demo.counters import WireCounter
+from ops.demo.events import STEPS
 from ops.demo.network import DEFAULT, FIRMS, GATEWAY, LINES, NetworkError, sweep
 from ops.demo.register import fill
 from ops.demo.report import Report
 from ops.demo.stage import PORT, Stage, StageError
-from ops.demo.walk import STEPS, Walk, counter_sees, take
+from ops.demo.walk import Walk, counter_sees, take
 
 PROGRAMS = {
     "ip": "iproute2",
