@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Protocol
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table
 from sqlalchemy.engine import Connection
 
-from tenants import schema
+from tenants import queries, schema
 from tenants.model import Credential, Tenant, TenantState
 
 Errors = list[tuple[str, str]]  # (field, message), as the validators return them
@@ -136,28 +136,12 @@ def check_tenant(reader: Reader, before: Tenant | None, after: Tenant) -> Errors
     if rows:
         reader.flush()
     for n, row in enumerate(rows):
-        for m, other in enumerate(rows[:n]):
-            if _overlap(row, other):
+        for m, earlier in enumerate(rows[:n]):
+            if _overlap(row, earlier):
                 errors.append((f"places[{n}].prefix", f"overlaps places[{m}] on interface {row['interface']}"))
-        # What stands is disjoint, so only the nearest range that begins before this one's end can overlap it.
-        columns = schema.places.c
-        nearest = reader.connection.execute(
-            select(columns.tenant, columns.prefix, columns.last)
-            .where(
-                columns.interface == row["interface"],
-                columns.family == row["family"],
-                columns.first <= row["last"],
-                columns.tenant != after.id,
-            )
-            .order_by(columns.first.desc())
-            .limit(1)
-        ).first()
-        if nearest is not None and nearest.last >= row["first"]:
+        if (other := queries.overlapping_place(reader.connection, row)) is not None:
             errors.append(
-                (
-                    f"places[{n}].prefix",
-                    f"overlaps {nearest.prefix} of tenant {nearest.tenant} on interface {row['interface']}",
-                )
+                (f"places[{n}].prefix", f"overlaps {other[1]} of tenant {other[0]} on interface {row['interface']}")
             )
     return errors
 

@@ -1,13 +1,10 @@
 """The whitelist's collections in the register: services, groups, categories, grants, lines and denies, and how they
 hang together with each other and with tenants."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table, select
-
-from tenants import schema
+from tenants import queries, schema
 from tenants.kinds import (
     GONE,
     Action,
@@ -90,10 +87,7 @@ def _check_line(reader: Reader, before: Line | None, after: Line) -> Errors:
     """No other line in use has its device; a line that grants use stays abroad."""
     errors = []
     reader.flush()
-    columns = schema.lines.c
-    other = reader.connection.execute(
-        select(columns.id).where(columns.device == after.device, columns.retired == 0, columns.id != after.id)
-    ).scalar()
+    other = queries.line_with_device(reader.connection, after.device, after.id)
     if other is not None and not after.retired:
         errors.append(("device", f"line {other} has device {after.device}; a line needs one of its own"))
     if before is not None and after.side != before.side and (users := _grants_of_line(reader, after)):
@@ -111,28 +105,27 @@ def _check_service(reader: Reader, _before: Service | None, after: Service) -> E
     ]
 
 
-def _live_grants(reader: Reader, column: str, item: str) -> list[str]:
-    columns = schema.grants.c
-    found = select(columns.id).where(columns[column] == item, columns.state.in_(_LIVE)).order_by(columns.id)
-    return [f"grant {grant}" for grant in reader.connection.execute(found).scalars()]
+def _grants_of_service(reader: Reader, service: Service) -> list[str]:
+    return _named("grant", queries.grants_naming(reader.connection, "service", service.id, _LIVE))
 
 
 def _grants_of_line(reader: Reader, line: Line) -> list[str]:
-    grants, uses = schema.grants.c, schema.grant_lines.c
-    found = select(grants.id).join(schema.grant_lines, uses.grant_id == grants.id)
-    found = found.where(uses.line == line.id, grants.state.in_(_LIVE)).order_by(grants.id)
-    return [f"grant {grant}" for grant in reader.connection.execute(found).scalars()]
+    return _named("grant", queries.grants_over(reader.connection, line.id, _LIVE))
 
 
-def _members(noun: str, table: Table, member: str, column: str) -> Callable[[Reader, str], list[str]]:
-    """Who forbids removing a group or category: its members, and every grant that ever named it (they are history)."""
+def _users_of_group(reader: Reader, group: str) -> list[str]:
+    """Its members, and every grant that ever named it: they are history."""
+    tenants, grants = queries.tenants_in(reader.connection, group), queries.grants_naming
+    return _named("tenant", tenants) + _named("grant", grants(reader.connection, "group_id", group))
 
-    def users(reader: Reader, item: str) -> list[str]:
-        members = reader.connection.execute(select(table.c[member]).where(table.c[column] == item)).scalars()
-        grants = reader.connection.execute(select(schema.grants.c.id).where(schema.grants.c[column] == item)).scalars()
-        return [f"{noun} {name}" for name in members] + [f"grant {name}" for name in grants]
 
-    return users
+def _users_of_category(reader: Reader, category: str) -> list[str]:
+    services, grants = queries.services_in(reader.connection, category), queries.grants_naming
+    return _named("service", services) + _named("grant", grants(reader.connection, "category", category))
+
+
+def _named(noun: str, names: list[str]) -> list[str]:
+    return [f"{noun} {name}" for name in names]
 
 
 def _endpoint_rows(service: Service) -> list[dict[str, Any]]:
@@ -163,7 +156,7 @@ _SERVICES = Kind(
         ),
     ),
     given=_PROVENANCE | {"retired"},
-    actions={"retire": once("retired", lambda _now: True, lambda reader, s: _live_grants(reader, "service", s.id))},
+    actions={"retire": once("retired", lambda _now: True, _grants_of_service)},
 )
 
 _GRANTS = Kind(
@@ -234,7 +227,7 @@ _GROUPS = Kind(
     words=lambda group: words(group.id, group.name),
     validate=validate.validate_group,
     given=_PROVENANCE,
-    users=_members("tenant", schema.tenant_groups, "tenant", "group_id"),
+    users=_users_of_group,
 )
 
 _CATEGORIES = Kind(
@@ -246,7 +239,7 @@ _CATEGORIES = Kind(
     words=lambda category: words(category.id, category.name),
     validate=validate.validate_category,
     given=_PROVENANCE,
-    users=_members("service", schema.service_categories, "service", "category"),
+    users=_users_of_category,
 )
 
 # Those referred to before those who refer.

@@ -54,6 +54,7 @@ class Authority:
         self.policy = policy
         self.hub = hub
         self.acts = acts
+        self._unheard = ""
         self.trouble = ""  # why the last attempt to be up to date failed; "" when it did not
 
     async def read[T](self, question: Callable[[Register], T]) -> T:
@@ -90,11 +91,14 @@ class Authority:
                 await self.run(self._catch_up)
                 self.trouble = ""
                 await self._announce()
+                self._unheard = ""
             except RegisterUnavailable as error:
                 self.trouble = f"{error.detail}; {error.remedy}"
                 _log.warning("%s", self.trouble)
             except HubUnavailable as error:
-                _log.warning("%s", error)
+                if self._unheard != str(error):  # said once, not at each beat
+                    self._unheard = str(error)
+                    _log.warning("%s", error)
             except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
                 self.trouble = f"the policy cannot be brought up to date: {error}"
                 _log.exception("%s", self.trouble)
@@ -114,7 +118,7 @@ class Authority:
                 await self.run(lambda: self.policy.open().sweep())
             except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
                 self.trouble = f"the published policy is not as it was: {error}"
-                _log.error("%s", self.trouble)  # noqa: TRY400 - its words say all
+                _log.error("%s", self.trouble)
 
     async def close(self) -> None:
         """Lets what runs end, then closes the register."""

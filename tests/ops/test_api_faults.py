@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
+from ops.hub import Hub, Owner
 from tests.ops.control_kit import GRANT, running
 from tests.ops.test_api_writes import explain
 
@@ -39,6 +40,23 @@ async def test_a_restarted_hub_is_found_again(tmp_path: Path) -> None:
         await node.hub.close()
         node.hub.open()
         assert (await node.add("groups", id="h"))["enforced"]["acked"] == ["w0", "w1"]
+
+
+async def test_the_real_hub_takes_what_control_says(tmp_path: Path) -> None:
+    said: list[str] = []
+    owner = Owner(lambda *_: None, lambda _: None, lambda _: None, lambda: {"children": []}, said.append)
+    async with running(tmp_path, hub=False) as node:
+        hub = Hub(node.run / "live.sock", node.state / "live.json", {os.getuid(): frozenset({"control"})}, owner)
+        hub.open(None)
+        try:
+            answer = await node.add("groups", id="g")
+            assert (answer["enforced"]["acked"], answer["enforced"]["killed"]) == ([], [])
+            assert hub.state.revision == answer["revision"] == 1
+            _, status = await node.call("GET", "/v1/status")
+            assert (status["hub"]["ok"], status["live"]["revision"]) == (True, 1)
+        finally:
+            hub.close()
+    assert said == []
 
 
 async def test_each_beat_repeats_the_revision_and_none_comes_without_a_readable_register(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""Look-ups by key columns: who uses what. All SQL beyond reading and writing items stands here."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, or_, select
+
+from tenants import schema
+
+
+def overlapping_place(connection: Connection, place: dict[str, Any]) -> tuple[str, str] | None:
+    """Another tenant's (id, prefix) that overlaps a row of places, or None. What stands is disjoint, so only the nearest
+    range that begins before this one's end can overlap it."""
+    columns = schema.places.c
+    nearest = connection.execute(
+        select(columns.tenant, columns.prefix, columns.last)
+        .where(
+            columns.interface == place["interface"],
+            columns.family == place["family"],
+            columns.first <= place["last"],
+            columns.tenant != place["tenant"],
+        )
+        .order_by(columns.first.desc())
+        .limit(1)
+    ).first()
+    return (nearest.tenant, nearest.prefix) if nearest is not None and nearest.last >= place["first"] else None
+
+
+def line_with_device(connection: Connection, device: str, other_than: str) -> str | None:
+    """The line in use that has a device."""
+    columns = schema.lines.c
+    found = select(columns.id).where(columns.device == device, columns.retired == 0, columns.id != other_than)
+    return connection.execute(found).scalar()
+
+
+def grants_naming(connection: Connection, column: str, item: str, states: Sequence[str] = ()) -> list[str]:
+    """Ids of grants whose column ("tenant", "group_id", "service", "category") is the item, in these states or any."""
+    columns = schema.grants.c
+    found = select(columns.id).where(columns[column] == item).order_by(columns.id)
+    return list(connection.execute(found.where(columns.state.in_(states)) if states else found).scalars())
+
+
+def grants_over(connection: Connection, line: str, states: Sequence[str]) -> list[str]:
+    """Ids of the grants over a line, in these states."""
+    grants, uses = schema.grants.c, schema.grant_lines.c
+    found = select(grants.id).join(schema.grant_lines, uses.grant_id == grants.id)
+    return list(
+        connection.execute(found.where(uses.line == line, grants.state.in_(states)).order_by(grants.id)).scalars()
+    )
+
+
+def tenants_in(connection: Connection, group: str) -> list[str]:
+    """Members of a group."""
+    columns = schema.tenant_groups.c
+    return list(connection.execute(select(columns.tenant).where(columns.group_id == group)).scalars())
+
+
+def services_in(connection: Connection, category: str) -> list[str]:
+    """Members of a category."""
+    columns = schema.service_categories.c
+    return list(connection.execute(select(columns.service).where(columns.category == category)).scalars())
+
+
+def endpoints_at(connection: Connection, targets: Sequence[str] | None) -> list[tuple[str, str]]:
+    """(service, target) of the endpoints with one of these targets; None: of all that are prefixes."""
+    columns = schema.endpoints.c
+    wanted = columns.target.contains("/") if targets is None else columns.target.in_(targets)
+    return [
+        (row.service, row.target) for row in connection.execute(select(columns.service, columns.target).where(wanted))
+    ]
+
+
+def grants_between(connection: Connection, tenant: str, groups: Iterable[str], services: Sequence[str]) -> list[str]:
+    """Documents of the grants to a tenant, straight or by these groups, of services or their categories, by id."""
+    grants, members = schema.grants.c, schema.service_categories.c
+    by_category = select(members.category).where(members.service.in_(services))
+    found = select(grants.document).where(
+        or_(grants.tenant == tenant, grants.group_id.in_(list(groups))),
+        or_(grants.service.in_(services), grants.category.in_(by_category)),
+    )
+    return list(connection.execute(found.order_by(grants.id)).scalars())
