@@ -17,10 +17,17 @@ from gateway.shares import Shares
 from telemetry.record import CloseCause, Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
 from telemetry.strangers import Suppressor
+from whitelist.decide import Access, Permit
 from whitelist.reason import Reason
 from whitelist.snapshot import Snapshot
 
 OWN_ADDRESSES_EVERY = 5.0  # seconds
+
+
+MAX_PERMITS = 8_192
+
+# Everything a verdict depends on beside policy and time: tenant, source address and interface, host, port, access.
+Asked = tuple[str, str, str, str, int, Access]
 
 
 class Live(Protocol):
@@ -56,11 +63,14 @@ class Context:
         self.draining = False
         self.snapshot: Snapshot | None = None
         self.identifier: Identifier | None = None
+        self.permits: dict[Asked, Permit] = {}  # of this revision; a permit says itself how long it is good
         self.revision = 0
         self.last_word = reactor.now  # when control was last heard of
         self.unrecorded = 0
         self.spool_failed = False
         self.shortages = 0
+        self.defects = 0
+        self._defect_said = -1
         self._own = own_addresses()
         self._own_read = reactor.now
 
@@ -71,6 +81,13 @@ class Context:
             self._own_read = self.reactor.now
             self._own = own_addresses()
         return self._own
+
+    def remember(self, asked: Asked, permit: Permit) -> Permit:
+        """Keeps a permit until the next revision."""
+        if len(self.permits) >= MAX_PERMITS:
+            self.permits.clear()
+        self.permits[asked] = permit
+        return permit
 
     def unready(self) -> tuple[Reason, str] | None:
         """Why no new flow may be taken now, whoever asks for it."""
@@ -149,7 +166,11 @@ class Context:
         self.shortages += 1
 
     def report(self, error: BaseException) -> None:
-        """A defect of ours: the trace goes to the log, without any client's bytes."""
+        """A defect of ours: the trace goes to the log, at most one a second, without any client's bytes."""
+        self.defects += 1
+        if int(self.reactor.now) == self._defect_said:
+            return
+        self._defect_said = int(self.reactor.now)
         frames = traceback.extract_tb(error.__traceback__)
         where = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames[-6:]))
-        print(f"internal error: {type(error).__name__} at {where}", file=sys.stderr, flush=True)
+        print(f"internal error ({self.defects} so far): {type(error).__name__} at {where}", file=sys.stderr, flush=True)

@@ -11,31 +11,27 @@ if TYPE_CHECKING:
     from whitelist.decide import Access, Permit
     from whitelist.target import Target
 
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
+_CROCKFORD = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ALPHABET = bytes(_CROCKFORD[byte & 31] for byte in range(256))
+_REF_LENGTH = 16
 
 
 class References:
     """Flow ids: 80 random bits as 16 Crockford base32 characters, so that none repeats within the retention time and
-    none can be guessed. Random bytes are fetched in blocks."""
+    none can be guessed. They are cut from a block of random characters, five bits each."""
 
     def __init__(self) -> None:
-        self._block = b""
+        self._block = ""
         self._at = 0
 
     def next(self) -> str:
         """A new id."""
         at = self._at
         if at >= len(self._block):
-            self._block = os.urandom(4000)
+            self._block = os.urandom(256 * _REF_LENGTH).translate(_ALPHABET).decode("ascii")
             at = 0
-        self._at = at + 10
-        n = int.from_bytes(self._block[at : at + 10])
-        p = _PAIRS
-        return (
-            p[n >> 70] + p[n >> 60 & 1023] + p[n >> 50 & 1023] + p[n >> 40 & 1023]
-            + p[n >> 30 & 1023] + p[n >> 20 & 1023] + p[n >> 10 & 1023] + p[n & 1023]
-        )  # fmt: skip
+        self._at = end = at + _REF_LENGTH
+        return self._block[at:end]
 
 
 class Flow:

@@ -191,10 +191,11 @@ class Forwarder(Passage):
         assert framer is not None
         moved = False
         if not framer.done and len(self.to_line) < HIGH:
-            data, self.buffer = self.buffer, b""
+            data: bytes | None = self.buffer
+            self.buffer = b""
             if not data:
                 data = self._read(self.fd)
-                if data == b"" and data is not None:
+                if data == b"":
                     raise HandshakeError(Reason.MALFORMED_REQUEST, 400, "the connection ended inside a body")
             if data:
                 fed = framer.feed(data)

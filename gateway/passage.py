@@ -113,14 +113,18 @@ class Passage:
         record.tenant = tenant.id
         record.credential = credential.id
         record.user = credential.user
-        verdict = decide(snapshot, tenant, self.ip, self.interface, target, access, int(wall))
-        if type(verdict) is not Permit:
-            self._denied(verdict)
-            return
+        asked = (tenant.id, self.ip, self.interface, target.host, target.port, access)
+        verdict = ctx.permits.get(asked)
+        if verdict is None or verdict.not_after <= wall:
+            fresh = decide(snapshot, tenant, self.ip, self.interface, target, access, int(wall))
+            if type(fresh) is not Permit:
+                self._denied(fresh)
+                return
+            verdict = ctx.remember(asked, fresh)
         flow.permit = verdict
         record.service = verdict.service
         record.grant = verdict.grant
-        self.expires = min(verdict.not_after, credential.valid_until)
+        self.expires = float(min(verdict.not_after, credential.valid_until))
         if not flow.take_share(verdict.slot, verdict.max_tunnels or ctx.limits.tunnels_per_tenant):
             self.refuse(Reason.RATE_LIMITED, "the firm's tunnels in all workers are at their limit")
             return
@@ -159,10 +163,12 @@ class Passage:
         assert target is not None
         line = self.line = self.lines.pop(0)
         if target.is_ip:
-            self.checked((target.host,))
+            self.checked(Names((target.host,), 0.0))
             return
         names = self.ctx.resolver.known(line, target.host)
-        if names is not None:
+        if names is not None and names.reason is None:
+            self.checked(names)
+        elif names is not None:
             self.resolved(names)
         else:
             self.ctx.resolver.resolve(line, target.host, self.resolved)
@@ -178,26 +184,30 @@ class Passage:
                 self.refuse(names.reason, names.detail)
             return
         try:
-            self.checked(names.addresses)
+            self.checked(names)
         except Exception as error:  # noqa: BLE001 - called from the resolver: its other callers must not suffer
             self.crashed(error)
 
-    def checked(self, addresses: tuple[str, ...]) -> None:
-        """Puts every address through the classifier; those that pass may be dialled, in order."""
+    def checked(self, names: Names) -> None:
+        """Puts every address through the classifier; those that pass may be dialled, in order. What passed once is kept
+        with the answer, for as long as neither the question nor the host's own addresses change."""
         assert self.flow is not None and self.flow.permit is not None
-        special = self.flow.permit.special_prefixes
-        own = self.ctx.own
-        passed: list[CheckedAddress] = []
-        forbidden = ""
-        for address in addresses:
-            try:
-                passed.append(check(address, special, own))
-            except AddressForbidden as error:
-                forbidden = error.detail
+        asked = (self.flow.permit.special_prefixes, self.ctx.own)
+        passed = names.checked.get(asked)
+        if passed is None:
+            found: list[CheckedAddress] = []
+            for address in names.addresses:
+                try:
+                    found.append(check(address, *asked))
+                except AddressForbidden as error:
+                    self.flow.record.detail = error.detail
+            passed = tuple(found)
+            if passed:
+                names.checked = {asked: passed}
         if not passed:
-            self.refuse(Reason.ADDRESS_FORBIDDEN, forbidden)
+            self.refuse(Reason.ADDRESS_FORBIDDEN, self.flow.record.detail)
             return
-        self.addresses = passed[:MAX_ADDRESSES]
+        self.addresses = list(passed[:MAX_ADDRESSES])
         self.dial()
 
     def dial(self) -> None:
@@ -254,7 +264,7 @@ class Passage:
         record.egress_ip, record.egress_port = name[0], name[1]
         end = self.ctx.lines.ends(self.line.id)
         if end:
-            self.expires = min(self.expires, end)
+            self.expires = min(self.expires, float(end))
         self.on_open()
 
     # Endings.

@@ -41,7 +41,7 @@ _HELLO_WORDS = {
 class Session(Passage):
     """A connection in its handshake. Once a tunnel or a forwarder has taken over it is gone."""
 
-    __slots__ = ("buffer", "early", "fin", "hello", "opened", "seen", "version")
+    __slots__ = ("buffer", "early", "fin", "hello", "opened", "seen", "spoke", "version")
 
     def __init__(self, ctx: "Context", listener: "PlainListener", fd: int, ip: str, port: int, interface: str) -> None:
         super().__init__(ctx, listener.name, fd, ip, port, interface)
@@ -49,6 +49,7 @@ class Session(Passage):
         self.seen = 0
         self.early = 0  # event mask of the line's socket, kept until the tunnel is there
         self.fin = False
+        self.spoke = False  # the client has sent something since its head, or ended
         self.opened = False
         self.hello: HelloReader | None = None
         self.version = "1.1"
@@ -80,6 +81,8 @@ class Session(Passage):
                 head = parse_head(data, self.ctx.limits.header_bytes, seen=self.seen)
                 if head is not None:
                     self.buffer = data[head.consumed :]
+                    # A full read may have left something behind, and the end may be near: no edge will tell.
+                    self.spoke = self.fin or len(data) >= READ_BYTES
                     self._headed(head)
                     return
             except HandshakeError as error:
@@ -110,7 +113,8 @@ class Session(Passage):
             flow.record.method = head.method
             self.refuse(error.reason, error.detail)
             return
-        if head.host is not None and not host_header_matches(target, "", head.host):
+        host = head.host
+        if host is not None and host != head.target and not host_header_matches(target, "", host):
             flow.record.method = head.method
             self.refuse(Reason.MALFORMED_REQUEST, "Host names another target than the request line")
             return
@@ -124,8 +128,10 @@ class Session(Passage):
                 self.refuse(Reason.DIAL_FAILED, "the client left before the line answered")
             else:
                 self.end(CloseCause.RESET)
-        elif mask & RDHUP:
+            return
+        if mask & RDHUP:
             self.fin = True
+        self.spoke = True
 
     # The line is there.
 
@@ -169,7 +175,7 @@ class Session(Passage):
         self.ctx.reactor.handle(self.fd, self.on_hello)
         if self.buffer:
             self._check_hello()
-        if self.fd >= 0 and self.hello is not None:
+        if self.spoke and self.hello is not None:  # its edge came before anyone was listening for a hello
             self.on_hello(RDHUP if self.fin else 0)
 
     def on_hello(self, mask: int) -> None:

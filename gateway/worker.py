@@ -97,6 +97,7 @@ class Worker:
         ctx = self.ctx
         ctx.snapshot = snapshot
         ctx.identifier = Identifier(snapshot)
+        ctx.permits.clear()
         ctx.revision = snapshot.revision
         ctx.lines.load(snapshot.lines())
 
@@ -113,12 +114,14 @@ class Worker:
             print(f"policy is damaged, new flows are refused: {error}", file=sys.stderr, flush=True)
             ctx.snapshot = None
             ctx.identifier = None
+            ctx.permits.clear()
             return
         ctx.revision = ctx.snapshot.revision
         if not touched:
             return
         assert ctx.identifier is not None
         ctx.identifier.forget()
+        ctx.permits.clear()
         ctx.lines.load(ctx.snapshot.lines())
         self.enforcer.by_policy(None if touched.everything else frozenset(touched.tenants))
 
@@ -232,6 +235,7 @@ class Worker:
             "handshakes": sum(ctx.handshakes.values()),
             "pipes": ctx.pipes.lent,
             "shortages": ctx.shortages,
+            "defects": ctx.defects,
             "revision": ctx.revision,
             "turns": self.reactor.turns,
         }

@@ -49,7 +49,7 @@ class Tunnel:
         "upstream", "watching_out",
     )  # fmt: skip
 
-    def __init__(self, ctx: "Context", flow: "Flow", client: int, upstream: socket.socket, expires: float) -> None:
+    def __init__(self, ctx: "Context", flow: "Flow", client: int, upstream: socket.SocketType, expires: float) -> None:
         self.ctx = ctx
         self.flow = flow
         self.client = client

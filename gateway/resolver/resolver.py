@@ -6,11 +6,13 @@ together; once one has come, the other gets a short while more (RFC 8305 clause 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from socket import SocketType
 
 from gateway.line.dial import DialError, connect_resolver
 from gateway.line.model import LineError, LineHandle
 from gateway.reactor import BOTH_EDGE, ERR, HUP, IN, OUT, READ_EDGE, Reactor
 from gateway.resolver.messages import Answer, BadAnswer, Question, ask, read
+from whitelist.address import CheckedAddress
 from whitelist.reason import Reason
 
 RESOLUTION_DELAY = 0.05  # RFC 8305 clause 3
@@ -28,6 +30,8 @@ class Names:
     until: float
     reason: Reason | None = None
     detail: str = ""
+    # What passed the classifier, by what was asked of it: (special prefixes, the host's own addresses).
+    checked: dict[tuple[tuple[str, ...], frozenset[str]], tuple[CheckedAddress, ...]] = field(default_factory=dict)
 
 
 Found = Callable[[Names], None]
@@ -133,7 +137,7 @@ class _Exchange:
     def __init__(self, lookup: _Lookup, question: Question) -> None:
         self.lookup = lookup
         self.question = question
-        self.sock = None
+        self.sock: SocketType | None = None
         self.fd = -1
         self.tries = 0
         self.tcp = False
@@ -152,12 +156,12 @@ class _Exchange:
         ticket = self.tries
         reactor = self.lookup.resolver.reactor
         try:
-            self.sock = connect_resolver(self.lookup.line, target, datagram=not self.tcp)
-            self.fd = self.sock.fileno()
+            sock = self.sock = connect_resolver(self.lookup.line, target, datagram=not self.tcp)
+            self.fd = sock.fileno()
             if self.tcp:
                 reactor.watch(self.fd, BOTH_EDGE, self.on_tcp)
             else:
-                self.sock.send(self.question.wire)
+                sock.send(self.question.wire)
                 reactor.watch(self.fd, READ_EDGE, self.on_udp)
         except (LineError, DialError, OSError):
             self.close()
