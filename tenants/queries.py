@@ -9,8 +9,8 @@ from tenants import schema
 
 
 def overlapping_place(connection: Connection, place: dict[str, Any]) -> tuple[str, str] | None:
-    """Another tenant's (id, prefix) that overlaps a row of places, or None. What stands is disjoint, so only the nearest
-    range that begins before this one's end can overlap it."""
+    """Another tenant's (id, prefix) that overlaps a row of places, or None. What stands is disjoint, so only the
+    nearest range that begins before this one's end can overlap it."""
     columns = schema.places.c
     nearest = connection.execute(
         select(columns.tenant, columns.prefix, columns.last)
