@@ -1,0 +1,138 @@
+"""A whole node in the demo's zone, and what tests of it share."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ops.demo.counters import WireCounter
+from ops.demo.network import DEFAULT, FIRMS, end
+from ops.demo.register import REASON, fill
+from ops.demo.stage import PORT, Stage
+from ops.demo.world import PREFIXES
+from ops.settings import Timeouts
+
+RESTART = 8.0  # seconds in which what was killed serves again, also on a busy machine
+SLOW = "download?bytes=1000000000&rate=1000000"
+
+
+class Node:
+    """One zone with a running node for all tests of a session; a counter on its default wire."""
+
+    def __init__(self, stage: Stage, counter: WireCounter) -> None:
+        self.stage = stage
+        self.counter = counter
+
+    def feiyu(self, *arguments: str) -> str:
+        """A change by an operator; it must succeed."""
+        done = self.stage.feiyu(*arguments, *REASON)
+        assert done.returncode == 0, f"feiyu {arguments}: {done.stderr}"
+        return done.stdout
+
+    def service(self, name: str, *endpoints: str, tenant: str = "acme", lines: tuple[str, ...] = ("hk1",)) -> None:
+        """A further service granted as g-NAME."""
+        ways = [word for endpoint in endpoints for word in ("--endpoint", endpoint)]
+        special = [word for prefix in PREFIXES for word in ("--special-prefix", prefix)]
+        self.feiyu("service", "add", name, *ways, *special)
+        chosen = [word for line in lines for word in ("--line", line)]
+        self.feiyu("grant", "add", "--id", f"g-{name}", "--tenant", tenant, "--service", name, *chosen, "--for", "1d")
+
+    @contextlib.contextmanager
+    def download(self, client: str, url: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+        """A download that runs, and the id of its flow."""
+        started = time.time()
+        process = self.stage.clients[client].start(url)
+        try:
+            host = url.split("/")[2]
+            flow: list[str] = []
+
+            def there() -> bool:
+                assert process.poll() is None, f"curl ended with {process.returncode}"
+                flow[:] = [
+                    f["flow"] for f in self.stage.open_flows() if f["host"] == host and f["time"] >= started * 1e6
+                ]
+                return bool(flow)
+
+            self.stage.wait(there, f"no flow to {host}")
+            yield process, flow[0]
+        finally:
+            end(process)
+
+    def closing(self, flow: str) -> list[dict[str, Any]]:
+        """The closing records of a flow, once there is one."""
+        self.stage.wait(lambda: bool(self.closes(flow)), f"flow {flow} has no closing record", 10)
+        return self.closes(flow)
+
+    def closes(self, flow: str) -> list[dict[str, Any]]:
+        """Those that are there now; none while nobody can be asked."""
+        with contextlib.suppress(Exception):
+            return self.stage.records(flow=flow, kind="close")
+        return []
+
+    def closed_from(self, port: int) -> dict[str, Any]:
+        """The closing record of the latest connection from this client port."""
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            found[:] = [r for r in self.stage.records(kind="close", limit=20) if r.get("client_port") == port]
+            return bool(found)
+
+        self.stage.wait(there, f"no closing record of a connection from port {port}", 5)
+        return found[0]
+
+    def child(self, name: str) -> dict[str, Any]:
+        """What the supervisor says of one process."""
+        for child in self.stage.liveness().get("children", []):
+            if child["name"] == name:
+                return dict(child)
+        return {}
+
+    def kill(self, name: str) -> int:
+        """kill -9 of a process of this node, by its number."""
+        pid = int(self.child(name)["pid"])
+        assert pid > 1
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def talk(self, firm: str, *said: bytes, version: int = 4, seconds: float = 5.0) -> bytes:
+        """Everything the gateway answers to these bytes, sent from a firm one after the other answer."""
+        with self.stage.zone.inside(FIRMS[firm].ns):
+            connection = socket.create_connection((FIRMS[firm].near[version], PORT), seconds)
+        with connection:
+            heard = b""
+            for number, piece in enumerate(said):
+                if number:
+                    heard += connection.recv(65_536)
+                connection.sendall(piece)
+            with contextlib.suppress(OSError):
+                while more := connection.recv(65_536):
+                    heard += more
+            return heard
+
+
+@contextlib.contextmanager
+def running_node() -> Iterator[Node]:
+    """Builds it all, and takes it all away."""
+    with Stage("fyt", Timeouts(handshake=3, dial=3, drain=4)) as stage, WireCounter(stage.zone, DEFAULT) as counter:
+        counter.reset()
+        stage.write_config(stage.settings())
+        assert stage.feiyu("init").returncode == 0
+        stage.start()
+        fill(stage, lambda _command, _said: None)
+        stage.client("nobody", "acme", "")
+        stage.client("guesser", "acme", f"{stage.credentials['acme']}:{'A' * 43}")
+        identity = identity_of(stage, "acme")
+        stage.client("displaced", "birch", identity)
+        for line in ("hk1", "sg1"):
+            assert stage.is_line(line, "up"), stage.last_words()
+        yield Node(stage, counter)
+
+
+def identity_of(stage: Stage, client: str) -> str:
+    """The "credential:token" of a client."""
+    text = stage.clients[client].file.read_text()
+    return text.partition('proxy-user = "')[2].partition('"')[0]
