@@ -35,14 +35,14 @@ class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process. process: its name in records ("w0.1"); columns: of the shared tunnel counters, the same in all
-    workers; public_key: the raw Ed25519 key that snapshots are signed with."""
+    workers; public_key: the file with the raw Ed25519 key that snapshots are signed with, read with each load."""
 
     node: str
     boot: str
     process: str
     run_dir: Path
     snapshot_dir: Path
-    public_key: bytes
+    public_key: Path
     listeners: tuple[ListenerSocket, ...]
     mark_base: int
     places: dict[str, tuple[str, str]] = {}  # access interface → site, room

@@ -87,7 +87,7 @@ class Worker:
         """Opens the snapshot; without a valid one every request is refused, and it is tried again each second."""
         self._tried = self.reactor.now
         try:
-            snapshot = Snapshot.open(self.config.snapshot_dir, self.config.public_key)
+            snapshot = Snapshot.open(self.config.snapshot_dir, self.config.public_key.read_bytes())
         except (SnapshotError, OSError) as error:
             print(f"policy cannot be loaded, new flows are refused: {error}", file=sys.stderr, flush=True)
             return

@@ -35,6 +35,7 @@ def lines_config(settings: Settings) -> LinesConfig:
         management=tuple(Management(interface=m.interface, prefixes=m.prefixes) for m in settings.management),
         mark_base=settings.line_base.mark,
         mark_mask=settings.line_base.mark_mask,
+        worker_uids=() if settings.users.worker is None else (settings.users.worker,),
     )
     return LinesConfig(node=node, state_dir=str(Path(settings.state_dir) / "lines"))
 

@@ -13,8 +13,9 @@ from ops.settings import Settings, SettingsError, load_settings, settings_path
 DEFAULT_PORTAL = "http://feiyu.zone"
 
 
-def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, int]) -> WorkerConfig:
-    """What this worker needs of the node's settings. fds: listener name → inherited descriptor."""
+def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, list[int]]) -> WorkerConfig:
+    """What this worker needs of the node's settings. fds: listener name → inherited descriptors, of which there are
+    several after a change to fewer workers: each must be accepted on, or its clients would wait for nobody."""
     t, n = settings.timeouts, settings.limits
     state = Path(settings.state_dir)
     return WorkerConfig(
@@ -23,11 +24,11 @@ def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, in
         process=process,
         run_dir=Path(settings.run_dir),
         snapshot_dir=state / "snapshot",
-        public_key=(state / "keys" / "snapshot.pub").read_bytes(),
+        public_key=state / "keys" / "snapshot.pub",
         listeners=tuple(
-            ListenerSocket(name=listener.name, kind=listener.kind, fd=fds[listener.name])
+            ListenerSocket(name=listener.name, kind=listener.kind, fd=fd)
             for listener in settings.listeners
-            if listener.name in fds
+            for fd in fds.get(listener.name, ())
         ),
         mark_base=settings.line_base.mark,
         places={access.interface: (access.site, access.room) for access in settings.access},
@@ -52,8 +53,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    fds = {name: int(fd[0] if isinstance(fd, list) else fd)
-           for name, fd in json.loads(os.environ.get("FEIYU_LISTEN_FDS", "{}")).items()}  # fmt: skip
+    fds: dict[str, list[int]] = json.loads(os.environ.get("FEIYU_LISTEN_FDS", "{}"))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     Worker(worker_config(settings, os.environ["FEIYU_BOOT"], os.environ["FEIYU_PROCESS"], fds)).run()
