@@ -57,7 +57,7 @@ CASES = {
     "a tunnel to the port for plain requests": refused("acme", f"http://{SEARCH}/", "protocol-not-allowed", 403, "-p", port=80),
     "a name that leads inside": refused("acme", f"https://{INWARD}/", "address-forbidden", 403, host=INWARD, grant="g-inward"),
     "a granted name that does not exist": refused("birch", f"https://nowhere.{CODE}/", "resolve-failed", 502, tenant="birch"),
-    "a granted service that does not answer": refused("acme", f"https://{PAPERS}:9443/", "dial-failed", 502, grant="g-closed"),
+    "a granted service that does not answer": refused("acme", f"https://{SIX}:9443/", "dial-failed", 502, grant="g-closed"),
     "no credential": refused("nobody", f"https://{SEARCH}/", "identity-unknown", 407),
     "a wrong token": refused("guesser", f"https://{SEARCH}/", "identity-unknown", 407),
     "a firm's credential at another's place": refused("displaced", f"https://{SEARCH}/", "source-not-allowed", 403, interface="acc-b"),
@@ -67,7 +67,7 @@ CASES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _closed_service(session_node: Node) -> None:
-    session_node.service("closed", f"tls://{PAPERS}:9443")
+    session_node.service("closed", f"tls://{SIX}:9443")
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
