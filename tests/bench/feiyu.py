@@ -15,6 +15,7 @@ from tests.bench.proxy import Proxy
 from tests.bench.zone import ACCESS_DEVICE, CODE, GATEWAY, SOURCES, Zone
 
 FEIYU_PORT = 3128
+DATA_PLANE, FULL = "feiyu", "feiyu-up"
 _CONTROL_WITHIN = 30.0  # seconds
 
 
@@ -39,16 +40,26 @@ def configuration(zone: Zone, state: Path, workers: int) -> Path:
     return path
 
 
-def data_plane(zone: Zone, load: Load, state: Path, revision: int, workers: int = 1) -> Proxy:
+def data_plane(zone: Zone, load: Load, state: Path, workers: int = 1, name: str = DATA_PLANE) -> Proxy:
     """Supervisor, hub, workers and recorder; the line is announced up, the kernel has no rules of ours."""
-    config = configuration(zone, state, workers)
-    process = zone.spawn(zone.gateway, [sys.executable, "-m", "tests.bench.node", str(config)], zone.proxy_core, "node", cwd=CODE)
+    proxy = _start(zone, load, state, workers, name, "tests.bench.node")
     run = zone.directory / "run"
-    _say(run, {"kind": "revision", "revision": revision}, "control")
+    _say(run, {"kind": "revision", "revision": 1}, "control")
     _say(run, {"kind": "line", "line": LINE.id, "state": "up"}, "lines")
+    return proxy
+
+
+def full(zone: Zone, load: Load, state: Path, workers: int = 1, name: str = FULL) -> Proxy:
+    """What `feiyu up` runs: control and lines as well, the line's rules, routes and nft table in the kernel."""
+    return _start(zone, load, state, workers, name, "ops.supervisor")
+
+
+def _start(zone: Zone, load: Load, state: Path, workers: int, name: str, module: str) -> Proxy:
+    config = configuration(zone, state, workers)
+    argv = [sys.executable, "-m", module, "--config", str(config)]
+    process = zone.spawn(zone.gateway, argv, zone.proxy_core, "node", cwd=CODE)
     return Proxy(
-        "feiyu", "one worker and recorder, all checks, records", load, process.pid,
-        partial(worker_pids, process.pid), partial(zone.end, process, 60),
+        name, load, process.pid, partial(worker_pids, process.pid), partial(zone.end, process, 60)
     )  # fmt: skip
 
 

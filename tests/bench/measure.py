@@ -1,6 +1,5 @@
 """The rounds: each proxy in turn, again and again, so that what else the machine does falls on all of them alike."""
 
-import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from tests.bench.proxy import Proxy
 IDLE_TUNNELS = 4_000
 SETTLE = 1.0  # seconds between the last tunnel and the look at the memory
 Row = dict[str, float]
+Spread = dict[str, list[float]]  # figure → its value in each round
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,10 @@ WORKS: dict[str, tuple[Callable[[Proxy, Plan], Row], bool]] = {  # name: work, w
 
 def compare(
     proxies: Iterable[Proxy], works: Iterable[str], plan: Plan, say: Callable[[str], None]
-) -> dict[str, dict[str, Row]]:
-    """proxy → figure → median, lowest and highest over the rounds. A figure that could not be taken is left out, and
-    said."""
+) -> dict[str, Spread]:
+    """What each proxy showed in each round. A figure that could not be taken is left out, and said."""
     proxies = list(proxies)
-    found: dict[str, dict[str, list[float]]] = {proxy.name: {} for proxy in proxies}
+    found: dict[str, Spread] = {proxy.name: {} for proxy in proxies}
     for name in works:
         work, once = WORKS[name]
         failed: set[str] = set()
@@ -132,10 +131,4 @@ def compare(
                     found[proxy.name].setdefault(key, []).append(value)
                 key = next(iter(row))
                 say(f"  {name:7} round {number + 1}  {proxy.name:12} {key} {row[key]:10.1f}")
-    return {
-        name: {
-            key: {"median": statistics.median(values), "low": min(values), "high": max(values)}
-            for key, values in figures.items()
-        }
-        for name, figures in found.items()
-    }
+    return found

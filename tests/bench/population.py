@@ -84,12 +84,17 @@ def service(number: int) -> Service:
 
 
 def grants(tenants: int, each: int) -> Iterator[Grant]:
-    """each grants for every tenant: of the target's service and of others, spread over all."""
+    """each grants for every tenant: of the target's service, then of others, spread over all."""
     window = Window(valid_from=BEGIN, valid_until=END)
     for number in range(tenants):
         for nth in range(each):
             thing = 0 if nth == 0 else 1 + (number * 7 + nth) % (SERVICES - 1)
             yield Grant(
-                id=f"g-{_made(number * each + nth)}", subject=f"tenant:t{number}",
-                object=f"service:s{thing}", lines=(LINE.id,), window=window,
+                id=grant_id(number, nth), subject=f"tenant:t{number}", object=f"service:s{thing}", lines=(LINE.id,),
+                window=window,
             )  # fmt: skip
+
+
+def grant_id(number: int, nth: int = 0) -> str:
+    """The id of a tenant's n-th grant; the first is of the target's service."""
+    return f"g-{_made(number << 12 | nth)}"

@@ -1,7 +1,7 @@
 """What the measurement knows of a proxy under load."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.bench import cpu
 from tests.bench.load import Load
@@ -14,14 +14,14 @@ def nothing() -> None:
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """One proxy that runs. root: the process whose tree is counted; part: the pids of the part that carries tunnels (of a
-    proxy that is one process: all of it); about: version and configuration in words; stop: ends it."""
+    proxy that is one process: all of it); stop: ends it; about: its version."""
 
     name: str
-    about: str
     load: Load
     root: int
     part: Callable[[], list[int]] | None = None
-    stop: Callable[[], None] = field(default=nothing)
+    stop: Callable[[], None] = nothing
+    about: str = ""
 
     def whole(self) -> list[int]:
         """The pids of the whole tree."""
