@@ -6,6 +6,11 @@ from whitelist.entries import DenyEntry, EndpointEntry, LineEntry, decode_rows
 from whitelist.ip_text import parse_v4, parse_v6
 from whitelist.target import Target
 
+MAX_KNOWN = 8192  # keys, some 500 bytes each
+
+_SUFFIX = ord("w")
+HostRows = list[DenyEntry | EndpointEntry]
+
 
 class Policy(Protocol):
     """What a verdict is made from; whitelist.snapshot.Snapshot is one."""
@@ -17,6 +22,10 @@ class Policy(Protocol):
     @property
     def abroad(self) -> frozenset[str]:
         """The lines in use that lead abroad."""
+
+    @property
+    def known(self) -> dict[bytes, HostRows | None]:
+        """What rows() found of late, for it to keep; empty at each new revision."""
 
     @property
     def prefix_lengths(self) -> dict[int, tuple[int, ...]]:
@@ -35,33 +44,48 @@ def prefix_key(family: int, value: int, length: int) -> bytes:
     return b"%d%03d/%x" % (family, length, value >> (bits - length))
 
 
-def keys(policy: Policy, host: str, *, is_ip: bool) -> list[bytes]:
-    """All keys under which rows about the host can stand, the most specific first. `*.suffix` never is the suffix."""
-    if is_ip:
-        family, value = (6, parse_v6(host)) if ":" in host else (4, parse_v4(host))
-        if value is None:
-            raise ValueError(f"not an IP address: {host[:64]!r}")
-        return [prefix_key(family, value, length) for length in policy.prefix_lengths[family]]
-    name = host.encode("ascii")
-    found = [b"h" + name]
-    dot = name.find(b".")
-    while dot >= 0:
-        found.append(b"w" + name[dot + 1 :])
-        dot = name.find(b".", dot + 1)
-    return found
-
-
 def rows(policy: Policy, target: Target) -> tuple[list[DenyEntry], list[EndpointEntry]]:
-    """The denies and endpoints whose target covers this one's host, whatever the port, the most specific first."""
+    """The denies and endpoints whose target covers this one's host, whatever the port, the most specific first.
+    `*.suffix` never covers the suffix itself. Raises ValueError for a host that is no address where it must be.
+
+    Services are few and everybody's, so their decoded rows are kept, and that there are none for com. Hosts that nobody
+    knows are not: how many of them are asked for is in the clients' hands."""
     denies: list[DenyEntry] = []
     endpoints: list[EndpointEntry] = []
-    get = policy.get
-    for key in keys(policy, target.host, is_ip=target.is_ip):
-        value = get(key)
-        if value is not None:
-            for row in decode_rows(value):
+    known = policy.known
+    for key in _prefixes(policy, target.host) if target.is_ip else _names(target.host):
+        found = known[key] if key in known else _look_up(policy, key)
+        if found is not None:
+            for row in found:
                 if type(row) is EndpointEntry:
                     endpoints.append(row)
                 else:
                     denies.append(row)  # type: ignore[arg-type]  # the union has no third member
     return denies, endpoints
+
+
+def _look_up(policy: Policy, key: bytes) -> HostRows | None:
+    value = policy.get(key)
+    found = None if value is None else decode_rows(value)
+    if found is not None or key[0] == _SUFFIX:
+        if len(policy.known) >= MAX_KNOWN:
+            policy.known.clear()
+        policy.known[key] = found
+    return found
+
+
+def _names(host: str) -> list[bytes]:
+    name = host.encode("ascii")
+    keys = [b"h" + name]
+    dot = name.find(b".") + 1
+    while dot:
+        keys.append(b"w" + name[dot:])
+        dot = name.find(b".", dot) + 1
+    return keys
+
+
+def _prefixes(policy: Policy, host: str) -> list[bytes]:
+    family, value = (6, parse_v6(host)) if ":" in host else (4, parse_v4(host))
+    if value is None:
+        raise ValueError("not an IP address")
+    return [prefix_key(family, value, length) for length in policy.prefix_lengths[family]]

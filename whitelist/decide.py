@@ -16,8 +16,8 @@ from whitelist import catalogue
 from whitelist.catalogue import Policy
 from whitelist.entries import (
     CORE,
-    EFFECTIVE,
     EXPIRED,
+    SUSPENDED,
     DenyEntry,
     EndpointEntry,
     GrantEntry,
@@ -87,18 +87,28 @@ class Denial(msgspec.Struct, frozen=True, gc=False):
     detail: str = ""
 
 
+Fault = tuple[Reason, str]  # a check that failed, and what about it
+
+
 class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A grant with an endpoint of its service. reason is None when it permits until `until`, over `lines`; else the
-    first check that failed."""
+    """A grant with an endpoint of its service. fault: the first check that failed; None: it permits until `until`
+    (Unix s), over `lines`. subject and object: those of the tenant's and the endpoint's names that the grant is for."""
 
     endpoint: EndpointEntry
     grant: GrantEntry
     subject: bytes
     object: bytes
-    reason: Reason | None
-    detail: str = ""
-    until: int = 0
-    lines: tuple[str, ...] = ()
+    fault: Fault | None
+    until: int
+    lines: tuple[str, ...]
+
+
+_SUSPENDED: Fault = (Reason.NOT_WHITELISTED, "the grant is suspended")
+_ENDED: Fault = (Reason.GRANT_EXPIRED, "the grant has ended")
+_NOT_BEGUN: Fault = (Reason.OUTSIDE_WINDOW, "the grant has not begun")
+_OUT_OF_HOURS: Fault = (Reason.OUTSIDE_WINDOW, "outside the grant's weekdays or hours")
+_NOT_ABROAD: Fault = (Reason.DIRECTION_NOT_ALLOWED, "no line of the grant leads abroad")
+_CORE_DATA: Fault = (Reason.DATA_GRADE_FORBIDDEN, "core data never leaves")
 
 
 def decide(
@@ -122,15 +132,15 @@ def decide(
             return Denial(
                 Reason.NOT_WHITELISTED, policy.revision, tenant.id, rule=deny.id, detail=f"global deny {deny.target}"
             )
-    best: Candidate | None = None
+    closest: Candidate | None = None
+    fault: Fault = (Reason.NOT_WHITELISTED, "no grant of a service with the host")
     rank = -1
     for candidate in candidates(policy, tenant, endpoints, target.port, access, now):
-        reason = candidate.reason
-        if reason is None:
-            endpoint, grant, until = candidate.endpoint, candidate.grant, candidate.until
+        if candidate.fault is None:
+            endpoint, until = candidate.endpoint, candidate.until
             return Permit(
                 tenant.id,
-                grant.id,
+                candidate.grant.id,
                 endpoint.service,
                 endpoint.target,
                 _PROTOCOLS[endpoint.protocol],
@@ -141,12 +151,11 @@ def decide(
                 tenant.max_tunnels,
                 tenant.slot,
             )
-        if CLOSENESS[reason] > rank:
-            best, rank = candidate, CLOSENESS[reason]
-    if best is None or best.reason is None:
-        detail = "no service has an endpoint for the host" if not endpoints else "no grant of a service with the host"
-        return Denial(Reason.NOT_WHITELISTED, policy.revision, tenant.id, detail=detail)
-    return Denial(best.reason, policy.revision, tenant.id, best.grant.id, detail=best.detail)
+        if CLOSENESS[candidate.fault[0]] > rank:
+            closest, fault = candidate, candidate.fault
+            rank = CLOSENESS[fault[0]]
+    grant = "" if closest is None else closest.grant.id
+    return Denial(fault[0], policy.revision, tenant.id, grant, detail=fault[1])
 
 
 def standing(policy: Policy, tenant: TenantEntry, source_ip: str, interface: str | None, now: int) -> Denial | None:
@@ -195,44 +204,49 @@ def candidates(
     """Every grant to the tenant of a service (or its categories) with each endpoint, in the order in which they count:
     the more specific endpoint first, its service before its categories, the tenant before its groups, the grant that
     ends last first."""
-    get = policy.get
+    get, abroad = policy.get, policy.abroad
     for endpoint in endpoints:
+        unfit = _unfit(endpoint, port, access)
         for thing in endpoint.objects:
             for subject in tenant.subjects:
                 value = get(b"g" + subject + thing)
                 if value is not None:
                     for grant in decode_grants(value):
-                        yield _judge(policy, endpoint, grant, subject, thing, port, access, now)
+                        until, lines, schedule = grant.valid_until, grant.lines, grant.schedule
+                        if schedule is not None:
+                            until = min(until, open_until(schedule, now))
+                        if not abroad.issuperset(lines):
+                            lines = tuple(line for line in lines if line in abroad)
+                        fault = unfit
+                        if grant.state == SUSPENDED:
+                            fault = _SUSPENDED
+                        elif fault is None:
+                            fault = _fault(grant, until, lines, now)
+                        yield Candidate(endpoint, grant, subject, thing, fault, until, lines)
 
 
-def _judge(
-    policy: Policy,
-    endpoint: EndpointEntry,
-    grant: GrantEntry,
-    subject: bytes,
-    thing: bytes,
-    port: int,
-    access: Access,
-    now: int,
-) -> Candidate:
-    reason, detail, until, lines = None, "", grant.valid_until, grant.lines
-    if grant.state != EFFECTIVE and grant.state != EXPIRED:
-        reason, detail = Reason.NOT_WHITELISTED, "the grant is suspended"
-    elif port not in endpoint.ports:
-        reason, detail = Reason.PORT_NOT_ALLOWED, f"port {port} is not among the endpoint's"
-    elif (endpoint.protocol == _HTTP) is not (access is Access.HTTP):
-        reason, detail = Reason.PROTOCOL_NOT_ALLOWED, f"the endpoint speaks {_PROTOCOLS[endpoint.protocol]}"
-    elif grant.state == EXPIRED or now >= until:
-        reason, detail = Reason.GRANT_EXPIRED, "the grant has ended"
-    elif now < grant.valid_from:
-        reason, detail = Reason.OUTSIDE_WINDOW, "the grant has not begun"
-    elif grant.schedule is not None and (until := min(until, open_until(grant.schedule, now))) <= now:
-        reason, detail = Reason.OUTSIDE_WINDOW, "outside the grant's weekdays or hours"
-    elif not policy.abroad.issuperset(lines) and not (lines := tuple(filter(policy.abroad.__contains__, lines))):
-        reason, detail = Reason.DIRECTION_NOT_ALLOWED, "no line of the grant leads abroad"
-    elif grant.grade == CORE:
-        reason, detail = Reason.DATA_GRADE_FORBIDDEN, "core data never leaves"
-    return Candidate(endpoint, grant, subject, thing, reason, detail, until, lines)
+def _unfit(endpoint: EndpointEntry, port: int, access: Access) -> Fault | None:
+    """What about the endpoint does not fit the request."""
+    if port not in endpoint.ports:
+        return Reason.PORT_NOT_ALLOWED, f"port {port} is not among the endpoint's"
+    if (endpoint.protocol == _HTTP) is not (access is Access.HTTP):
+        return Reason.PROTOCOL_NOT_ALLOWED, f"the endpoint speaks {_PROTOCOLS[endpoint.protocol]}"
+    return None
+
+
+def _fault(grant: GrantEntry, until: int, lines: tuple[str, ...], now: int) -> Fault | None:
+    """What about the grant does not hold now. lines: those that lead abroad."""
+    if grant.state == EXPIRED or now >= grant.valid_until:
+        return _ENDED
+    if now < grant.valid_from:
+        return _NOT_BEGUN
+    if now >= until:
+        return _OUT_OF_HOURS
+    if not lines:
+        return _NOT_ABROAD
+    if grant.grade == CORE:
+        return _CORE_DATA
+    return None
 
 
 def open_until(schedule: Schedule, now: int) -> int:

@@ -147,7 +147,7 @@ class Publisher:
         try:
             self.snapshot, self.fault = Snapshot.open(self.directory, self._public), None
         except SnapshotError as error:
-            self.fault = error if self.revision else None
+            self.fault = error if self.revision or (self.directory / CURRENT).exists() else None
 
     def _reopen(self) -> None:
         self._close_snapshot()

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tenants.model import Side
 from whitelist.base import Base
+from whitelist.catalogue import HostRows
 from whitelist.entries import (
     CredentialEntry,
     LineEntry,
@@ -39,6 +40,7 @@ class Snapshot:
     get: Callable[[bytes], bytes | None]
     abroad: frozenset[str]
     prefix_lengths: dict[int, tuple[int, ...]]
+    known: dict[bytes, HostRows | None]
 
     def __init__(self, directory: Path, public_key: Ed25519PublicKey, opened: Base) -> None:
         self.directory = directory
@@ -156,7 +158,8 @@ class Snapshot:
         return overlay[key] if key in overlay else self.base.get(key)
 
     def _index(self) -> None:
-        """What is kept decoded: lines (at most 255) and lengths of prefixes."""
+        """What is kept decoded: lines (at most 255) and lengths of prefixes; hosts as they are asked for."""
+        self.known = {}
         found = (decode_line(value) for _, value in merged(self.base, self.overlay, b"l"))
         self._lines = {line.id: line for line in found}
         self.abroad = frozenset(
