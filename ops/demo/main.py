@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ops import processes
-from ops.demo import world
+from ops.demo import interrupt, world
 from ops.demo.client import ENVIRONMENT
 from ops.demo.counters import WireCounter
 from ops.demo.events import STEPS
@@ -81,32 +80,20 @@ def _can(*argv: str) -> bool:
     return subprocess.run(argv, capture_output=True, check=False, timeout=30).returncode == 0
 
 
-def _interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def demonstrate(*, once: bool) -> int:
     """The whole demo."""
     report = Report()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupted)
+    interrupt.install()
     try:
         with contextlib.ExitStack() as stack:
-            stack.callback(_undisturbed)
             try:
                 walk_through(report, stack, once=once)
             finally:
-                _undisturbed()
+                interrupt.ignore()
     except KeyboardInterrupt:
         print("\n已停止，全部清理完毕 · stopped, and everything taken away", flush=True)
         return 130 if once or not report.complete else int(report.failed > 0)
     return int(report.failed > 0)
-
-
-def _undisturbed() -> None:
-    """Nothing may stop the cleaning up."""
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def walk_through(report: Report, stack: contextlib.ExitStack, *, once: bool) -> None:
@@ -114,7 +101,9 @@ def walk_through(report: Report, stack: contextlib.ExitStack, *, once: bool) -> 
     sweep()
     try:
         report.step("搭建网络", "Building the network")
-        stage = stack.enter_context(Stage())
+        stage = Stage()
+        stack.callback(stage.close)  # before it is entered: a signal may come at any moment
+        stage.__enter__()
         describe(report, stage)
         walk = Walk(stage, report, stack.enter_context(WireCounter(stage.zone, DEFAULT)))
         take(walk, counter_sees)

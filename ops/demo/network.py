@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from ops.demo.interrupt import whole
+
 NETNS = Path("/run/netns")
 TIMEOUT = 30.0  # seconds that a command may take
 _SYSCTLS = {
@@ -78,14 +80,14 @@ class Zone:
     """The namespaces and wires; use as a context manager. services: addresses that exist abroad."""
 
     def __init__(self, services: Sequence[str], prefix: str = "fyd") -> None:
-        self.prefix = f"{prefix}-{os.getpid()}-"
+        self.prefix = f"{prefix}-{os.getpid()}-"  # one zone of a prefix at a time in one process
         self.services = services
         self.namespaces = (GATEWAY, *(wire.ns for wire in WIRES), ABROAD)
-        self._made: list[str] = []
 
     def __enter__(self) -> Self:
         try:
-            self._build()
+            with whole():
+                self._build()
         except BaseException:
             self.close()
             raise
@@ -96,9 +98,10 @@ class Zone:
 
     def close(self) -> None:
         """Takes the names away. A namespace ends with its last process."""
-        for ns in reversed(self._made):
-            subprocess.run(["ip", "netns", "del", self.prefix + ns], capture_output=True, timeout=TIMEOUT, check=False)
-        self._made.clear()
+        for ns in reversed(self.namespaces):
+            if self.path(ns).exists():
+                argv = ["ip", "netns", "del", self.prefix + ns]
+                subprocess.run(argv, capture_output=True, timeout=TIMEOUT, check=False)
 
     def path(self, ns: str) -> Path:
         """The file that stands for a namespace."""
@@ -129,13 +132,17 @@ class Zone:
         self, ns: str, argv: Sequence[str], timeout: float = TIMEOUT, **more: Any
     ) -> subprocess.CompletedProcess[str]:
         """Runs a program in a namespace to its end. Raises subprocess.TimeoutExpired."""
-        return subprocess.run(
-            self.command(ns, argv), capture_output=True, text=True, timeout=timeout, check=False, **more
-        )
+        with whole():
+            return subprocess.run(
+                self.command(ns, argv), capture_output=True, text=True, timeout=timeout, check=False, **more
+            )
 
     def spawn(self, ns: str, argv: Sequence[str], **more: Any) -> subprocess.Popen[bytes]:
-        """Starts a program in a namespace; see end()."""
-        return subprocess.Popen(self.command(ns, argv), start_new_session=True, **more)
+        """Starts a program in a namespace; see end(). It gets SIGTERM when this process ends, however that ends."""
+        with whole():
+            return subprocess.Popen(
+                self.command(ns, ["setpriv", "--pdeathsig=TERM", "--", *argv]), start_new_session=True, **more
+            )
 
     def set_sysctls(self, ns: str, values: Mapping[str, str]) -> None:
         """Writes settings below /proc/sys/net. Raises OSError."""
@@ -173,7 +180,6 @@ class Zone:
             )
             if done.returncode:
                 raise NetworkError(f"cannot make the network namespace {self.prefix}{ns}: {done.stderr.strip()}")
-            self._made.append(ns)
             router = ns == ABROAD or any(wire.abroad and wire.ns == ns for wire in WIRES)
             self.set_sysctls(ns, _SYSCTLS | (_ROUTER if router else {}))
             self.ip(ns, "link set lo up")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from ops.cli.client import Client as ControlClient
 from ops.cli.errors import CliError
 from ops.demo import certificates, world
 from ops.demo.client import ENVIRONMENT, Client, write_config
+from ops.demo.interrupt import whole
 from ops.demo.network import ABROAD, FIRMS, GATEWAY, Zone, end
 from ops.settings import Access, Limits, Listener, Metrics, Settings, Timeouts, Users, load_settings
 
@@ -27,7 +29,6 @@ USERS = 62_000
 START = 40.0  # seconds that a node may take to be ready on a busy machine
 LINE_SECONDS = 5.0  # in which a line's end, or its return, is known to the workers
 DURABLE_SECONDS = 3.0  # in which a record can be found
-DROPPED = "--pdeathsig=TERM"  # what runs here ends with us, however we end
 
 
 class StageError(Exception):
@@ -35,12 +36,12 @@ class StageError(Exception):
 
 
 class Stage:
-    """Use as a context manager: the network and abroad are there then, the node after start()."""
+    """Use as a context manager: the network and abroad are there then, the node after start(). Nothing is made before;
+    close() takes away whatever was made, however far it came."""
 
     def __init__(self, prefix: str = "fyd", timeouts: Timeouts | None = None) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix=f"{prefix}-"))
-        self.directory.chmod(0o755)  # the node's users must pass
         self.zone = Zone(world.ALL_ADDRESSES, prefix)
+        self.directory = Path(tempfile.gettempdir(), f"{self.zone.prefix}{secrets.token_hex(4)}")
         self.config = self.directory / "feiyu.yaml"
         self.log = self.directory / "node.log"
         self.ca = self.directory / "ca.pem"
@@ -52,6 +53,8 @@ class Stage:
 
     def __enter__(self) -> Self:
         try:
+            self.directory.mkdir(0o700)
+            self.directory.chmod(0o755)  # the node's users must pass
             self.zone.__enter__()
             self._open_abroad()
         except BaseException:
@@ -74,8 +77,9 @@ class Stage:
 
     def _open_abroad(self) -> None:
         _, server = certificates.make(self.directory, world.NAMES, world.ADDRESSES)
-        argv = ["setpriv", DROPPED, "--", *processes.module("ops.demo.abroad", str(server))]
-        self._abroad = self.zone.spawn(ABROAD, argv, env=self.environment(), stdout=subprocess.PIPE)
+        argv = processes.module("ops.demo.abroad", str(server))
+        with whole():
+            self._abroad = self.zone.spawn(ABROAD, argv, env=self.environment(), stdout=subprocess.PIPE)
         assert self._abroad.stdout
         if self._abroad.stdout.readline() != b"ready\n":
             raise StageError("the services abroad did not start")
@@ -123,14 +127,15 @@ class Stage:
 
     def feiyu(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """The feiyu command, outside the node's namespace: it needs only the node's sockets."""
-        return subprocess.run(
-            processes.module("ops.cli.main", *arguments),
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        with whole():
+            return subprocess.run(
+                processes.module("ops.cli.main", *arguments),
+                env=self.environment(),
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
 
     def ask(self, *arguments: str) -> Any:
         """The same with -o json; returns what it says. Raises StageError unless it ends with 0 or 1 and says JSON."""
@@ -145,8 +150,8 @@ class Stage:
 
     def start(self) -> None:
         """Starts the node and waits until all of it is ready. Raises StageError."""
-        argv = ["setpriv", DROPPED, "--", *processes.module("ops.cli.main", "up")]
-        with self.log.open("ab") as log:
+        argv = processes.module("ops.cli.main", "up")
+        with whole(), self.log.open("ab") as log:
             self.node = self.zone.spawn(
                 GATEWAY, argv, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
