@@ -27,7 +27,7 @@ def configuration(zone: Zone, state: Path, workers: int) -> Path:
         "node": "bench.zone.example", "state_dir": str(state), "run_dir": str(run), "workers": workers,
         "listeners": [{"name": "plain", "kind": "plain", "address": f"{GATEWAY}:{FEIYU_PORT}"}],
         "access": [
-            {"interface": ACCESS_DEVICE, "site": SITE, "room": ROOM, "prefixes": ["10.0.0.0/24", SOURCES], "side": "offshore"}
+            {"interface": ACCESS_DEVICE, "site": SITE, "room": ROOM, "prefixes": ["10.0.0.0/24", SOURCES]}
         ],
         "users": {"base": 62000},
         "limits": {"handshakes_per_source": 8192, "tunnels_per_tenant": MAX_TUNNELS},

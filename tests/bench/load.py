@@ -30,7 +30,7 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How to load one proxy. hello: file with the first bytes of each tunnel; clients: file of "SOURCE_IP Header: v"."""
+    """How to load one proxy. hello: file with a tunnel's first bytes; clients: file of "SOURCE_IP Header: v"."""
 
     zone: Zone
     program: Path

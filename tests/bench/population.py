@@ -1,4 +1,4 @@
-"""Who is in the register of a benchmark: tenants with a credential and a source address each, services, grants, a line."""
+"""Who is in the register of a benchmark: tenants, each with a credential and an address; services, grants, a line."""
 
 import base64
 import hashlib

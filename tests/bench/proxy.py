@@ -13,8 +13,8 @@ def nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """One proxy that runs. root: the process whose tree is counted; part: the pids of the part that carries tunnels (of a
-    proxy that is one process: all of it); stop: ends it; about: its version."""
+    """One proxy that runs. root: the process whose tree is counted; part: the pids of what carries tunnels (None:
+    all of it); stop: ends it; about: its version."""
 
     name: str
     load: Load

@@ -11,7 +11,7 @@ from tests.bench.proxy import Proxy
 
 
 def tenants(proxy: Proxy, counts: tuple[int, ...], directory: Path, plan: Plan, say: Callable[[str], None]) -> Row:
-    """CPU µs per tunnel with the tunnels of so many tenants in turn, each with an address and a credential of its own."""
+    """CPU µs per tunnel by number of tenants, whose tunnels come in turn; each has an address and a credential."""
     found: dict[int, list[float]] = {count: [] for count in counts}
     loads = {}
     for count in counts:

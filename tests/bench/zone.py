@@ -79,7 +79,7 @@ class Zone:
         with where.inside(), self.log(name).open("ab") as log:
             process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=stdout or log, stderr=log, cwd=cwd or self.directory,
-                env=None if environment is None else os.environ | environment, preexec_fn=before,
+                env=None if environment is None else os.environ | environment, preexec_fn=before,  # noqa: PLW1509  # one thread
                 start_new_session=True,
             )  # fmt: skip
         self._processes.append(process)
