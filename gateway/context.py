@@ -7,6 +7,7 @@ from typing import Protocol
 from gateway.addresses import own_addresses
 from gateway.config import WorkerConfig
 from gateway.flow import References
+from gateway.handshake.hello_memo import HelloMemo
 from gateway.identity import Identifier
 from gateway.kills import Kills
 from gateway.lines import LineTable
@@ -56,6 +57,7 @@ class Context:
         self.lines = LineTable(config.mark_base)
         self.kills = Kills()
         self.refs = References()
+        self.hellos = HelloMemo()
         self.strangers = Suppressor(config.limits.stranger_refusals_per_second)
         self.live: dict[int, Live] = {}
         self.handshakes: dict[str, int] = {}

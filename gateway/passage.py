@@ -10,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from gateway.flow import Flow
+from gateway.handshake.connect import ConnectFields
 from gateway.handshake.http1 import RequestHead
 from gateway.identity import Unidentified
 from gateway.line.dial import DialError, connect
@@ -24,6 +25,8 @@ from whitelist.target import Target
 
 if TYPE_CHECKING:
     from gateway.context import Context
+
+Head = RequestHead | ConnectFields
 
 MAX_ADDRESSES = 4  # tried one after the other within the dial timeout
 _OUT_OF_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -84,7 +87,7 @@ class Passage:
         self.flow = Flow(ctx, record)
         return self.flow
 
-    def admit(self, flow: Flow, head: RequestHead, target: Target, access: Access) -> None:
+    def admit(self, flow: Flow, head: Head, target: Target, access: Access) -> None:
         """Identify, decide, count; goes on to the line, or refuses."""
         ctx = self.ctx
         record = flow.record

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from gateway.forward import Forwarder
 from gateway.handshake import HandshakeError
 from gateway.handshake.client_hello import HelloError, HelloReader
+from gateway.handshake.connect import usual_connect
 from gateway.handshake.http1 import RequestHead, parse_head
 from gateway.handshake.tls_alert import DECODE_ERROR, UNRECOGNIZED_NAME, fatal_alert
 from gateway.lingering import Lingering
-from gateway.passage import Passage
+from gateway.passage import Head, Passage
 from gateway.reactor import BOTH_EDGE, ERR, HUP, RDHUP, READ_EDGE
 from gateway.refusal import build
 from gateway.relay.tunnel import Tunnel
@@ -76,6 +77,12 @@ class Session(Passage):
             if not data:
                 self._gone()
                 return
+            if not self.buffer:
+                usual = usual_connect(data, self.ctx.limits.header_bytes)
+                if usual is not None:
+                    self.spoke = self.fin
+                    self._connect(usual[1], usual[0], usual[0])
+                    return
             data = self.buffer = self.buffer + data if self.buffer else data
             try:
                 head = parse_head(data, self.ctx.limits.header_bytes, seen=self.seen)
@@ -106,15 +113,18 @@ class Session(Passage):
             Forwarder(self.ctx, self.listener, self.fd, self.ip, self.port, self.interface, self.fin).take(head, self.buffer)
             self.fd = -1
             return
+        self._connect(head, head.target, head.host)
+
+    def _connect(self, head: Head, authority: bytes, host: bytes | None) -> None:
+        """A CONNECT: its target in one canonical form, then the passage."""
         flow = self.begin()
         try:
-            target = parse_authority(head.target)
+            target = parse_authority(authority)
         except TargetError as error:
             flow.record.method = head.method
             self.refuse(error.reason, error.detail)
             return
-        host = head.host
-        if host is not None and host != head.target and not host_header_matches(target, "", host):
+        if host is not None and host != authority and not host_header_matches(target, "", host):
             flow.record.method = head.method
             self.refuse(Reason.MALFORMED_REQUEST, "Host names another target than the request line")
             return
@@ -200,21 +210,26 @@ class Session(Passage):
         """SNI must be the permitted host; what else the hello says is noted."""
         flow, target = self.flow, self.target
         assert self.hello is not None and flow is not None and target is not None
-        try:
-            hello = self.hello.read(self.buffer)
-        except HelloError as error:
-            reason, alert = _HELLO_WORDS[error.kind]
-            self._refuse_hello(reason, error.detail, alert)
-            return
-        if hello is None:
-            return
+        known = self.ctx.hellos.recall(self.buffer)
+        if known is not None:
+            facts = known[0]
+        else:
+            try:
+                hello = self.hello.read(self.buffer)
+            except HelloError as error:
+                reason, alert = _HELLO_WORDS[error.kind]
+                self._refuse_hello(reason, error.detail, alert)
+                return
+            if hello is None:
+                return
+            facts = self.ctx.hellos.learn(self.buffer, hello)
         record = flow.record
-        record.ech = hello.ech
-        record.alpn = ",".join(hello.alpn)[:256]
-        record.sni = hello.sni or ""
-        record.ja4 = hello.ja4
-        if hello.sni != target.host and not (target.is_ip and hello.sni is None):
-            detail = "no server name in the ClientHello" if hello.sni is None else "another server name in the ClientHello"
+        record.sni = facts.sni or ""
+        record.alpn = facts.alpn
+        record.ech = facts.ech
+        record.ja4 = facts.ja4
+        if facts.sni != target.host and not (target.is_ip and facts.sni is None):
+            detail = "no server name in the ClientHello" if facts.sni is None else "another server name in the ClientHello"
             self._refuse_hello(Reason.NAME_MISMATCH, detail, UNRECOGNIZED_NAME)
             return
         self._relay()

@@ -84,6 +84,21 @@ class ClientHello:
         return b"" if at < 0 else self._body[at + 2 : at + 2 + (self._body[at] << 8 | self._body[at + 1])]
 
     @property
+    def in_one_record(self) -> bool:
+        """Whether the whole message, and nothing else, came in one record."""
+        return self.consumed == len(self._body) + 9
+
+    @property
+    def session_id_length(self) -> int:
+        """Octets of the legacy session id, which begins 35 octets into the message."""
+        return self._body[34]
+
+    def extension_places(self) -> list[tuple[int, int, int]]:
+        """Type, where its contents begin in the message (without its header), and how long they are, of each extension."""
+        body = self._body
+        return [(kind, at + 2, body[at] << 8 | body[at + 1]) for kind, at in self._extensions.items()]
+
+    @property
     def legacy_version(self) -> int:
         """The version field, 0x0303 in everything since TLS 1.2."""
         return int.from_bytes(self._body[:2])

@@ -1,0 +1,84 @@
+"""ClientHellos of client programs seen before, recognised in one step.
+
+A program's hellos differ from each other in few places: the random, the session id, key shares, tickets, padding. A
+Layout knows where these are, takes everything else out of a hello in one call, and looks up what hellos with exactly
+these bytes say. Every extension header is among the bytes compared, so a hello that matches has the same extensions in
+the same places, and reading it anew would give the same result: name, protocols, ECH and JA4 do not depend on what is
+left out. Programs that shuffle their extensions (Chrome) are read in full each time.
+"""
+
+from struct import Struct
+from typing import NamedTuple
+
+from gateway.handshake.client_hello import ENCRYPTED_CLIENT_HELLO, ClientHello
+
+# Extensions whose contents are fresh each time and say nothing that is read here: padding, session_ticket,
+# pre_shared_key, key_share, and an encrypted ClientHello. Their headers are compared all the same.
+_FRESH = frozenset((21, 35, 41, 51, ENCRYPTED_CLIENT_HELLO))
+_RECORD_AND_HEADER = 9
+MAX_LAYOUTS_PER_LENGTH = 2
+MAX_LENGTHS = 128
+MAX_KNOWN = 4096
+
+
+class HelloFacts(NamedTuple):
+    """What is read of a ClientHello. sni: canonical name or None; alpn: comma-separated, at most 256 characters."""
+
+    sni: str | None
+    alpn: str
+    ech: bool
+    ja4: str
+
+
+def facts_of(hello: ClientHello) -> HelloFacts:
+    """The facts of a hello that was read in full."""
+    return HelloFacts(hello.sni, ",".join(hello.alpn)[:256], hello.ech, hello.ja4)
+
+
+def _layout(hello: ClientHello, size: int) -> Struct:
+    """A struct over the whole message, record header included, that skips what is fresh each time."""
+    body_at = _RECORD_AND_HEADER
+    skipped = [(body_at + 2, 32), (body_at + 35, hello.session_id_length)]
+    skipped += [(body_at + at, length) for kind, at, length in hello.extension_places() if kind in _FRESH]
+    form, at = ">", 0
+    for start, length in sorted(skipped):
+        form += f"{start - at}s{length}x"
+        at = start + length
+    return Struct(f"{form}{size - at}s")
+
+
+class HelloMemo:
+    """Bounded memory of layouts, by the message's length, and of what they were found to say."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[int, list[Struct]] = {}
+        self._known: dict[tuple[bytes, ...], HelloFacts] = {}
+
+    def recall(self, data: bytes) -> tuple[HelloFacts, int] | None:
+        """The facts of the hello that data begins with, and its length, if one like it was learnt and it is whole."""
+        if len(data) < _RECORD_AND_HEADER:
+            return None
+        end = 5 + (data[3] << 8 | data[4])
+        if end <= len(data):
+            for layout in self._layouts.get(end, ()):
+                facts = self._known.get(layout.unpack_from(data))
+                if facts is not None:
+                    return facts, end
+        return None
+
+    def learn(self, data: bytes, hello: ClientHello) -> HelloFacts:
+        """Remembers a hello that was read in full from the start of data, where it came in one record."""
+        facts = facts_of(hello)
+        size = hello.consumed
+        if not hello.in_one_record:
+            return facts
+        if len(self._known) >= MAX_KNOWN or len(self._layouts) >= MAX_LENGTHS:
+            self._known.clear()
+            self._layouts.clear()
+        layouts = self._layouts.setdefault(size, [])
+        new = _layout(hello, size)
+        if new.format not in [layout.format for layout in layouts]:
+            layouts.insert(0, new)
+            del layouts[MAX_LAYOUTS_PER_LENGTH:]
+        self._known[new.unpack_from(data)] = facts
+        return facts
