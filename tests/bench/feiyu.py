@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from ops import hub_client, processes
@@ -16,6 +17,7 @@ from tests.bench.zone import ACCESS_DEVICE, CODE, GATEWAY, SOURCES, Zone
 
 FEIYU_PORT = 3128
 DATA_PLANE, FULL = "feiyu", "feiyu-up"
+ABOUT = {"tests.bench.node": "supervisor, worker and recorder", "ops.supervisor": "a whole node with its kernel rules"}
 _CONTROL_WITHIN = 30.0  # seconds
 
 
@@ -58,9 +60,9 @@ def _start(zone: Zone, load: Load, state: Path, workers: int, name: str, module:
     config = configuration(zone, state, workers)
     argv = [sys.executable, "-m", module, "--config", str(config)]
     process = zone.spawn(zone.gateway, argv, zone.proxy_core, "node", cwd=CODE)
-    return Proxy(
-        name, load, process.pid, partial(worker_pids, process.pid), partial(zone.end, process, 60)
-    )  # fmt: skip
+    about = f"Feiyu {version('feiyu')}, {ABOUT[module]}, {workers} {'worker' if workers == 1 else 'workers'}"
+    stop = partial(zone.end, process, 60)
+    return Proxy(name, load, process.pid, partial(worker_pids, process.pid), stop, about)
 
 
 def worker_pids(root: int) -> list[int]:

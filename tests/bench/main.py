@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -144,6 +145,7 @@ def main() -> int:
         return 1
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that everything is put away
     began = time.monotonic()
     try:
         with ExitStack() as stack:

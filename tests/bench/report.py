@@ -31,10 +31,17 @@ FIGURES = {
 # figure: the most it may be, by itself
 LIMITS = {
     "idle_kb": 4.0,
-    "decision_us_p99": 20.0,
     "worker_anonymous_growth_mb": 30.0,
     "change_enforced_ms_max": 100.0,
     "change_cut_ms_max": 1000.0,
+}
+# figure of tests.bench.decision: the most it may be, and what it is
+DECISION = {
+    "steady_us_p50": (0.0, "decision p50, µs"),
+    "steady_us_p99": (20.0, "decision p99, µs"),
+    "compile_s": (0.0, "compiled in, s"),
+    "change_ms_p50": (0.0, "a change published in, ms"),
+    "anonymous_MB": (30.0, "memory to open it, MB"),
 }
 PEER = "squid"
 
@@ -44,14 +51,32 @@ def table(result: dict[str, Any], console: Console) -> None:
     compared = result.get("compared", {})
     if any(compared.values()):
         console.print(_comparison(compared))
-    for size in result.get("decision", ()):
-        words = ", ".join(f"{key} {value}" for key, value in size.items() if key != "grants")
-        console.print(f"{size['grants']:>9} grants: {words}", highlight=False)
-    for name in ("scale", "enforced"):
-        for key, value in result.get(name, {}).items():
-            console.print(f"{key:32} {value:12.1f}{_verdict(value, LIMITS.get(key, 0))}", highlight=False)
+    if sizes := result.get("decision"):
+        console.print(_decisions(sizes))
+    for title, name in (("tenants and grants", "scale"), ("a grant revoked, ms", "enforced")):
+        if figures := result.get(name):
+            console.print(_figures(title, figures))
     for name, about in result["proxies"].items():
         console.print(f"{name}: {about}", highlight=False)
+    console.print(", ".join(f"{key} {value}" for key, value in result["machine"].items()), highlight=False)
+
+
+def _decisions(sizes: list[dict[str, float]]) -> Table:
+    shown = Table(title="the whitelist by the number of grants", title_justify="left")
+    shown.add_column("grants", justify="right")
+    for _, words in DECISION.values():
+        shown.add_column(words, justify="right")
+    for size in sizes:
+        cells = [f"{size[key]:,.2f}{_verdict(size[key], limit)}" for key, (limit, _) in DECISION.items()]
+        shown.add_row(f"{size['grants']:,}", *cells)
+    return shown
+
+
+def _figures(title: str, figures: dict[str, float]) -> Table:
+    shown = Table(title=title, title_justify="left", show_header=False)
+    for key, value in figures.items():
+        shown.add_row(key, f"{value:,.1f}", _verdict(value, LIMITS.get(key, 0)))
+    return shown
 
 
 def _comparison(compared: dict[str, Spread]) -> Table:
@@ -121,4 +146,4 @@ def machine() -> dict[str, Any]:
 
 
 def _verdict(value: float, limit: float) -> str:
-    return "" if not limit else f"  (≤ {limit:g}: {'yes' if value <= limit else 'NO'})"
+    return "" if not limit else f" (≤ {limit:g}: {'yes' if value <= limit else 'NO'})"
