@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
 say() { printf '%s\n' "$*" >&2; }
 
 # A Python of at least 3.12: on PATH, else the newest one that pyenv holds.
@@ -49,10 +51,10 @@ case ${1:-} in
       rm -rf "$venv"
       "$(find_python)" -m venv "$venv"
     fi
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+    "$venv/bin/python" -m pip install -qq --require-hashes -r requirements.lock
     # The project itself, from this folder; what it builds with is in the lock.
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-    "$venv/bin/python" -m pip check
+    "$venv/bin/python" -m pip install -qq --no-deps --no-build-isolation -e .
+    "$venv/bin/python" -m pip check >/dev/null
     ;;
   system)
     need "lines, demo and tests" nft=nftables ip=iproute2 curl=curl tcpdump=tcpdump strace=strace
@@ -65,22 +67,26 @@ case ${1:-} in
     ;;
   bundle)
     venv=$2
-    rm -rf build/bundle
+    rm -rf build  # also what setuptools left there: it would pack deleted modules
     mkdir -p build/bundle/wheels dist
-    "$venv/bin/python" -m pip download -q --disable-pip-version-check --require-hashes -r requirements.lock -d build/bundle/wheels
-    "$venv/bin/python" -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/bundle/wheels .
-    sed 's/ --hash=.*//; s/ \\$//; /^ *--hash/d; /^ *#/d' requirements.lock > build/bundle/constraints.txt
-    cp README.md CHANGELOG.md LICENSE configs/bundle/install.sh build/bundle/
+    # What a node needs, without the tools of developers; wheels only, so that installing compiles nothing.
+    "$venv/bin/python" configs/bundle/runtime.py feiyu < requirements.lock > build/bundle/requirements.lock
+    "$venv/bin/python" -m pip download -qq --require-hashes --only-binary :all: -r build/bundle/requirements.lock -d build/bundle/wheels
+    "$venv/bin/python" -m pip wheel -qq --no-deps --no-build-isolation -w build/bundle/wheels .
+    cp -r README.md CHANGELOG.md LICENSE configs/bundle/install.sh configs/systemd build/bundle/
+    tag=$("$venv/bin/python" -c 'import sys, sysconfig; print("py%d.%d" % sys.version_info[:2], sysconfig.get_platform(), sep="-")')
     version=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("feiyu"))')
-    tar -C build -czf "dist/feiyu-$version-bundle.tar.gz" --transform "s/^bundle/feiyu-$version/" bundle
-    (cd dist && sha256sum "feiyu-$version-bundle.tar.gz" > "feiyu-$version-bundle.tar.gz.sha256")
-    say "dist/feiyu-$version-bundle.tar.gz"
+    printf '%s\n' "${tag%%-*}" > build/bundle/python-version
+    name=feiyu-$version-$tag
+    tar -C build -cf - --sort=name --owner=0 --group=0 --numeric-owner --transform "s/^bundle/$name/" bundle | gzip -n > "dist/$name.tar.gz"
+    (cd dist && sha256sum "$name.tar.gz" > "$name.tar.gz.sha256")
+    say "dist/$name.tar.gz"
     ;;
   lock)
     tool=$(mktemp -d)
     trap 'rm -rf "$tool"' EXIT
     "$(find_python)" -m venv "$tool"
-    "$tool/bin/pip" install -q --disable-pip-version-check uv
+    "$tool/bin/pip" install -qq uv
     # Neither an index nor a local folder may show in the file.
     env -u PIP_FIND_LINKS "$tool/bin/uv" pip compile -q pyproject.toml --extra dev --universal --python-version 3.12 \
       --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock

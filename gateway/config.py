@@ -34,8 +34,8 @@ class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker process. process: its name in records ("w0.1"); columns: of the shared tunnel counters, the same in all
-    workers; public_key: the file with the raw Ed25519 key that snapshots are signed with, read with each load."""
+    """One worker process. process: its name in records ("w0.1"); columns: of the shared tunnel counters, the same in
+    all workers; public_key: the file with the raw Ed25519 key that snapshots are signed with, read with each load."""
 
     node: str
     boot: str

@@ -25,8 +25,8 @@ class DataGrade(StrEnum):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One way to a service. target: exact host ("api.example.com"), "*.example.com" (any depth below, not the apex) or an
-    IP prefix ("203.0.113.0/28"), all canonical."""
+    """One way to a service. target: exact host ("api.example.com"), "*.example.com" (any depth below, not the apex) or
+    an IP prefix ("203.0.113.0/28"), all canonical."""
 
     target: str
     ports: tuple[int, ...] = (443,)
