@@ -25,7 +25,7 @@ from whitelist.snapshot import Snapshot
 OWN_ADDRESSES_EVERY = 5.0  # seconds
 
 
-MAX_PERMITS = 8_192
+MAX_PERMITS = 12_288
 
 # Everything a verdict depends on beside policy and time: tenant, source address and interface, host, port, access.
 Asked = tuple[str, str, str, str, int, Access]
@@ -37,15 +37,22 @@ class Live(Protocol):
     deadline: float
     expires: float
 
-    def due(self, now: float) -> None: ...
-    def expired(self) -> None: ...
-    def end(self, cause: CloseCause) -> None: ...
+    def due(self, now: float) -> None:
+        """The deadline passed."""
+
+    def expired(self) -> None:
+        """The second came at which it may not go on."""
+
+    def end(self, cause: CloseCause) -> None:
+        """Close it, with its final record."""
 
 
 class Context:
     """One worker's shared state. snapshot is None while no valid policy could be loaded."""
 
-    def __init__(self, config: WorkerConfig, reactor: Reactor, spool: SpoolWriter, shares: Shares, pipes: PipePool) -> None:
+    def __init__(
+        self, config: WorkerConfig, reactor: Reactor, spool: SpoolWriter, shares: Shares, pipes: PipePool
+    ) -> None:
         self.config = config
         self.timeouts = config.timeouts
         self.limits = config.limits
@@ -152,7 +159,8 @@ class Context:
         )
 
     def flush(self) -> None:
-        """Writes this turn's records. While that fails no new flow is taken; the records stay and go out first later."""
+        """Writes this turn's records. While that fails no new flow is taken; the records stay and go out first
+        later."""
         try:
             self.spool.flush()
             self.spool_failed = False

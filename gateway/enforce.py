@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.flow import Flow
 from telemetry.record import CloseCause
 from whitelist.decide import Permit, decide
+from whitelist.snapshot import Touched
 
 if TYPE_CHECKING:
     from gateway.context import Context, Live
@@ -65,10 +66,15 @@ class Enforcer:
                 self._ctx.reactor.again(lambda: self._slice(flows, question))
                 return
 
-    def by_policy(self, tenants: frozenset[str] | None) -> None:
-        """Re-decides flows of these tenants, or of all (None)."""
+    def by_policy(self, touched: Touched) -> None:
+        """Re-decides the flows that a change touches."""
+        tenants, credentials = touched.tenants, touched.credentials
         self.every(
-            lambda live, flow: self.still_permitted(live, flow) if tenants is None or flow.record.tenant in tenants else None
+            lambda live, flow: (
+                self.still_permitted(live, flow)
+                if touched.everything or flow.record.tenant in tenants or flow.record.credential in credentials
+                else None
+            )
         )
 
     def still_permitted(self, live: "Live", flow: Flow) -> CloseCause | None:
@@ -108,7 +114,9 @@ class Enforcer:
 
     def one(self, flow_id: str, cause: CloseCause) -> int:
         """Ends the flow with this id; how many there were."""
-        found = [live for live in self._ctx.live.values() if (f := flow_of(live)) is not None and f.record.flow == flow_id]
+        found = [
+            live for live in self._ctx.live.values() if (f := flow_of(live)) is not None and f.record.flow == flow_id
+        ]
         for live in found:
             live.end(cause)
         return len(found)

@@ -9,10 +9,10 @@ from whitelist.entries import CredentialEntry, TenantEntry
 from whitelist.reason import Reason
 from whitelist.snapshot import Snapshot
 
-MAX_KNOWN = 4096
+MAX_KNOWN = 12_288
 
 
-class Unidentified(Exception):
+class UnidentifiedError(Exception):
     """identity-unknown, identity-revoked or malformed-request; credential is set once the id is one of ours."""
 
     def __init__(self, reason: Reason, detail: str, credential: CredentialEntry | None = None) -> None:
@@ -31,7 +31,8 @@ class Identity:
 
 
 class Identifier:
-    """Looks credentials up in the snapshot. What was verified once is remembered by the whole header value until the next
+    """Looks credentials up in the snapshot. What was verified once is remembered by the whole header value until
+    the next
     revision; expiry is looked at every time."""
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -43,9 +44,9 @@ class Identifier:
         self._known.clear()
 
     def identify(self, authorization: bytes | None, now: float) -> Identity:
-        """The identity behind a Proxy-Authorization value. Raises Unidentified."""
+        """The identity behind a Proxy-Authorization value. Raises UnidentifiedError."""
         if authorization is None:
-            raise Unidentified(Reason.IDENTITY_UNKNOWN, "no credential")
+            raise UnidentifiedError(Reason.IDENTITY_UNKNOWN, "no credential")
         identity = self._known.get(authorization)
         if identity is None:
             identity = self._verify(authorization)
@@ -53,22 +54,22 @@ class Identifier:
                 self._known.clear()
             self._known[authorization] = identity
         if now >= identity.credential.valid_until:
-            raise Unidentified(Reason.IDENTITY_REVOKED, "credential expired", identity.credential)
+            raise UnidentifiedError(Reason.IDENTITY_REVOKED, "credential expired", identity.credential)
         return identity
 
     def _verify(self, authorization: bytes) -> Identity:
         claim = parse_basic(authorization)
         if claim is None:
-            raise Unidentified(Reason.IDENTITY_UNKNOWN, "not a Basic credential of the form that was issued")
+            raise UnidentifiedError(Reason.IDENTITY_UNKNOWN, "not a Basic credential of the form that was issued")
         credential = self._snapshot.credential(claim[0])
         digest = hashlib.sha256(claim[1].encode("ascii")).digest()
         # One comparison whether the id is known or not.
         right = hmac.compare_digest(digest, credential.token_sha256 if credential is not None else bytes(32))
         if credential is None or not right:
-            raise Unidentified(Reason.IDENTITY_UNKNOWN, "no such credential or wrong token")
+            raise UnidentifiedError(Reason.IDENTITY_UNKNOWN, "no such credential or wrong token")
         if credential.revoked:
-            raise Unidentified(Reason.IDENTITY_REVOKED, "credential revoked", credential)
+            raise UnidentifiedError(Reason.IDENTITY_REVOKED, "credential revoked", credential)
         tenant = self._snapshot.tenant(credential.tenant)
         if tenant is None:
-            raise Unidentified(Reason.IDENTITY_UNKNOWN, "credential without a tenant", credential)
+            raise UnidentifiedError(Reason.IDENTITY_UNKNOWN, "credential without a tenant", credential)
         return Identity(credential, tenant)

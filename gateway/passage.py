@@ -1,6 +1,8 @@
-"""From a request head to a connected socket on a line: identify, decide, take a share, choose a line, resolve, check, dial.
+"""From a request head to a connected socket on a line: identify, decide, take a share, choose a line, resolve,
+check, dial.
 
-The owner says what to do when the passage is open or refused. Every step can refuse, and each refusal has one reason; an
+The owner says what to do when the passage is open or refused. Every step can refuse, and each refusal has one
+reason; an
 error of ours on the way is a refusal too.
 """
 
@@ -12,14 +14,14 @@ from typing import TYPE_CHECKING
 from gateway.flow import Flow
 from gateway.handshake.connect import ConnectFields
 from gateway.handshake.http1 import RequestHead
-from gateway.identity import Unidentified
+from gateway.identity import UnidentifiedError
 from gateway.line.dial import DialError, connect
 from gateway.line.model import LineError, LineHandle
 from gateway.reactor import BOTH_EDGE, ERR, HUP, OUT
 from gateway.resolver.resolver import Names
 from telemetry.record import CloseCause
 from whitelist.address import AddressForbidden, CheckedAddress, check
-from whitelist.decide import Access, Denial, Permit, decide
+from whitelist.decide import Access, Denial, Permit, decide, denied_address
 from whitelist.reason import WORDING, Reason
 from whitelist.target import Target
 
@@ -35,11 +37,13 @@ _NO_WAY = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN))
 
 
 class Passage:
-    """One request on its way out. fd: the client's socket, -1 once it was given away or closed. deadline (monotonic) and
+    """One request on its way out. fd: the client's socket, -1 once it was given away or closed. deadline
+    (monotonic) and
     expires (Unix) make it a Live thing."""
 
     __slots__ = (
-        "addresses", "ctx", "deadline", "expires", "fd", "flow", "interface", "ip", "line", "lines", "listener", "port", "ref",
+        "addresses", "ctx", "deadline", "expires", "fd", "flow", "interface", "ip", "line", "lines", "listener",
+        "port", "ref",
         "target", "upstream",
     )  # fmt: skip
 
@@ -106,7 +110,7 @@ class Passage:
         wall = ctx.reactor.wall
         try:
             identity = identifier.identify(head.proxy_authorization, wall)
-        except Unidentified as unknown:
+        except UnidentifiedError as unknown:
             if unknown.credential is not None:
                 record.credential = unknown.credential.id
                 record.tenant = unknown.credential.tenant
@@ -194,22 +198,30 @@ class Passage:
     def checked(self, names: Names) -> None:
         """Puts every address through the classifier; those that pass may be dialled, in order. What passed once is kept
         with the answer, for as long as neither the question nor the host's own addresses change."""
-        assert self.flow is not None and self.flow.permit is not None
-        asked = (self.flow.permit.special_prefixes, self.ctx.own)
+        ctx, flow, target = self.ctx, self.flow, self.target
+        assert flow is not None and flow.permit is not None and target is not None and ctx.snapshot is not None
+        asked = (flow.permit.special_prefixes, ctx.own, ctx.revision, target.port)
         passed = names.checked.get(asked)
         if passed is None:
             found: list[CheckedAddress] = []
+            forbidden, rule = "", ""
             for address in names.addresses:
                 try:
-                    found.append(check(address, *asked))
+                    checked = check(address, flow.permit.special_prefixes, ctx.own)
                 except AddressForbidden as error:
-                    self.flow.record.detail = error.detail
+                    forbidden = error.detail
+                    continue
+                rule = denied_address(ctx.snapshot, checked.text, target.port) or rule
+                if not rule:
+                    found.append(checked)
+            if rule:  # a name must not lead around a global deny of an address behind it
+                self.refuse(Reason.NOT_WHITELISTED, "global deny of an address behind the name", rule=rule)
+                return
+            if not found:
+                self.refuse(Reason.ADDRESS_FORBIDDEN, forbidden)
+                return
             passed = tuple(found)
-            if passed:
-                names.checked = {asked: passed}
-        if not passed:
-            self.refuse(Reason.ADDRESS_FORBIDDEN, self.flow.record.detail)
-            return
+            names.checked = {asked: passed}
         self.addresses = list(passed[:MAX_ADDRESSES])
         self.dial()
 

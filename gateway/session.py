@@ -16,7 +16,7 @@ from gateway.handshake.http1 import RequestHead, parse_head
 from gateway.handshake.tls_alert import DECODE_ERROR, UNRECOGNIZED_NAME, fatal_alert
 from gateway.lingering import Lingering
 from gateway.passage import Head, Passage
-from gateway.reactor import BOTH_EDGE, ERR, HUP, RDHUP, READ_EDGE
+from gateway.reactor import ERR, HUP, RDHUP, READ_EDGE
 from gateway.refusal import build
 from gateway.relay.tunnel import Tunnel
 from telemetry.record import CloseCause
@@ -110,7 +110,9 @@ class Session(Passage):
         if head.form != "authority":
             self._leave_handshake()
             self.ctx.live.pop(self.fd)
-            Forwarder(self.ctx, self.listener, self.fd, self.ip, self.port, self.interface, self.fin).take(head, self.buffer)
+            Forwarder(self.ctx, self.listener, self.fd, self.ip, self.port, self.interface, self.fin).take(
+                head, self.buffer
+            )
             self.fd = -1
             return
         self._connect(head, head.target, head.host)
@@ -229,13 +231,16 @@ class Session(Passage):
         record.ech = facts.ech
         record.ja4 = facts.ja4
         if facts.sni != target.host and not (target.is_ip and facts.sni is None):
-            detail = "no server name in the ClientHello" if facts.sni is None else "another server name in the ClientHello"
+            detail = (
+                "no server name in the ClientHello" if facts.sni is None else "another server name in the ClientHello"
+            )
             self._refuse_hello(Reason.NAME_MISMATCH, detail, UNRECOGNIZED_NAME)
             return
         self._relay()
 
     def _refuse_hello(self, reason: Reason, detail: str, alert: int) -> None:
-        """After the 200 only a TLS alert can tell the client; the line's socket is reset so that nothing looks normal."""
+        """After the 200 only a TLS alert can tell the client; the line's socket is reset so that nothing looks
+        normal."""
         self.hello = None
         flow, self.flow = self.flow, None
         assert flow is not None and self.upstream is not None

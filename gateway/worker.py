@@ -3,10 +3,12 @@
 import errno
 import gc
 import os
+import random
 import resource
 import signal
 import socket
 import sys
+import threading
 
 import msgspec
 
@@ -18,14 +20,17 @@ from gateway.listener.plain import PlainListener
 from gateway.live import MAX_PACKET, LineState, LiveKind, LiveMessage, ack, hello, parse
 from gateway.reactor import IN, Reactor
 from gateway.relay.pipes import PipePool
+from gateway.relay.tunnel import Tunnel
 from gateway.session import Session
 from gateway.shares import Shares
 from telemetry.record import CloseCause, Kind
 from telemetry.spool import SpoolWriter
-from whitelist.snapshot import Snapshot, SnapshotError
+from whitelist.snapshot import Snapshot, SnapshotError, Touched
 
 HEARTBEAT = 10.0
+LOOK = 5  # seconds between looks at all tunnels
 PROGRESS = 60.0  # seconds between progress records of a long flow
+SWEEP = 600.0  # between verifications of the policy's files
 RELOAD = 1.0  # between tries to load a policy that could not be loaded
 POOL_PAGES = 8_192  # of the 16,384 pipe pages that the kernel gives the workers' user, for all workers together
 PAGES_PER_PIPE = 64
@@ -52,6 +57,9 @@ class Worker:
         self._beaten = reactor.now
         self._tried = reactor.now
         self._drain_until = 0.0
+        self._sweep_at = reactor.now + SWEEP * (0.5 + random.random() / 2)  # noqa: S311 - workers take turns
+        self._sweeper: threading.Thread | None = None
+        self._swept: Exception | None = None
         reactor.before_flush = ctx.flush
         reactor.on_error = ctx.report
 
@@ -106,24 +114,43 @@ class Worker:
         ctx = self.ctx
         if ctx.snapshot is None:
             self.load_policy()
-            self.enforcer.by_policy(None)
+            self.enforcer.by_policy(Touched(everything=True))
             return
         try:
             touched = ctx.snapshot.advance()
         except (SnapshotError, OSError) as error:
-            print(f"policy is damaged, new flows are refused: {error}", file=sys.stderr, flush=True)
-            ctx.snapshot = None
-            ctx.identifier = None
-            ctx.permits.clear()
-            return
-        ctx.revision = ctx.snapshot.revision
-        if not touched:
+            self.distrust(error)
             return
         assert ctx.identifier is not None
+        ctx.revision = ctx.snapshot.revision
         ctx.identifier.forget()
         ctx.permits.clear()
         ctx.lines.load(ctx.snapshot.lines())
-        self.enforcer.by_policy(None if touched.everything else frozenset(touched.tenants))
+        if touched:
+            self.enforcer.by_policy(touched)
+
+    def distrust(self, error: Exception) -> None:
+        """The policy does not verify: nothing new is let through until it does again; what was permitted goes on."""
+        print(f"policy is damaged, new flows are refused: {error}", file=sys.stderr, flush=True)
+        ctx = self.ctx
+        ctx.snapshot = None
+        ctx.identifier = None
+        ctx.permits.clear()
+
+    def sweep_policy(self) -> None:
+        """Verifies the files of the policy again, in a thread, since it reads all of them."""
+        snapshot = self.ctx.snapshot
+        if snapshot is None or (self._sweeper is not None and self._sweeper.is_alive()):
+            return
+
+        def sweep_files() -> None:
+            try:
+                snapshot.sweep()
+            except (SnapshotError, OSError) as error:
+                self._swept = error
+
+        self._sweeper = threading.Thread(target=sweep_files, name="policy-sweep", daemon=True)
+        self._sweeper.start()
 
     # The hub.
 
@@ -212,17 +239,25 @@ class Worker:
                 listener.forget_names()
         if self._second % 60 == 0:
             gc.collect(1)
-        self.progress()
+        if reactor.now >= self._sweep_at:
+            self._sweep_at = reactor.now + SWEEP
+            self.sweep_policy()
+        if self._swept is not None:
+            error, self._swept = self._swept, None
+            self.distrust(error)
+        if self._second % LOOK == 0:
+            self.look_at_tunnels()
         if ctx.draining and (not ctx.live or reactor.now >= self._drain_until):
             reactor.stop()
 
-    def progress(self) -> None:
+    def look_at_tunnels(self) -> None:
         """Progress records of long flows, and pipes back from quiet ones."""
         now = self.reactor.now
+        if self.ctx.spool.healthy(now) or self.ctx.spool_failed:
+            return  # the room that is left is for closing records
         for live in list(self.ctx.live.values()):
-            report = getattr(live, "report_progress", None)
-            if report is not None:
-                report(now, PROGRESS)
+            if isinstance(live, Tunnel):
+                live.look(now, PROGRESS)
 
     def heartbeat(self) -> None:
         """A record that says this worker lives, and its gauges."""

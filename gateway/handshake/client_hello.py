@@ -94,7 +94,8 @@ class ClientHello:
         return self._body[34]
 
     def extension_places(self) -> list[tuple[int, int, int]]:
-        """Type, where its contents begin in the message (without its header), and how long they are, of each extension."""
+        """Type, where its contents begin in the message (without its header), and how long they are, of each
+        extension."""
         body = self._body
         return [(kind, at + 2, body[at] << 8 | body[at + 1]) for kind, at in self._extensions.items()]
 

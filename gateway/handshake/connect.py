@@ -25,14 +25,19 @@ class ConnectFields(NamedTuple):
     user_agent: str
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=12_288)
 def _fields(block: bytes) -> ConnectFields | None:
     """What the fields behind Host say; None where they need the full reading (or its refusal)."""
     try:
         head = parse_head(b"CONNECT a.example:1 HTTP/1.1\r\nHost: a.example:1\r\n" + block, len(block) + 256)
     except HandshakeError:
         return None
-    if head is None or head.consumed != len(block) + 49 or head.content_length is not None or head.host != b"a.example:1":
+    if (
+        head is None
+        or head.consumed != len(block) + 49
+        or head.content_length is not None
+        or head.host != b"a.example:1"
+    ):
         return None
     return ConnectFields("CONNECT", "1.1", head.proxy_authorization, head.user_agent)
 

@@ -17,7 +17,8 @@ class PipePool:
         self.lent = 0
 
     def take(self) -> Pipe | None:
-        """A pipe, or None when the pool is used up or the process is out of descriptors: copy through user space then."""
+        """A pipe, or None when the pool is used up or the process is out of descriptors: copy through user space
+        then."""
         if self._idle:
             self.lent += 1
             return self._idle.pop()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.flow import Flow
 
 COPY_BYTES = 32 * 1024
+QUIET = 2.0  # seconds after which a tunnel's empty pipes serve others
 ROUNDS = 8  # of at most PIPE_BYTES each before other flows get their turn
 _READABLE = IN | RDHUP | HUP | ERR
 _ENDED = RDHUP | HUP | ERR
@@ -45,7 +46,7 @@ class Tunnel:
     """A live relay. deadline: monotonic seconds of the next look; expires: Unix seconds at which it must end."""
 
     __slots__ = (
-        "active", "client", "ctx", "deadline", "down", "expires", "flow", "hard_deadline", "started_at", "up",
+        "active", "client", "ctx", "deadline", "down", "expires", "flow", "hard_deadline", "told", "up",
         "upstream", "watching_out",
     )  # fmt: skip
 
@@ -58,7 +59,7 @@ class Tunnel:
         self.up = Direction(client, fd)
         self.down = Direction(fd, client)
         now = ctx.reactor.now
-        self.active = self.started_at = now
+        self.active = self.told = now
         self.hard_deadline = now + ctx.timeouts.total
         self.deadline = now + ctx.timeouts.idle
         self.expires = expires
@@ -69,7 +70,8 @@ class Tunnel:
         ctx.live[client] = self
 
     def start(self, first: bytes, client_fin: bool, upstream_mask: int) -> None:
-        """Sends what the handshake had read already, and catches up with edges that came before the tunnel was there."""
+        """Sends what the handshake had read already, and catches up with edges that came before the tunnel was
+        there."""
         self.up.pending = first
         self.up.fin = client_fin
         # The handshake emptied the client's socket; an edge tells of what comes later, unless the end came already.
@@ -116,11 +118,7 @@ class Tunnel:
             return
         try:
             for _ in range(ROUNDS):
-                if d.pipe is not None:
-                    go_on = self._splice(d, d.pipe)
-                else:
-                    go_on = self._copy(d)
-                if not go_on:
+                if not (self._copy(d) if d.pipe is None else self._splice(d, d.pipe)):
                     return
         except OSError:
             self.end(CloseCause.RESET)
@@ -220,16 +218,17 @@ class Tunnel:
         """The grant, the credential or the tenant's approval ends at this second."""
         self.end(CloseCause.EXPIRED)
 
-    def rest(self) -> None:
-        """Gives back pipes that hold nothing (called for tunnels that were quiet for a while)."""
-        for d in (self.up, self.down):
-            if d.pipe is not None and not d.in_pipe:
-                self.ctx.pipes.give(d.pipe, empty=True)
-                d.pipe = None
-
-    def counts(self) -> tuple[int, int]:
-        """Bytes so far: client to service, service to client."""
-        return self.up.moved, self.down.moved
+    def look(self, now: float, progress: float) -> None:
+        """Called now and then: gives back the pipes of a quiet tunnel, and tells how far a busy one has come, at most
+        once in `progress` seconds."""
+        if now - self.active > QUIET:
+            for d in (self.up, self.down):
+                if d.pipe is not None and not d.in_pipe:
+                    self.ctx.pipes.give(d.pipe, empty=True)
+                    d.pipe = None
+        elif now - self.told >= progress:
+            self.told = now
+            self.flow.progressed(self.up.moved, self.down.moved)
 
     def crashed(self, error: Exception) -> None:
         """A defect of ours while serving this tunnel."""

@@ -30,8 +30,10 @@ class Names:
     until: float
     reason: Reason | None = None
     detail: str = ""
-    # What passed the classifier, by what was asked of it: (special prefixes, the host's own addresses).
-    checked: dict[tuple[tuple[str, ...], frozenset[str]], tuple[CheckedAddress, ...]] = field(default_factory=dict)
+    # What may be dialled, by what was asked: special prefixes, the host's own addresses, policy revision, port.
+    checked: dict[tuple[tuple[str, ...], frozenset[str], int, int], tuple[CheckedAddress, ...]] = field(
+        default_factory=dict
+    )
 
 
 Found = Callable[[Names], None]
