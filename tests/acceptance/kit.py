@@ -51,7 +51,9 @@ class Node:
             flow: list[str] = []
 
             def there() -> bool:
-                assert process.poll() is None, f"curl ended with {process.returncode}"
+                if process.poll() is not None:
+                    time.sleep(0.5)  # for the records, before the test fails
+                    raise AssertionError(f"curl ended with {process.returncode}: {self.stage.records(limit=4)}")
                 flow[:] = [
                     f["flow"] for f in self.stage.open_flows() if f["host"] == host and f["time"] >= started * 1e6
                 ]
