@@ -22,8 +22,6 @@ from whitelist.decide import Access, Permit
 from whitelist.reason import Reason
 from whitelist.snapshot import Snapshot
 
-OWN_ADDRESSES_EVERY = 5.0  # seconds
-
 
 MAX_PERMITS = 12_288
 
@@ -80,16 +78,13 @@ class Context:
         self.shortages = 0
         self.defects = 0
         self._defect_said = -1
-        self._own = own_addresses()
-        self._own_read = reactor.now
+        self.own = own_addresses()  # the host's own, never dialled
+        self._asked_in = -1  # the turn in which unready() was last looked into, and what it found
+        self._unready: tuple[Reason, str] | None = None
 
-    @property
-    def own(self) -> frozenset[str]:
-        """The host's own addresses, at most OWN_ADDRESSES_EVERY seconds old."""
-        if self.reactor.now - self._own_read > OWN_ADDRESSES_EVERY:
-            self._own_read = self.reactor.now
-            self._own = own_addresses()
-        return self._own
+    def read_own_addresses(self) -> None:
+        """Called every few seconds: addresses may have been added since."""
+        self.own = own_addresses()
 
     def remember(self, asked: Asked, permit: Permit) -> Permit:
         """Keeps a permit until the next revision."""
@@ -99,7 +94,13 @@ class Context:
         return permit
 
     def unready(self) -> tuple[Reason, str] | None:
-        """Why no new flow may be taken now, whoever asks for it."""
+        """Why no new flow may be taken in this turn, whoever asks for it."""
+        if self._asked_in != self.reactor.turns:
+            self._asked_in = self.reactor.turns
+            self._unready = self._look_for_trouble()
+        return self._unready
+
+    def _look_for_trouble(self) -> tuple[Reason, str] | None:
         now = self.reactor.now
         why = self.spool.healthy(now)
         if why or self.spool_failed:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from gateway.line.model import LineEntry, LineError, LineHandle, handle_of
 from gateway.live import LineState
 
+MAX_REMEMBERED = 4096
+
 
 class LineTable:
     """Handles by id, from the snapshot, and their state, from the lines process. A line never reported is not up."""
@@ -15,9 +17,11 @@ class LineTable:
         self._broken: dict[str, str] = {}
         self._ends: dict[str, tuple[int, int]] = {}
         self._state: dict[str, LineState] = {}
+        self._usable: dict[tuple[str, ...], tuple[float, tuple[LineHandle, ...], str]] = {}
 
     def load(self, entries: Mapping[str, LineEntry]) -> None:
         """Takes the lines of a new policy revision."""
+        self._usable.clear()
         self._handles.clear()
         self._broken.clear()
         self._ends.clear()
@@ -35,10 +39,12 @@ class LineTable:
 
     def report(self, line: str, state: LineState) -> None:
         """Takes what the lines process says of one line."""
+        self._usable.clear()
         self._state[line] = state
 
     def replace(self, states: Mapping[str, LineState]) -> None:
         """Takes the state of all lines; those not named are not up."""
+        self._usable.clear()
         self._state = dict(states)
 
     def gone(self, line: str) -> bool:
@@ -49,8 +55,17 @@ class LineTable:
         """The Unix second at which the line's contract ends, 0 for none."""
         return self._ends.get(line, (0, 0))[1]
 
-    def usable(self, designated: Iterable[str], wall: float) -> tuple[list[LineHandle], str]:
-        """The designated lines that can take a new flow, in order, and why the others cannot."""
+    def usable(self, designated: tuple[str, ...], wall: float) -> tuple[tuple[LineHandle, ...], str]:
+        """The designated lines that can take a new flow, in order, and why the others cannot. Remembered within a
+        second, since contracts begin and end at seconds, and until a line changes."""
+        found = self._usable.get(designated)
+        if found is None or wall >= found[0]:
+            if len(self._usable) >= MAX_REMEMBERED:
+                self._usable.clear()
+            found = self._usable[designated] = (int(wall) + 1, *self._look(designated, wall))
+        return found[1], found[2]
+
+    def _look(self, designated: Iterable[str], wall: float) -> tuple[tuple[LineHandle, ...], str]:
         handles: list[LineHandle] = []
         why: list[str] = []
         for line in designated:
@@ -70,4 +85,4 @@ class LineTable:
                 handles.append(handle)
             else:
                 why.append(f"{line}: {state.value if state is not None else 'not reported up'}")
-        return handles, ", ".join(why)
+        return tuple(handles), ", ".join(why)

@@ -135,7 +135,8 @@ class Passage:
         if not flow.take_share(verdict.slot, verdict.max_tunnels or ctx.limits.tunnels_per_tenant):
             self.refuse(Reason.RATE_LIMITED, "the firm's tunnels in all workers are at their limit")
             return
-        self.lines, why = ctx.lines.usable(verdict.lines, wall)
+        usable, why = ctx.lines.usable(verdict.lines, wall)
+        self.lines = list(usable)
         if ctx.kills:
             self._heed_kills(verdict)
             if self.flow is None:

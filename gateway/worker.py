@@ -246,6 +246,7 @@ class Worker:
             error, self._swept = self._swept, None
             self.distrust(error)
         if self._second % LOOK == 0:
+            ctx.read_own_addresses()
             self.look_at_tunnels()
         if ctx.draining and (not ctx.live or reactor.now >= self._drain_until):
             reactor.stop()
