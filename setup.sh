@@ -48,8 +48,9 @@ case ${1:-} in
   python)
     venv=$2
     if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
+      python=$(find_python)
       rm -rf "$venv"
-      "$(find_python)" -m venv "$venv"
+      "$python" -m venv "$venv"
     fi
     "$venv/bin/python" -m pip install -qq --require-hashes -r requirements.lock
     # The project itself, from this folder; what it builds with is in the lock.
@@ -85,7 +86,8 @@ case ${1:-} in
   lock)
     tool=$(mktemp -d)
     trap 'rm -rf "$tool"' EXIT
-    "$(find_python)" -m venv "$tool"
+    python=$(find_python)
+    "$python" -m venv "$tool"
     "$tool/bin/pip" install -qq uv
     # Neither an index nor a local folder may show in the file.
     env -u PIP_FIND_LINKS "$tool/bin/uv" pip compile -q pyproject.toml --extra dev --universal --python-version 3.12 \
