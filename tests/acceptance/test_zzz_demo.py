@@ -92,7 +92,7 @@ def test_the_last_line_of_once_is_the_sum_and_decides_the_exit_status() -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("words", ["Building the network", "feiyu init, feiyu up", "A grant revoked while"])
+@pytest.mark.parametrize("words", ["Building the network", "feiyu init, feiyu up", "A service on the whitelist"])
 def test_told_to_end_in_the_middle_it_cleans_up(words: str) -> None:
     process = start("--once")
     try:
