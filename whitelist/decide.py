@@ -169,6 +169,7 @@ def standing(policy: Policy, tenant: TenantEntry, source_ip: str, interface: str
         return Denial(Reason.TENANT_EXPIRED, policy.revision, tenant.id, detail=detail)
     family, value = (16, parse_v6(source_ip)) if ":" in source_ip else (4, parse_v4(source_ip))
     packed = b"" if value is None else value.to_bytes(family)
+    reason, detail = Reason.SOURCE_NOT_ALLOWED, "no place of the tenant"
     for place in tenant.places:
         if (
             len(place.first) == len(packed)
@@ -177,9 +178,8 @@ def standing(policy: Policy, tenant: TenantEntry, source_ip: str, interface: str
         ):
             if place.offshore:
                 return None
-            detail = "the place is not in the offshore zone"
-            return Denial(Reason.DIRECTION_NOT_ALLOWED, policy.revision, tenant.id, detail=detail)
-    return Denial(Reason.SOURCE_NOT_ALLOWED, policy.revision, tenant.id, detail="no place of the tenant")
+            reason, detail = Reason.DIRECTION_NOT_ALLOWED, "the place is not in the offshore zone"
+    return Denial(reason, policy.revision, tenant.id, detail=detail)
 
 
 def covering(denies: list[DenyEntry], port: int) -> DenyEntry | None:

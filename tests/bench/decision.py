@@ -2,8 +2,8 @@
 
     python -m tests.bench.decision --grants 1000,100000,1000000 [--json]
 
-Each size is compiled, changed and asked in a process of its own. Decisions are of random pairs of tenant and host,
-any asked before: eight in ten granted (straight, by group or by category), one of a service not granted, one of a host
+Each size is compiled, changed and asked in a process of its own. Decisions are of random tenants and hosts, few of them
+asked before: eight in ten granted (straight, by group or by category), one of a service not granted, one of a host
 nobody knows. "first" is a new process that touches the mapped pages for the first time, "steady" the same one after it.
 """
 
