@@ -22,7 +22,6 @@ from whitelist.decide import Access, Permit
 from whitelist.reason import Reason
 from whitelist.snapshot import Snapshot
 
-
 MAX_PERMITS = 12_288
 
 # Everything a verdict depends on beside policy and time: tenant, source address and interface, host, port, access.

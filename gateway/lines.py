@@ -59,7 +59,7 @@ class LineTable:
         """The designated lines that can take a new flow, in order, and why the others cannot. Remembered within a
         second, since contracts begin and end at seconds, and until a line changes."""
         found = self._usable.get(designated)
-        if found is None or wall >= found[0]:
+        if found is None or not found[0] - 1 <= wall < found[0]:
             if len(self._usable) >= MAX_REMEMBERED:
                 self._usable.clear()
             found = self._usable[designated] = (int(wall) + 1, *self._look(designated, wall))
