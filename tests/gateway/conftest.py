@@ -1,0 +1,60 @@
+"""One ground and one node for all tests of the data path; both are left as they were found."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gateway.kit import Ground
+from tests.gateway.node import Node, Worker
+
+
+@pytest.fixture(scope="session")
+def session_ground() -> Iterator[Ground]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces")
+    with Ground() as found:
+        yield found
+
+
+@pytest.fixture
+def ground(session_ground: Ground) -> Iterator[Ground]:
+    """The namespaces; what a test leaves open is closed after it."""
+    yield session_ground
+    session_ground.tidy()
+
+
+@pytest.fixture(scope="session")
+def session_node(session_ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with Node(session_ground, tmp_path_factory.mktemp("node")) as found:
+        found.worker()
+        yield found
+
+
+@pytest.fixture
+def node(ground: Ground, session_node: Node) -> Node:
+    """The node that most tests share."""
+    return session_node
+
+
+@pytest.fixture
+def worker(node: Node) -> Worker:
+    """Its first worker."""
+    return node.workers["w0.1"]
+
+
+@pytest.fixture
+def another(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Node]]:
+    """Makes nodes of a test's own, with settings of its own."""
+    made: list[Node] = []
+
+    def make(**settings: Any) -> Node:
+        node = Node(ground, tmp_path_factory.mktemp("node"), **settings)
+        made.append(node)
+        return node
+
+    yield make
+    for node in made:
+        node.__exit__(None, None, None)
