@@ -97,7 +97,7 @@ class Tunnel:
         if mask & OUT and self.client >= 0 and (self.down.pending or self.down.in_pipe):
             self.pump(self.down)
         if mask & ERR and self.client >= 0:
-            self.end(CloseCause.RESET)
+            self.broken()
 
     def on_upstream(self, mask: int) -> None:
         """The service's socket became readable, writable or ended."""
@@ -110,7 +110,7 @@ class Tunnel:
         if mask & OUT and self.client >= 0 and (self.up.pending or self.up.in_pipe):
             self.pump(self.up)
         if mask & ERR and self.client >= 0:
-            self.end(CloseCause.RESET)
+            self.broken()
 
     def pump(self, d: Direction) -> None:
         """Moves what can be moved now; stops at an empty source, a full destination, the end, or after ROUNDS."""
@@ -121,7 +121,7 @@ class Tunnel:
                 if not (self._copy(d) if d.pipe is None else self._splice(d, d.pipe)):
                     return
         except OSError:
-            self.end(CloseCause.RESET)
+            self.broken()
             return
         self.ctx.reactor.again(self._resume_up if d is self.up else self._resume_down)
 
@@ -229,6 +229,16 @@ class Tunnel:
         elif now - self.told >= progress:
             self.told = now
             self.flow.progressed(self.up.moved, self.down.moved)
+
+    def broken(self) -> None:
+        """A socket failed. Where one side had already ended, that is what ended the flow: programs often close without
+        reading the other's last words, and the kernel then resets."""
+        if self.up.done:
+            self.end(CloseCause.CLIENT_CLOSED)
+        elif self.down.done:
+            self.end(CloseCause.UPSTREAM_CLOSED)
+        else:
+            self.end(CloseCause.RESET)
 
     def crashed(self, error: Exception) -> None:
         """A defect of ours while serving this tunnel."""
