@@ -88,8 +88,8 @@ class Journal:
         return store.encode(
             store.Checkpoint(
                 v=store.VERSION,
-                segment=segments.first,
-                offset=segments.committed,
+                segment=segments.durable[0],
+                offset=segments.durable[1],
                 records=segments.records,
                 cursors=follower.cursors(),
                 state=self.state,
@@ -111,8 +111,9 @@ class Journal:
         offset = self.segments.append(data, len(records))
         self.state.take(key, records, lengths, segment, offset)
         self.dirty = True
-        if self.fresh is not None:
-            self.fresh.append(data)
+        fresh = self.fresh  # the query API sets it meanwhile
+        if fresh is not None:
+            fresh.append(data)
 
     def _recover(self, loaded: store.Checkpoint, why: str) -> Recovery:
         found = Recovery()

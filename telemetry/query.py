@@ -53,8 +53,9 @@ class Watcher:
 class Service:
     """The HTTP side of a recorder."""
 
-    def __init__(self, recorder: "Recorder") -> None:
+    def __init__(self, recorder: "Recorder", loop: asyncio.AbstractEventLoop) -> None:
         self._recorder = recorder
+        self._loop = loop
         self._journal = recorder.journal
         self._threads = ThreadPoolExecutor(2, "query")
         self._watchers: set[Watcher] = set()
@@ -89,14 +90,17 @@ class Service:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def publish(self) -> None:
-        """Hands the records that have just become durable to the watchers."""
-        fresh = self._journal.fresh
-        if not self._watchers or fresh is None:
+        """Hands the records that have just become durable to the watchers. Called by the recorder's thread."""
+        if fresh := self._journal.fresh:
+            self._journal.fresh = []
+            self._loop.call_soon_threadsafe(self._hand_out, fresh, self._journal.segments.records)
+
+    def _hand_out(self, fresh: list[bytes], end: int) -> None:
+        if not self._watchers:
             self._journal.fresh = None
             return
         lines = b"".join(fresh).split(b"\n")[:-1]
-        self._journal.fresh = []
-        for index, line in enumerate(lines, self._journal.segments.records - len(lines)):
+        for index, line in enumerate(lines, end - len(lines)):
             for watcher in self._watchers:
                 watcher.offer(index, line)
 
@@ -157,7 +161,7 @@ class Service:
         except ValueError as error:
             raise _bad(error) from None
         segments = self._journal.segments
-        durable = Place(segments.first, segments.committed)
+        durable = Place(*segments.durable)
         page = await asyncio.get_running_loop().run_in_executor(
             self._threads, search, segments.directory, wanted, limit, durable, before
         )

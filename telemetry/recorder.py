@@ -5,6 +5,10 @@ Turn by turn: look for spool files, copy what is new, fsync once for all of it, 
 store a checkpoint and remove spool files that are done with. A failed write or fsync of the log ends the process with
 status 1 after the status file says so: workers then refuse new flows at once, and the spools keep everything for the
 next start.
+
+The turns have a thread of their own, which alone changes the journal: it sleeps and waits for the disk without an event
+loop's wake-ups and hand-overs, which would cost more than the records, and the query API answers while a disk hangs.
+The API's threads only read, and only by single operations that the interpreter does not interrupt (copies of dicts).
 """
 
 import argparse
@@ -15,7 +19,6 @@ import os
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uvloop
@@ -28,7 +31,9 @@ from telemetry.query import Service
 from telemetry.segments import Segments
 from telemetry.spooldir import Status, check_process, open_status, read_status, reserve_name, spool_bytes, write_status
 
-TURN = 0.02  # seconds: with an fsync of some ms, a record is durable well within 100 ms
+# Seconds. What a turn costs beside its records (waking, the fsync) is shared by all of them, so turns are as rare as
+# leaves room for the fsync: a record is durable well within 100 ms.
+TURN = 0.04
 LOOK = 0.25  # seconds between looks for dead processes, and between status updates
 CHECKPOINT = 5.0  # seconds, or longer where storing takes long
 BUDGET = 8 << 20  # bytes of one process in one turn
@@ -54,16 +59,9 @@ class Recorder:
         self._changed = True
         self._ending: dict[str, list[tuple[str, OpenFlow]]] = {}  # dead processes, and their flows still to be closed
         self._every = CHECKPOINT
-        self._disk = ThreadPoolExecutor(1, "disk")
 
-    async def run(self) -> None:
+    def run(self) -> None:
         """Until stopping is set. Raises OSError when the log or a spool cannot be used."""
-        try:
-            await self._run()
-        finally:
-            self._disk.shutdown()
-
-    async def _run(self) -> None:
         self.follower.scan()
         self._find_orphans()
         found = self.journal.recovery
@@ -71,12 +69,13 @@ class Recorder:
         while True:
             stopping = self.stopping
             started = time.monotonic()
-            complete = await self._turn(started)
+            complete = self._turn(started)
             if stopping and complete and not self._ending:
                 break
             rest = TURN - (time.monotonic() - started)
-            await asyncio.sleep(rest if complete and rest > 0 and not self._ending else 0)
-        await self._checkpoint(clean=True)
+            if complete and rest > 0 and not self._ending:
+                time.sleep(rest)
+        self._checkpoint(clean=True)
 
     def stop(self) -> None:
         """Ends run() once everything written so far is durable."""
@@ -87,42 +86,41 @@ class Recorder:
         status = Status(time.monotonic(), self.durable, failed, self.journal.segments.records, self.spool_bytes)
         write_status(self._status_fd, status)
 
-    async def _turn(self, started: float) -> bool:
+    def _turn(self, started: float) -> bool:
         self.follower.scan()
         complete = True
         for process in list(self.follower.processes.values()):
-            complete &= await self._drain(process)
+            complete &= self._drain(process)
         if look := started - self._looked >= LOOK:
             self._looked = started
-            await self._mourn()
+            self._mourn()
         self._bury()
-        await self._commit()
+        self._commit()
         if complete:
             self.durable = started
         if look:
             self.spool_bytes = spool_bytes(self.spool)
             self.say()
         if self._changed and started - self._stored >= self._every:
-            await self._checkpoint(clean=False)
+            self._checkpoint(clean=False)
         return complete
 
-    async def _drain(self, process: Process) -> bool:
+    def _drain(self, process: Process) -> bool:
         """Copies what a process wrote; False when there is more."""
         taken = 0
         for chunk in self.follower.chunks(process, BUDGET):
             self.journal.take(process, chunk, _now())
             taken += len(chunk.data)
-            await asyncio.sleep(0)  # the query API has its turn between chunks
         return taken < BUDGET
 
-    async def _mourn(self) -> None:
+    def _mourn(self) -> None:
         """Finds processes that died, takes their last words, and tells what others did to spool files."""
         for process, what in self.follower.odd():
             self.journal.act(_now(), f"{process.name} of boot {process.boot}: {what}", {"gaps": 1})
         for process in list(self.follower.processes.values()):
             if process.key in self._ending or not self.follower.dead(process):
                 continue
-            while not await self._drain(process):
+            while not self._drain(process):
                 pass
             if torn := self.follower.torn(process):
                 self.journal.take(process, torn, _now())
@@ -150,23 +148,23 @@ class Recorder:
         for key in [key for key in state.sequences if key not in alive and key != self.journal.own_key]:
             state.forget(key)
 
-    async def _commit(self) -> None:
+    def _commit(self) -> None:
         journal = self.journal
         if not journal.dirty:
             return
-        await asyncio.get_running_loop().run_in_executor(self._disk, journal.segments.sync)
+        journal.segments.sync()
         journal.dirty = False
         self._changed = True
         if self.service:
             self.service.publish()
 
-    async def _checkpoint(self, clean: bool) -> None:
+    def _checkpoint(self, clean: bool) -> None:
         """Only called with nothing taken since the last commit."""
         started = time.monotonic()
         finished = list(self.follower.finished)
         data = self.journal.checkpoint(self.follower, clean)
         self._every = max(CHECKPOINT, 50 * (time.monotonic() - started))
-        await asyncio.get_running_loop().run_in_executor(self._disk, store.store, self.journal.directory, data)
+        store.store(self.journal.directory, data)
         self.follower.remove(finished)
         for file in finished:
             key = f"{file.name.boot}-{file.name.process}"
@@ -184,10 +182,10 @@ async def _serve(recorder: Recorder, run_dir: Path, metrics: str) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, recorder.stop)
-    service = recorder.service = Service(recorder)
+    service = recorder.service = Service(recorder, loop)
     try:
         await service.start(run_dir / "recorder.sock", metrics)
-        await recorder.run()
+        await asyncio.to_thread(recorder.run)
     except OSError as error:
         words = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
         log.critical("stopped: %s; new flows are refused until the log can be written again", words)

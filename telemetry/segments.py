@@ -54,11 +54,12 @@ def replay(directory: Path, first: int, offset: int) -> Iterator[tuple[int, int,
 
 
 class Segments:
-    """The writing end. append() and cut() are the owner's thread's, sync() may run in another while neither is called.
+    """The writing end, of one thread; others may read.
 
-    records: index of the next record. first, size: the current segment and its length in bytes; committed: how much of
-    it is durable. write and fsync are os.write and os.fdatasync. All raise OSError; after one, nothing may be appended
-    any more (a failed fsync says nothing about what is on disk).
+    records: index of the next record. first, size: the current segment and its length in bytes; durable: a segment, and
+    how much of it is durable (together, so that other threads see both of one moment). write and fsync are os.write and
+    os.fdatasync. All raise OSError; after one, nothing may be appended any more (a failed fsync says nothing about what
+    is on disk).
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Segments:
         self.records = self.first
         self._fd = self._open(self.first)
         self.size = os.fstat(self._fd).st_size
-        self.committed = 0
+        self.durable = (self.first, 0)
 
     def cut(self, size: int) -> int:
         """Cuts the current segment at start-up to the whole lines of its first `size` bytes; returns how many bytes
@@ -109,11 +110,12 @@ class Segments:
         """Makes everything appended durable, then starts the next segment when this one is full."""
         size = self.size
         self._fsync(self._fd)
-        self.committed = size
+        self.durable = (self.first, size)
         if size >= self._segment_bytes:
             fd = self._open(self.records)
             os.close(self._fd)
-            self._fd, self.first, self.size, self.committed = fd, self.records, 0, 0
+            self._fd, self.first, self.size = fd, self.records, 0
+            self.durable = (self.first, 0)
 
     def close(self) -> None:
         """Lets go of the file."""

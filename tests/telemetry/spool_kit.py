@@ -1,7 +1,6 @@
 """A node's directories for tests: spools written by the real writer, and the recorder run in this or another
 process."""
 
-import asyncio
 import http.client
 import os
 import signal
@@ -82,7 +81,7 @@ class Node:
         """Takes everything there is, in this process, and ends in order. hooks: write and fsync of the log."""
         recorder = self.recorder(boot, segment_bytes, **hooks)
         recorder.stopping = True
-        asyncio.run(recorder.run())
+        recorder.run()
         return recorder
 
     def recorder(self, boot: str = BOOT, segment_bytes: int = 20_000, **hooks: Any) -> Recorder:

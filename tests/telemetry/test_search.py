@@ -40,7 +40,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Segments:
 
 
 def durable(log: Segments) -> Place:
-    return Place(log.first, log.committed)
+    return Place(*log.durable)
 
 
 def everything(log: Segments) -> list[Record]:
@@ -96,7 +96,7 @@ def test_what_is_not_durable_is_not_found(log: Segments, tmp_path: Path) -> None
     segments.append(line("w0.1", 1, flow="A") + b"\n", 1)
     segments.sync()
     segments.append(line("w0.1", 2, flow="B") + b"\n", 1)
-    page = search(tmp_path, Filter(), 10, Place(segments.first, segments.committed))
+    page = search(tmp_path, Filter(), 10, Place(*segments.durable))
     assert [decode(text).flow for text in page.lines] == ["A"]
 
 
