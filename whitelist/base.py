@@ -125,7 +125,7 @@ def write(directory: Path, revision: int, items: Iterable[tuple[bytes, bytes]]) 
         env = lmdb.open(str(temporary), subdir=False, lock=False, map_size=_MAP, sync=False, mode=0o644)
         try:
             _append(env, items)
-            env.sync(True)  # noqa: FBT003 - py-lmdb takes no keyword here
+            env.sync(True)
         finally:
             env.close()
         fd = _open(temporary)

@@ -118,10 +118,9 @@ class Snapshot:
         return merged(self.base, self.overlay)
 
     def apply(self, delta: Delta) -> None:
-        """Goes on to the next revision. Raises SnapshotError where the delta is not the next one's."""
-        if delta.previous != self.revision or delta.revision != self.revision + 1:
-            what = f"leads from revision {delta.previous} to {delta.revision}, and revision {self.revision} is in force"
-            raise SnapshotError(what, self.directory / delta_name(self.revision + 1))
+        """Goes on to the next revision."""
+        if delta.previous != self.revision:
+            raise AssertionError(f"delta from revision {delta.previous} on revision {self.revision}")
         self.deltas.append(delta)
         self.revision = delta.revision
         self._lay(delta)
@@ -178,9 +177,12 @@ class Snapshot:
     def _delta(self, revision: int) -> Delta:
         path = self.directory / delta_name(revision)
         try:
-            return unseal(path, Delta, self._key)
+            delta = unseal(path, Delta, self._key)
         except FileNotFoundError as error:
             raise SnapshotError(_LOST, path) from error
+        if (delta.previous, delta.revision) != (revision - 1, revision):
+            raise SnapshotError(f"leads from revision {delta.previous} to {delta.revision}", path)
+        return delta
 
     def _change_base(self, current: Current) -> None:
         """Changes over to a new base once a thread has verified it: a large file must not hold up the connections."""

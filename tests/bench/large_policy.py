@@ -1,4 +1,4 @@
-"""A large policy, always the same: tenants with a hundred grants each, of 2,000 services; more by group and category."""
+"""A large policy, always the same: firms with a hundred grants each of 2,000 services; more by group and category."""
 
 import random
 from collections.abc import Callable, Iterator

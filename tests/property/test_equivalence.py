@@ -22,9 +22,28 @@ from whitelist.snapshot import Snapshot
 from whitelist.target import Target
 
 HOSTS = ["example.com", "a.example.com", "b.a.example.com", "c.b.a.example.com", "xa.example.com", "example.net", "com"]
-ADDRESSES = ["203.0.113.0", "203.0.113.15", "203.0.113.16", "198.51.100.9", "2001:db8:5::1", "2001:db8:5:1::", "2001:db8:6::"]
-TARGETS = [*HOSTS[:6], "*.com", "*.example.com", "*.a.example.com", "*.b.a.example.com", "203.0.113.0/28", "203.0.113.0/24",
-           "203.0.113.15/32", "2001:db8:5::/48", "2001:db8:5::/64", "2001:db8::/32"]  # fmt: skip
+ADDRESSES = [
+    "203.0.113.0",
+    "203.0.113.15",
+    "203.0.113.16",
+    "198.51.100.9",
+    "2001:db8:5::1",
+    "2001:db8:5:1::",
+    "2001:db8:6::",
+]
+TARGETS = [
+    *HOSTS[:6],
+    "*.com",
+    "*.example.com",
+    "*.a.example.com",
+    "*.b.a.example.com",
+    "203.0.113.0/28",
+    "203.0.113.0/24",
+    "203.0.113.15/32",
+    "2001:db8:5::/48",
+    "2001:db8:5::/64",
+    "2001:db8::/32",
+]
 SOURCES = ["10.0.0.1", "10.0.0.200", "10.0.1.1", "fd00:1::1", "fd00:2::1"]
 PREFIXES = ["10.0.0.0/24", "10.0.0.0/25", "10.0.1.0/24", "fd00:1::/64", "fd00::/16"]
 PORTS = [80, 443, 8443]
@@ -55,7 +74,9 @@ def windows(draw: Any) -> Window:
     start, stop = draw(mostly((0, 1440), st.sampled_from([(0, 960), (540, 1020), (960, 1440)])))
     offset = draw(mostly(480, st.sampled_from([0, -300])))
     days = draw(mostly((), few([3, 4, 5, 6], most=3)))
-    return Window(valid_from=begin, valid_until=end, weekdays=days, start_minute=start, end_minute=stop, utc_offset_minutes=offset)
+    return Window(
+        valid_from=begin, valid_until=end, weekdays=days, start_minute=start, end_minute=stop, utc_offset_minutes=offset
+    )
 
 
 places = st.builds(
@@ -67,38 +88,65 @@ places = st.builds(
     side=mostly(Side.OFFSHORE, st.just(Side.DOMESTIC)),
 )
 endpoints = st.builds(
-    Endpoint, target=st.sampled_from([t for t in TARGETS if t != "*.com"]), ports=mostly((443,), some_ports),
-    protocol=mostly(Protocol.TLS, st.sampled_from(Protocol))
+    Endpoint,
+    target=st.sampled_from([t for t in TARGETS if t != "*.com"]),
+    ports=mostly((443,), some_ports),
+    protocol=mostly(Protocol.TLS, st.sampled_from(Protocol)),
 )
-states = mostly(TenantState.ACTIVE, st.sampled_from([TenantState.RENEWAL_DUE, TenantState.SUSPENDED, TenantState.APPROVED]))
+states = mostly(
+    TenantState.ACTIVE, st.sampled_from([TenantState.RENEWAL_DUE, TenantState.SUSPENDED, TenantState.APPROVED])
+)
 
 
 @st.composite
 def documents(draw: Any) -> Document:
     """Small registers in which things often meet."""
     tenants = [
-        Tenant(id=name, name=name, state=draw(states), valid_from=draw(mostly(FIRST, times)), valid_until=draw(mostly(LAST, times)), groups=draw(few(GROUPS)),
-               places=draw(st.lists(places, min_size=1, max_size=2).map(tuple)), slot=1)
+        Tenant(
+            id=name,
+            name=name,
+            state=draw(states),
+            valid_from=draw(mostly(FIRST, times)),
+            valid_until=draw(mostly(LAST, times)),
+            groups=draw(few(GROUPS)),
+            places=draw(st.lists(places, min_size=1, max_size=2).map(tuple)),
+            slot=1,
+        )
         for name in TENANTS
-    ]  # fmt: skip
+    ]
     services = [
-        Service(id=name, name=name, endpoints=draw(st.lists(endpoints, min_size=1, max_size=3).map(tuple)),
-                categories=draw(few(CATEGORIES)), retired=draw(mostly(False, st.booleans())))
+        Service(
+            id=name,
+            name=name,
+            endpoints=draw(st.lists(endpoints, min_size=1, max_size=3).map(tuple)),
+            categories=draw(few(CATEGORIES)),
+            retired=draw(mostly(False, st.booleans())),
+        )
         for name in SERVICES
-    ]  # fmt: skip
+    ]
     subjects = [f"tenant:{name}" for name in TENANTS] + [f"group:{name}" for name in GROUPS]
     objects = [f"service:{name}" for name in SERVICES] + [f"category:{name}" for name in CATEGORIES]
     grants = [
-        Grant(id=f"g-{n}", subject=draw(st.sampled_from(subjects)), object=draw(st.sampled_from(objects)), window=draw(windows()),
-              lines=draw(mostly(("hk1",), few(LINES, least=1))), state=draw(mostly(GrantState.EFFECTIVE, st.sampled_from(GrantState))),
-              data_grade=draw(mostly(DataGrade.GENERAL, st.sampled_from(DataGrade))))
+        Grant(
+            id=f"g-{n}",
+            subject=draw(st.sampled_from(subjects)),
+            object=draw(st.sampled_from(objects)),
+            window=draw(windows()),
+            lines=draw(mostly(("hk1",), few(LINES, least=1))),
+            state=draw(mostly(GrantState.EFFECTIVE, st.sampled_from(GrantState))),
+            data_grade=draw(mostly(DataGrade.GENERAL, st.sampled_from(DataGrade))),
+        )
         for n in range(draw(st.integers(1, 6)))
-    ]  # fmt: skip
-    denies = [
-        Deny(id=f"d-{n}", target=draw(st.sampled_from(TARGETS)), ports=draw(some_ports)) for n in range(draw(st.integers(0, 2)))
     ]
-    lines = [Line(id="hk1", device="l1", index=1), Line(id="home", device="l2", index=2, side=Side.DOMESTIC),
-             Line(id="old", device="l3", index=3, retired=draw(st.booleans()))]  # fmt: skip
+    denies = [
+        Deny(id=f"d-{n}", target=draw(st.sampled_from(TARGETS)), ports=draw(some_ports))
+        for n in range(draw(st.integers(0, 2)))
+    ]
+    lines = [
+        Line(id="hk1", device="l1", index=1),
+        Line(id="home", device="l2", index=2, side=Side.DOMESTIC),
+        Line(id="old", device="l3", index=3, retired=draw(st.booleans())),
+    ]
     return Document(tenants=tenants, services=services, grants=grants, denies=denies, lines=lines)
 
 
@@ -120,29 +168,58 @@ def cases(draw: Any) -> tuple[Document, list[Any]]:
         tenant, way = draw(st.sampled_from(aims))
         near = draw(st.sampled_from([host for host in HOSTS + ADDRESSES if named(way.target, host)]))
         access = Access.HTTP if way.protocol is Protocol.HTTP else Access.TUNNEL
-        asked.append((
-            draw(mostly(tenant, st.sampled_from(TENANTS))), draw(mostly("10.0.0.1", st.sampled_from(SOURCES))),
-            draw(mostly("acc0", st.just("acc1"))), draw(mostly(near, st.sampled_from(HOSTS + ADDRESSES))),
-            draw(mostly(443, st.sampled_from(PORTS))), draw(mostly(access, st.sampled_from(Access))), draw(mostly(NOW, times)),
-        ))  # fmt: skip
+        asked.append(
+            (
+                draw(mostly(tenant, st.sampled_from(TENANTS))),
+                draw(mostly("10.0.0.1", st.sampled_from(SOURCES))),
+                draw(mostly("acc0", st.just("acc1"))),
+                draw(mostly(near, st.sampled_from(HOSTS + ADDRESSES))),
+                draw(mostly(443, st.sampled_from(PORTS))),
+                draw(mostly(access, st.sampled_from(Access))),
+                draw(mostly(NOW, times)),
+            )
+        )
     return document, asked
 
 
 SEEN: Counter[bool] = Counter()
 PERMITTED = Document(
-    tenants=[Tenant(id="t1", name="t1", valid_from=0, valid_until=TIMES[-1], slot=1, groups=("g1",),
-                    places=(Place(site="s", room="r", interface="acc0", prefix="10.0.0.0/24"),))],
+    tenants=[
+        Tenant(
+            id="t1",
+            name="t1",
+            valid_from=0,
+            valid_until=TIMES[-1],
+            slot=1,
+            groups=("g1",),
+            places=(Place(site="s", room="r", interface="acc0", prefix="10.0.0.0/24"),),
+        )
+    ],
     services=[Service(id="s1", name="s1", endpoints=(Endpoint(target="*.example.com"),), categories=("c1",))],
-    grants=[Grant(id="g-1", subject="group:g1", object="category:c1", lines=("hk1",),
-                  window=Window(valid_from=0, valid_until=TIMES[-1], weekdays=(4,), end_minute=1020))],
+    grants=[
+        Grant(
+            id="g-1",
+            subject="group:g1",
+            object="category:c1",
+            lines=("hk1",),
+            window=Window(valid_from=0, valid_until=TIMES[-1], weekdays=(4,), end_minute=1020),
+        )
+    ],
     lines=[Line(id="hk1", device="l1", index=1)],
-)  # fmt: skip
+)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases())
-@example((PERMITTED, [("t1", "10.0.0.1", "acc0", "a.example.com", 443, Access.TUNNEL, NOW),
-                      ("t1", "10.0.0.1", "acc0", "a.example.com", 443, Access.TUNNEL, NOW + 3600)]))  # fmt: skip
+@example(
+    (
+        PERMITTED,
+        [
+            ("t1", "10.0.0.1", "acc0", "a.example.com", 443, Access.TUNNEL, NOW),
+            ("t1", "10.0.0.1", "acc0", "a.example.com", 443, Access.TUNNEL, NOW + 3600),
+        ],
+    )
+)
 def readings_agree(case: tuple[Document, list[Any]]) -> None:
     """One register, all its questions."""
     document, asked = case
@@ -189,7 +266,9 @@ def naive(
     if tenant.state.value not in ("ACTIVE", "RENEWAL_DUE") or now < tenant.valid_from or now >= tenant.valid_until:
         return False
     if not any(
-        place.interface == interface and place.side.value == "offshore" and ip_address(source) in ip_network(place.prefix)
+        place.interface == interface
+        and place.side.value == "offshore"
+        and ip_address(source) in ip_network(place.prefix)
         for place in tenant.places
     ):
         return False
@@ -197,16 +276,32 @@ def naive(
         return False
     for service in document.services:
         ways = [
-            way for way in service.endpoints
-            if named(way.target, host) and port in way.ports and (way.protocol.value == "http") == (access.value == "http")
-        ]  # fmt: skip
+            way
+            for way in service.endpoints
+            if named(way.target, host)
+            and port in way.ports
+            and (way.protocol.value == "http") == (access.value == "http")
+        ]
         if service.retired or not ways:
             continue
         for grant in document.grants:
             mine = grant.subject == f"tenant:{name}" or grant.subject.removeprefix("group:") in tenant.groups
-            its = grant.object == f"service:{service.id}" or grant.object.removeprefix("category:") in service.categories
-            usable = [line for line in document.lines if line.id in grant.lines and line.side.value == "abroad" and not line.retired]
-            if mine and its and usable and grant.state.value == "EFFECTIVE" and grant.data_grade.value != "core" and open_at(grant.window, now):
+            its = (
+                grant.object == f"service:{service.id}" or grant.object.removeprefix("category:") in service.categories
+            )
+            usable = [
+                line
+                for line in document.lines
+                if line.id in grant.lines and line.side.value == "abroad" and not line.retired
+            ]
+            if (
+                mine
+                and its
+                and usable
+                and grant.state.value == "EFFECTIVE"
+                and grant.data_grade.value != "core"
+                and open_at(grant.window, now)
+            ):
                 return True
     return False
 
@@ -226,4 +321,6 @@ def open_at(window: Window, now: int) -> bool:
     local = datetime.fromtimestamp(now, UTC).astimezone(timezone(timedelta(minutes=window.utc_offset_minutes)))
     minutes = local.hour * 60 + local.minute
     on_day = window.weekdays == () or local.weekday() in window.weekdays
-    return window.valid_from <= now < window.valid_until and on_day and window.start_minute <= minutes < window.end_minute
+    return (
+        window.valid_from <= now < window.valid_until and on_day and window.start_minute <= minutes < window.end_minute
+    )

@@ -23,8 +23,11 @@ NOW = 1_800_000_000  # Friday, 15 January 2027, 08:00:00 UTC, 16:00 in the zone
 DAY = 86_400
 WINDOW = Window(valid_from=NOW - DAY, valid_until=NOW + 30 * DAY)
 PLACE = Place(site="lingang-a", room="r1", interface="acc0", prefix="10.0.0.0/24")
-LINES = (Line(id="hk1", device="l1", index=1), Line(id="sg1", device="l2", index=2),
-         Line(id="home", device="l3", index=3, side=Side.DOMESTIC))  # fmt: skip
+LINES = (
+    Line(id="hk1", device="l1", index=1),
+    Line(id="sg1", device="l2", index=2),
+    Line(id="home", device="l3", index=3, side=Side.DOMESTIC),
+)
 
 
 def tenant(name: str = "firm-a", **fields: Any) -> Tenant:
@@ -51,9 +54,18 @@ def grant(name: str = "g-1", subject: str = "tenant:firm-a", thing: str = "servi
 
 def policy(*items: Any) -> Document:
     """A document of these items, with LINES unless it names lines."""
-    of = {kind: [item for item in items if isinstance(item, kind)] for kind in (Tenant, Credential, Service, Grant, Deny, Line)}
-    return Document(tenants=of[Tenant], credentials=of[Credential], services=of[Service], grants=of[Grant],
-                    denies=of[Deny], lines=of[Line] or LINES)  # fmt: skip
+    of = {
+        kind: [item for item in items if isinstance(item, kind)]
+        for kind in (Tenant, Credential, Service, Grant, Deny, Line)
+    }
+    return Document(
+        tenants=of[Tenant],
+        credentials=of[Credential],
+        services=of[Service],
+        grants=of[Grant],
+        denies=of[Deny],
+        lines=of[Line] or LINES,
+    )
 
 
 @contextmanager
@@ -92,7 +104,9 @@ def short(verdict: Permit | Denial) -> str:
 
 def edited(before: Any, **fields: Any) -> Changed:
     """A change of an item."""
-    return Changed(type(before).__name__.lower() + "s", before.id, "edit", before, msgspec.structs.replace(before, **fields))
+    return Changed(
+        type(before).__name__.lower() + "s", before.id, "edit", before, msgspec.structs.replace(before, **fields)
+    )
 
 
 def added(item: Any) -> Changed:
@@ -105,5 +119,25 @@ def removed(item: Any) -> Changed:
     return Changed(type(item).__name__.lower() + "s", item.id, "remove", item, None)
 
 
-__all__ = ["DAY", "KEY", "LINES", "NOW", "PLACE", "PUBLIC", "WINDOW", "DataGrade", "GrantState", "added", "ask", "edited",
-           "endpoint", "grant", "policy", "published", "removed", "service", "short", "tenant"]  # fmt: skip
+__all__ = [
+    "DAY",
+    "KEY",
+    "LINES",
+    "NOW",
+    "PLACE",
+    "PUBLIC",
+    "WINDOW",
+    "DataGrade",
+    "GrantState",
+    "added",
+    "ask",
+    "edited",
+    "endpoint",
+    "grant",
+    "policy",
+    "published",
+    "removed",
+    "service",
+    "short",
+    "tenant",
+]
