@@ -16,7 +16,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds on what clients can use up."""
+    """Bounds on what clients can use up: bytes, counts, and refusals of strangers recorded one by one per second,
+    source and reason."""
 
     header_bytes: int = 16_384
     tunnels_per_tenant: int = 2_000

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.config import Limits, Timeouts
 from ops.yamlnode import Problem, ProblemsError, compose
 from tenants.model import Side
 
@@ -84,26 +85,6 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
     def group(self) -> int | None:
         """The shared gid: it may read the snapshot and the public key, and write the spool."""
         return self.base + 9 if self.base else None
-
-
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds."""
-
-    handshake: float = 10
-    dial: float = 10
-    idle: float = 300
-    total: float = 86_400
-    drain: float = 30
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts, bytes, and refusals of strangers recorded one by one per second, source and reason."""
-
-    header_bytes: int = 16_384
-    tunnels_per_tenant: int = 2_000
-    handshakes_per_source: int = 256
-    spool_bytes: int = 1 << 30
-    stranger_refusals_per_second: int = 10
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

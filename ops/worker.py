@@ -6,7 +6,7 @@ import resource
 import sys
 from pathlib import Path
 
-from gateway.config import Limits, ListenerSocket, Timeouts, WorkerConfig
+from gateway.config import ListenerSocket, WorkerConfig
 from gateway.worker import Worker
 from ops.settings import Settings, SettingsError, load_settings, settings_path
 
@@ -16,7 +16,6 @@ DEFAULT_PORTAL = "http://feiyu.zone"
 def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, list[int]]) -> WorkerConfig:
     """What this worker needs of the node's settings. fds: listener name → inherited descriptors, of which there are
     several after a change to fewer workers: each must be accepted on, or its clients would wait for nobody."""
-    t, n = settings.timeouts, settings.limits
     state = Path(settings.state_dir)
     return WorkerConfig(
         node=settings.node,
@@ -33,14 +32,8 @@ def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, li
         mark_base=settings.line_base.mark,
         places={access.interface: (access.site, access.room) for access in settings.access},
         columns=2 * settings.worker_count + 2,
-        timeouts=Timeouts(handshake=t.handshake, dial=t.dial, idle=t.idle, total=t.total, drain=t.drain),
-        limits=Limits(
-            header_bytes=n.header_bytes,
-            tunnels_per_tenant=n.tunnels_per_tenant,
-            handshakes_per_source=n.handshakes_per_source,
-            spool_bytes=n.spool_bytes,
-            stranger_refusals_per_second=n.stranger_refusals_per_second,
-        ),
+        timeouts=settings.timeouts,
+        limits=settings.limits,
         max_staleness=settings.max_staleness,
         portal=settings.portal or DEFAULT_PORTAL,
     )
