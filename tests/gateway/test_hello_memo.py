@@ -1,0 +1,107 @@
+"""A remembered ClientHello says what reading it in full says, whatever was changed in it."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.handshake.client_hello import HelloError, parse_client_hello
+from gateway.handshake.hello_memo import HelloFacts, HelloMemo, facts_of
+from tests.gateway.test_client_hello import SIGNATURES, VERSIONS, alpn, body, extension, message, records, server_name
+
+KEY_SHARE = extension(51, b"\x00\x24\x00\x1d\x00\x20" + bytes(32))
+TICKET = extension(35, bytes(48))
+
+
+def hello(
+    name: bytes = b"api.example.com", *more: bytes, session: bytes = bytes(32), protocols: bytes = b"h2"
+) -> bytes:
+    extensions = server_name(name) + alpn(protocols) + SIGNATURES + VERSIONS + b"".join(more)
+    return records(message(body(extensions, session=session)))
+
+
+def learnt(*hellos: bytes) -> HelloMemo:
+    memo = HelloMemo()
+    for data in hellos:
+        read = parse_client_hello(data)
+        assert read is not None
+        memo.learn(data, read)
+    return memo
+
+
+def in_full(data: bytes) -> HelloFacts | str:
+    try:
+        read = parse_client_hello(data)
+    except HelloError as error:
+        return error.kind
+    return "incomplete" if read is None else facts_of(read)
+
+
+KNOWN = hello(b"api.example.com", KEY_SHARE, TICKET)
+
+RECOGNISED = {
+    "the same bytes": KNOWN,
+    "another random": KNOWN[:11] + os.urandom(32) + KNOWN[43:],
+    "another session id": hello(b"api.example.com", KEY_SHARE, TICKET, session=b"\x01" * 32),
+    "another key share": KNOWN.replace(bytes(32) + TICKET[:4], b"\x07" * 32 + TICKET[:4]),
+    "another ticket": KNOWN[:-48] + b"\x09" * 48,
+    "bytes of the tunnel behind it": KNOWN + b"GET / HTTP/1.1",
+}
+
+NOT_RECOGNISED = {
+    "another name of the same length": KNOWN.replace(b"api.example", b"evi.example"),
+    "another name in capitals": KNOWN.replace(b"api.example", b"API.EXAMPLE"),
+    "another protocol": hello(b"api.example.com", KEY_SHARE, TICKET, protocols=b"h3"),
+    "a shorter session id and a longer ticket": hello(
+        b"api.example.com", KEY_SHARE, extension(35, bytes(64)), session=bytes(16)
+    ),
+    "the key share under another type": KNOWN.replace(KEY_SHARE[:2], b"\x00\x50"),
+    "a server name where the ticket was": hello(b"api.example.com", KEY_SHARE, server_name(b"x" * 43)),
+    "an encrypted hello where the ticket was": hello(b"api.example.com", KEY_SHARE, extension(0xFE0D, bytes(48))),
+    "another record type": b"\x17" + KNOWN[1:],
+    "another handshake message": KNOWN[:5] + b"\x02" + KNOWN[6:],
+    "a message longer than its record": KNOWN[:8] + bytes([KNOWN[8] + 1]) + KNOWN[9:],
+    "its first half": KNOWN[: len(KNOWN) // 2],
+    "its last byte missing": KNOWN[:-1],
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("data", RECOGNISED.values(), ids=RECOGNISED)
+def test_a_hello_of_a_known_program_is_recognised(data: bytes) -> None:
+    known = learnt(KNOWN).recall(data)
+    assert known is not None
+    assert known == (in_full(data), len(KNOWN))
+
+
+@pytest.mark.parametrize("data", NOT_RECOGNISED.values(), ids=NOT_RECOGNISED)
+def test_whatever_could_say_something_else_is_not(data: bytes) -> None:
+    assert learnt(KNOWN).recall(data) is None
+
+
+def test_a_hello_over_several_records_is_not_learnt() -> None:
+    split = records(message(body()), size=50)
+    memo = learnt(split)
+    assert memo.recall(split) is None
+
+
+def test_the_memory_is_bounded() -> None:
+    memo = HelloMemo()
+    for n in range(9_000):
+        data = hello(b"h%d.example.com" % n, KEY_SHARE)
+        read = parse_client_hello(data)
+        assert read is not None
+        memo.learn(data, read)
+    assert len(memo._known) <= 4_096
+
+
+@given(st.lists(st.tuples(st.integers(0, len(KNOWN) - 1), st.integers(0, 255)), max_size=6), st.binary(max_size=4))
+def test_what_is_recognised_reads_the_same_in_full(changes: list[tuple[int, int]], behind: bytes) -> None:
+    memo = learnt(KNOWN, hello(b"www.example.com", TICKET, KEY_SHARE), hello(b"a.example", KEY_SHARE))
+    data = bytearray(KNOWN)
+    for at, value in changes:
+        data[at] = value
+    recalled = memo.recall(bytes(data) + behind)
+    if recalled is not None:
+        assert recalled == (in_full(bytes(data)), len(data))
