@@ -1,10 +1,11 @@
 """Plain HTTP: absolute-form requests of one client connection, each decided, recorded and passed on by itself.
 
-A line's connection is kept for the next request only where tenant, target and line are the same, and never longer than the
-client's connection. After a refusal the client's connection closes, so no byte behind it is ever read as a request.
+A line's connection is kept for the next request only where tenant, target and line are the same, and never longer than
+the client's connection. After a refusal the client's connection closes, so no byte behind it is ever read as a request.
 """
 
 import os
+from socket import MSG_PEEK
 from typing import TYPE_CHECKING
 
 from gateway.handshake import HandshakeError
@@ -14,7 +15,7 @@ from gateway.handshake.http1 import RequestHead, parse_head
 from gateway.handshake.response import ResponseHead, bad_response, parse_response_head, response_framing
 from gateway.lingering import Lingering
 from gateway.passage import Passage
-from gateway.reactor import BOTH_EDGE, ERR, HUP, OUT, RDHUP
+from gateway.reactor import BOTH_EDGE, ERR, HUP, RDHUP
 from gateway.refusal import build
 from telemetry.record import CloseCause
 from whitelist.decide import Access
@@ -37,8 +38,8 @@ class Forwarder(Passage):
     """A client connection in plain HTTP. head: the request under way; kept: what self.upstream is connected for."""
 
     __slots__ = (
-        "active", "answer", "answer_seen", "buffer", "client_fin", "counted_in", "counted_out", "framer_in", "framer_out",
-        "hard", "head", "incoming", "keep", "kept", "line_fin", "line_mask", "sending", "to_client", "to_line", "watching",
+        "answer", "answer_seen", "buffer", "client_fin", "counted_in", "counted_out", "framer_in", "framer_out",
+        "hard_deadline", "head", "incoming", "keep", "kept", "line_fin", "sending", "to_client", "to_line", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -51,9 +52,9 @@ class Forwarder(Passage):
         self.buffer = b""  # read from the client, not yet used
         self.to_line = bytearray()
         self.to_client = bytearray()
-        self.kept: tuple[str, str, int, str] | None = None
+        self.kept: tuple[str, str, int, str, tuple[str, ...]] | None = None
         self.watching = False
-        self.active = self.hard = ctx.reactor.now
+        self.hard_deadline = ctx.reactor.now
         self.head: RequestHead | None = None
         self._reset()
 
@@ -69,7 +70,6 @@ class Forwarder(Passage):
         self.keep = False
         self.sending = False  # the record is written and the request is on its way
         self.counted_out = self.counted_in = 0
-        self.line_mask = 0
         self.line_fin = False
 
     # One request.
@@ -77,8 +77,9 @@ class Forwarder(Passage):
     def take(self, head: RequestHead, rest: bytes) -> None:
         """Starts on a request whose head was read; rest: what the client sent behind it."""
         self.head, self.buffer = head, rest
-        self.active = self.hard = self.ctx.reactor.now
-        self.deadline = self.active + self.ctx.timeouts.dial
+        now = self.ctx.reactor.now
+        self.hard_deadline = now + self.ctx.timeouts.total
+        self.deadline = now + self.ctx.timeouts.dial
         flow = self.begin()
         flow.record.method = head.method
         try:
@@ -96,24 +97,41 @@ class Forwarder(Passage):
         """Reuses the connection of the last request where it serves the same tenant, target and line; else dials."""
         upstream = self.upstream
         if upstream is not None:
-            flow, target = self.flow, self.target
-            assert flow is not None and target is not None
-            wanted = (flow.record.tenant, target.host, target.port, self.lines[0].id)
-            if self.kept == wanted and not self.line_fin:
+            flow = self.flow
+            assert flow is not None
+            if self.kept == self._wanted(self.lines[0].id) and self._silent(upstream):
                 record = flow.record
                 self.line = self.lines.pop(0)
                 record.line, record.address = self.line.id, upstream.getpeername()[0]
                 record.egress_ip, record.egress_port = upstream.getsockname()[:2]
-                self.on_open()
+                self.on_open(0)
                 return
             self.drop_upstream()
         super().next_line()
 
-    def on_open(self) -> None:
+    def _wanted(self, line: str) -> tuple[str, str, int, str, tuple[str, ...]]:
+        """What a kept connection must have been made for: the address behind it was checked under that."""
+        flow, target = self.flow, self.target
+        assert flow is not None and flow.permit is not None and target is not None
+        return flow.record.tenant, target.host, target.port, line, flow.permit.special_prefixes
+
+    @staticmethod
+    def _silent(upstream: "SocketType") -> bool:
+        """Whether an idle connection is still there and holds no byte: whatever came unasked is no answer to what is
+        asked next."""
+        try:
+            upstream.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def on_open(self, mask: int) -> None:
         """The line is there: record, then send."""
-        flow, target, upstream, line = self.flow, self.target, self.upstream, self.line
-        assert flow is not None and target is not None and upstream is not None and line is not None
-        self.kept = (flow.record.tenant, target.host, target.port, line.id)
+        flow, upstream, line = self.flow, self.upstream, self.line
+        assert flow is not None and upstream is not None and line is not None
+        self.kept = self._wanted(line.id)
         self.ctx.reactor.handle(upstream.fileno(), self.on_line)
         flow.opened()
         self.ctx.reactor.at_turn_end(self.confirm)
@@ -149,9 +167,8 @@ class Forwarder(Passage):
 
     def on_line(self, mask: int) -> None:
         """The service's socket became readable, writable or ended."""
-        self.line_mask |= mask
         if self.head is None:
-            if mask & (RDHUP | ERR | HUP):  # an idle connection that the service closed
+            if self.upstream is not None and not self._silent(self.upstream):
                 self.drop_upstream()
         elif self.sending:
             self.touch()
@@ -159,8 +176,7 @@ class Forwarder(Passage):
 
     def touch(self) -> None:
         """There was life."""
-        self.active = self.ctx.reactor.now
-        self.deadline = self.active + self.ctx.timeouts.idle
+        self.deadline = min(self.ctx.reactor.now + self.ctx.timeouts.idle, self.hard_deadline)
 
     def pump(self) -> None:
         """Moves what can be moved in both directions, then sees whether the exchange is over."""
@@ -253,7 +269,14 @@ class Forwarder(Passage):
                 continue
             self.answer = answer
             self.flow.record.status = answer.status
-            self.keep = self.head.keep_alive and not self.client_fin and self.framer_out is not None and self.framer_out.done
+            body = self.framer_out
+            self.keep = (
+                self.head.keep_alive
+                and not self.client_fin
+                and not self.ctx.draining
+                and body is not None
+                and body.done
+            )
             self.to_client += response_head(answer, framing, client_version=self.head.version, keep_alive=self.keep)
             self.framer_in = BodyFramer(framing, chunk_out=self.head.version == "1.1", error=bad_response)
             data, self.incoming = self.incoming, b""
@@ -319,7 +342,9 @@ class Forwarder(Passage):
                 try:
                     head = parse_head(self.buffer, self.ctx.limits.header_bytes)
                     if head is not None and head.form == "authority":
-                        raise HandshakeError(Reason.MALFORMED_REQUEST, 400, "CONNECT on a connection with plain requests")
+                        raise HandshakeError(
+                            Reason.MALFORMED_REQUEST, 400, "CONNECT behind plain requests"
+                        )
                 except HandshakeError as error:
                     self.refuse(error.reason, error.detail, error.status)
                     return
@@ -377,8 +402,12 @@ class Forwarder(Passage):
                 self.refuse(Reason.HANDSHAKE_TIMEOUT, "no whole request head in time")
             else:
                 self.end(CloseCause.IDLE)
+        elif self.sending and now >= self.hard_deadline:
+            self.end(CloseCause.TOTAL_TIME)
         elif self.sending and self.answer is not None:
             self.end(CloseCause.IDLE)
+        elif self.sending and self.framer_out is not None and not self.framer_out.done and not self.to_line:
+            self.refuse(Reason.HANDSHAKE_TIMEOUT, "no whole request body in time")
         elif self.upstream is None:
             self.refuse(Reason.RESOLVE_FAILED, "no answer of a resolver in time")
         else:
@@ -389,17 +418,23 @@ class Forwarder(Passage):
         self.end(CloseCause.EXPIRED)
 
     def end(self, cause: CloseCause) -> None:
-        """Closes everything without a word, with the closing record of an open flow."""
-        self.drop_upstream()
-        flow, self.flow = self.flow, None
+        """Closes everything without a word, with the closing record of an open flow; a flow that is not open yet is
+        refused. Both sides of an open flow are reset, so that a part of an answer or of a body never looks whole."""
+        flow = self.flow
+        if flow is not None and not flow.opened_at:
+            self.ended_early(cause)
+            return
+        reactor, self.flow = self.ctx.reactor, None
+        close = reactor.close
         if flow is not None:
-            if flow.opened_at:
-                flow.closed(cause, self.counted_out, self.counted_in)
-            else:
-                flow.release()
+            flow.closed(cause, self.counted_out, self.counted_in)
+            close = reactor.abort
+        if self.upstream is not None:
+            close(self.upstream.detach())
+            self.upstream = self.kept = None
         if self.fd >= 0:
             self.ctx.live.pop(self.fd, None)
-            self.ctx.reactor.close(self.fd)
+            close(self.fd)
             self.fd = -1
 
     def drop_upstream(self) -> None:
@@ -407,6 +442,7 @@ class Forwarder(Passage):
         self.kept = None
         super().drop_upstream()
 
-    def kept_socket(self) -> "SocketType | None":
-        """The line's socket that waits for the next request, for tests and reports."""
-        return self.upstream if self.head is None else None
+    def draining(self) -> None:
+        """No further request is taken: a connection between two requests closes."""
+        if self.head is None and not self.buffer:
+            self._linger(b"")

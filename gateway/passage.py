@@ -34,6 +34,17 @@ MAX_ADDRESSES = 4  # tried one after the other within the dial timeout
 _OUT_OF_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 # What a line without a live far end answers (its gateway does not resolve, or says so by ICMP): another line may do.
 _NO_WAY = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN))
+# What a flow is refused for that something ended before its line was there.
+_ENDED_EARLY = {
+    CloseCause.CUT_BY_POLICY: (Reason.NOT_WHITELISTED, "the policy changed while the connection was being made"),
+    CloseCause.CUT_BY_KILL: (Reason.KILL_SWITCH, ""),
+    CloseCause.CUT_BY_RULE: (Reason.REGULATOR_RULE, ""),
+    CloseCause.CUT_BY_OPERATOR: (Reason.KILL_SWITCH, "cut by the operator"),
+    CloseCause.EXPIRED: (Reason.GRANT_EXPIRED, "ended while the connection was being made"),
+    CloseCause.LINE_DOWN: (Reason.LINE_UNAVAILABLE, "the line went down"),
+    CloseCause.DRAINED: (Reason.OVERLOADED, "draining"),
+    CloseCause.INTERNAL_ERROR: (Reason.INTERNAL_ERROR, ""),
+}
 
 
 class Passage:
@@ -66,8 +77,9 @@ class Passage:
 
     # What the owner adds.
 
-    def on_open(self) -> None:
-        """The line is connected; self.upstream is watched for both edges and handled by on_upstream_early."""
+    def on_open(self, mask: int) -> None:
+        """The line is connected; self.upstream is watched for both edges. mask: what the event said beside that, such
+        as that the service has spoken already; it is not said again."""
         raise NotImplementedError
 
     def on_refused(self, reason: Reason, status: int, detail: str) -> None:
@@ -230,18 +242,24 @@ class Passage:
         """Tries the next address on this line, then the next designated line, then refuses."""
         flow, line, target = self.flow, self.line, self.target
         assert flow is not None and flow.permit is not None and line is not None and target is not None
-        failure: Exception | None = None
+        if self.ctx.kills and (kill := self._killed(line)):  # engaged while the name was being resolved
+            if self.lines:
+                self.next_line()
+            else:
+                self.refuse(Reason.KILL_SWITCH, "", rule=kill)
+            return
+        why, line_failed = "no address answered", False
         while self.addresses:
             checked = self.addresses.pop(0)
             try:
                 self.upstream = connect(flow.permit, checked, target.port, line)
             except LineError as error:
-                failure = error
+                why, line_failed = str(error), True
                 if error.errno == 0:  # does not carry this family; another address may be of the other
                     continue
                 break
             except DialError as error:
-                failure = error
+                why, line_failed = str(error), False
                 if error.errno in _OUT_OF_ROOM:
                     self.ctx.shortage(str(error))
                     self.refuse(Reason.OVERLOADED, "out of descriptors")
@@ -251,12 +269,15 @@ class Passage:
             flow.record.line = line.id
             self.ctx.reactor.watch(self.upstream.fileno(), BOTH_EDGE, self.on_dialling)
             return
-        if isinstance(failure, LineError) and self.lines:
+        if line_failed and self.lines:
             self.next_line()
-        elif isinstance(failure, LineError):
-            self.refuse(Reason.LINE_UNAVAILABLE, str(failure))
         else:
-            self.refuse(Reason.DIAL_FAILED, str(failure) if failure is not None else "no address answered")
+            self.refuse(Reason.LINE_UNAVAILABLE if line_failed else Reason.DIAL_FAILED, why)
+
+    def _killed(self, line: LineHandle) -> str:
+        assert self.flow is not None and self.flow.permit is not None and self.target is not None
+        permit = self.flow.permit
+        return self.ctx.kills.hit(permit.tenant, permit.service, line.id, self.target.host, self.ctx.reactor.wall)
 
     def on_dialling(self, mask: int) -> None:
         """The connection is established, or failed."""
@@ -281,7 +302,7 @@ class Passage:
         end = self.ctx.lines.ends(self.line.id)
         if end:
             self.expires = min(self.expires, float(end))
-        self.on_open()
+        self.on_open(mask)
 
     # Endings.
 
@@ -299,6 +320,10 @@ class Passage:
         if self.upstream is not None:
             self.ctx.reactor.close(self.upstream.detach())
             self.upstream = None
+
+    def ended_early(self, cause: CloseCause) -> None:
+        """Something ended a flow that is not open yet: that is a refusal like any other."""
+        self.refuse(*_ENDED_EARLY.get(cause, (Reason.DIAL_FAILED, "the client left before the line answered")))
 
     def crashed(self, error: Exception) -> None:
         """A defect of ours: nothing is let through."""

@@ -7,6 +7,8 @@ end of the turn cost a third of the user time that a uvloop reader per direction
 import heapq
 import os
 import select
+import socket
+import struct
 import time
 from collections.abc import Callable
 from itertools import count
@@ -19,6 +21,7 @@ ERR = select.EPOLLERR
 ET = select.EPOLLET
 READ_EDGE = IN | RDHUP | ET
 BOTH_EDGE = IN | OUT | RDHUP | ET
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 Handler = Callable[[int], None]
 Callback = Callable[[], None]
@@ -68,6 +71,18 @@ class Reactor:
         """Stops handling fd now and closes it at the end of the turn (which also takes it out of epoll)."""
         self._handlers.pop(fd, None)
         self._closing.append(fd)
+
+    def abort(self, fd: int) -> None:
+        """Like close(), for a connection's socket, with a reset to the peer: nothing that waits is still sent, and what
+        was cut off does not look whole."""
+        sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        except OSError:
+            pass
+        finally:
+            sock.detach()
+        self.close(fd)
 
     def later(self, seconds: float, callback: Callback) -> None:
         """Calls back once, no earlier than in so many seconds; for the few things that need a timer of their own."""

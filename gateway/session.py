@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from gateway.listener.plain import PlainListener
 
 READ_BYTES = 32 * 1024
-MAX_EARLY = 64 * 1024  # bytes a client may send behind its CONNECT before the 200
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _HELLO_WORDS = {
     "not-tls": (Reason.PROTOCOL_NOT_ALLOWED, UNRECOGNIZED_NAME),
@@ -109,11 +108,12 @@ class Session(Passage):
         self.version = head.version
         if head.form != "authority":
             self._leave_handshake()
-            self.ctx.live.pop(self.fd)
-            Forwarder(self.ctx, self.listener, self.fd, self.ip, self.port, self.interface, self.fin).take(
-                head, self.buffer
-            )
-            self.fd = -1
+            fd, self.fd = self.fd, -1
+            forwarder = Forwarder(self.ctx, self.listener, fd, self.ip, self.port, self.interface, self.fin)
+            try:
+                forwarder.take(head, self.buffer)
+            except Exception as error:  # noqa: BLE001 - the session's handlers are no longer the ones to tell
+                forwarder.crashed(error)
             return
         self._connect(head, head.target, head.host)
 
@@ -147,11 +147,12 @@ class Session(Passage):
 
     # The line is there.
 
-    def on_open(self) -> None:
+    def on_open(self, mask: int) -> None:
         """Records the permit; the client is told once the record is written."""
         assert self.flow is not None and self.upstream is not None
         ctx = self.ctx
         ctx.reactor.handle(self.upstream.fileno(), self.on_upstream_early)
+        self.early = mask
         self.flow.opened()
         self.opened = True
         ctx.reactor.at_turn_end(self.confirm)
@@ -257,11 +258,13 @@ class Session(Passage):
         assert flow is not None and upstream is not None
         self._leave_handshake()
         tunnel = Tunnel(self.ctx, flow, fd, upstream, self.expires)
-        data, early, fin = self.buffer, self.early, self.fin
-        self.fd = -1
-        self.hello = None
-        self.buffer = b""
-        tunnel.start(data, fin, early)
+        data = self.buffer
+        # From here on the tunnel owns all of it: whoever still holds this session must not be able to end it.
+        self.fd, self.flow, self.upstream, self.hello, self.buffer = -1, None, None, None, b""
+        try:
+            tunnel.start(data, self.fin, self.spoke, self.early)
+        except Exception as error:  # noqa: BLE001 - the session's handlers are no longer the ones to tell
+            tunnel.crashed(error)
 
     # Endings.
 
@@ -317,15 +320,15 @@ class Session(Passage):
             self.refuse(Reason.GRANT_EXPIRED, "ended while the connection was being made")
 
     def end(self, cause: CloseCause) -> None:
-        """Closes everything without a word."""
+        """Closes everything without a word; a flow that is not open yet is refused."""
+        if self.flow is not None and not self.opened:
+            self.ended_early(cause)
+            return
         self.drop_upstream()
         self.hello = None
         flow, self.flow = self.flow, None
         if flow is not None:
-            if self.opened:
-                flow.closed(cause)
-            else:
-                flow.release()
+            flow.closed(cause)
         if self.fd >= 0:
             self._leave_handshake()
             self.ctx.live.pop(self.fd, None)

@@ -21,6 +21,7 @@ QUIET = 2.0  # seconds after which a tunnel's empty pipes serve others
 ROUNDS = 8  # of at most PIPE_BYTES each before other flows get their turn
 _READABLE = IN | RDHUP | HUP | ERR
 _ENDED = RDHUP | HUP | ERR
+_ORDERLY = frozenset((CloseCause.CLIENT_CLOSED, CloseCause.UPSTREAM_CLOSED))
 _SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 _TCP_INFO_BYTES = 104
 _RTT_OFFSET, _RETRANS_OFFSET = 68, 100  # struct tcp_info, linux/tcp.h
@@ -69,13 +70,13 @@ class Tunnel:
         reactor.handle(fd, self.on_upstream)
         ctx.live[client] = self
 
-    def start(self, first: bytes, client_fin: bool, upstream_mask: int) -> None:
+    def start(self, first: bytes, client_fin: bool, spoke: bool, upstream_mask: int) -> None:
         """Sends what the handshake had read already, and catches up with edges that came before the tunnel was
-        there."""
+        there. spoke: the client said more that nobody has read yet."""
         self.up.pending = first
         self.up.fin = client_fin
         # The handshake emptied the client's socket; an edge tells of what comes later, unless the end came already.
-        if first and not client_fin and len(first) < COPY_BYTES:
+        if first and not client_fin and not spoke and len(first) < COPY_BYTES:
             try:
                 self._copy(self.up)
             except OSError:
@@ -246,7 +247,8 @@ class Tunnel:
         self.end(CloseCause.INTERNAL_ERROR)
 
     def end(self, cause: CloseCause) -> None:
-        """Closes both sides and writes the one closing record."""
+        """Closes both sides and writes the one closing record. What did not end by itself is reset: nothing that was
+        cut still goes out of the kernel's buffers, and neither side takes a part for the whole."""
         if self.client < 0:
             return
         ctx = self.ctx
@@ -264,7 +266,8 @@ class Tunnel:
                 ctx.pipes.give(d.pipe, empty=not d.in_pipe)
                 d.pipe = None
         ctx.live.pop(self.client, None)
-        ctx.reactor.close(self.client)
-        ctx.reactor.close(self.upstream.detach())
+        close = ctx.reactor.close if cause in _ORDERLY else ctx.reactor.abort
+        close(self.client)
+        close(self.upstream.detach())
         self.client = -1
         self.flow.closed(cause, self.up.moved, self.down.moved)

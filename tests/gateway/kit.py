@@ -75,6 +75,7 @@ class Talk:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.port: int = sock.getsockname()[1]
+        self.since = time.time() - 0.02  # a port may have been another connection's before
         self.ahead = b""
         sock.settimeout(PATIENCE)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
