@@ -1,4 +1,4 @@
-"""Changes that reach live flows: a new policy revision, a line's state, a kill switch, a single cut, the end of a grant.
+"""Changes that reach live flows: a new policy, a line's state, a kill switch, a single cut, the end of a grant.
 
 Re-deciding goes in slices, so that a change that touches every tunnel does not hold up the others.
 """
@@ -41,7 +41,7 @@ def sweep(ctx: "Context") -> None:
 
 
 class Enforcer:
-    """Looks at every live flow with a question, a slice at a time; a newer question of the same kind replaces an older."""
+    """Looks at every live flow with a question, a slice at a time; a newer one of the same kind replaces an older."""
 
     def __init__(self, ctx: "Context") -> None:
         self._ctx = ctx

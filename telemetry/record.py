@@ -45,8 +45,9 @@ class CloseCause(StrEnum):
 
 
 class Record(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, tag_field="v", tag=VERSION):
-    """One record; its version "v" is always the first field. Empty and zero fields are left out of the bytes. Units: time and bytes_as_of are Unix
-    microseconds; duration and rtt are microseconds; bytes_out is client to server, bytes_in server to client."""
+    """One record; its version "v" is always the first field. Empty and zero fields are left out of the bytes. Units:
+    time and bytes_as_of are Unix microseconds; duration and rtt are microseconds; bytes_out is client to server,
+    bytes_in server to client."""
 
     node: str
     boot: str

@@ -21,10 +21,9 @@ from socket import (
     SocketType,
 )
 
-from whitelist.decide import Permit
-
 from gateway.line.model import LineError, LineHandle
 from whitelist.address import CheckedAddress
+from whitelist.decide import Permit
 
 _STREAM = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC
 _DATAGRAM = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC

@@ -1,4 +1,4 @@
-"""The plain listener: accepts connections, tells by which access interface each came, and stops when there is no room."""
+"""The plain listener: accepts connections, tells by which access interface each came, stops when there is no room."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ Arrived = Callable[["PlainListener", int, str, int, str], None]
 
 
 class PlainListener:
-    """One inherited listening socket. arrived(listener, fd, client ip, client port, access interface) takes each connection;
+    """One inherited listening socket. arrived(listener, fd, client ip, client port, access interface) takes each one;
     fd is non-blocking."""
 
     def __init__(self, ctx: "Context", name: str, sock: socket.socket, arrived: Arrived) -> None:

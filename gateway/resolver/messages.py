@@ -1,4 +1,4 @@
-"""DNS messages, pure: a question to bytes, bytes to the addresses it was answered with (RFC 1035, RFC 3596, RFC 2308)."""
+"""DNS messages, pure: a question to bytes, bytes to the addresses it was answered with (RFC 1035, 3596, 2308)."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ MAX_NEGATIVE_TTL = 60
 MAX_ADDRESSES = 16
 
 
-class BadAnswer(Exception):
+class BadAnswer(Exception):  # noqa: N818 - named for what happened
     """The message is not an answer to the question; it is dropped and the question stays open."""
 
 
@@ -32,8 +32,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """addresses: textual, in the order given, none when the name has none; ttl: seconds, bounded; failed: the server could
-    not say (rcode), so another one may be asked; truncated: ask again over TCP."""
+    """addresses: textual, in the order given, none when the name has none; ttl: seconds, bounded; failed: the server
+    could not say (rcode), so another one may be asked; truncated: ask again over TCP."""
 
     addresses: tuple[str, ...]
     ttl: int

@@ -1,7 +1,7 @@
 """The resolver: questions leave marked and bound on the flow's own line, to that line's resolvers, and to no other.
 
-Equal questions in flight are asked once; answers and their absence are kept for their bounded time. A and AAAA are asked
-together; once one has come, the other gets a short while more (RFC 8305 clause 3).
+Equal questions in flight are asked once; answers and their absence are kept for their bounded time. A and AAAA are
+asked together; once one has come, the other gets a short while more (RFC 8305 clause 3).
 """
 
 from collections.abc import Callable
@@ -119,7 +119,9 @@ class _Lookup:
             return
         self.finished = True
         now = self.resolver.reactor.now
-        addresses = tuple(a for family in self.families if family in self.answers for a in self.answers[family].addresses)
+        addresses = tuple(
+            a for family in self.families if family in self.answers for a in self.answers[family].addresses
+        )
         if addresses:
             ttl = min(a.ttl for a in self.answers.values() if a.addresses)
             names = Names(addresses, now + ttl)

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from whitelist.decide import Access, Denial
-
 from tenants.model import Tenant
+from whitelist.decide import Access, Denial
 from whitelist.model import Endpoint, Grant, GrantState, Protocol, Service, Window
 from whitelist.reason import Reason
 from whitelist.target import Target

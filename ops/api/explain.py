@@ -5,7 +5,6 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from aiohttp import web
-from whitelist.decide import Access, Denial, Permit
 
 from ops.api.advice import advise, considered
 from ops.api.flows import record_of_ref
@@ -13,6 +12,7 @@ from ops.api.problems import Problem
 from ops.api.resources import AUTHORITY, answer
 from tenants.model import Tenant
 from whitelist.candidates import candidates
+from whitelist.decide import Access, Denial, Permit
 from whitelist.reason import WORDING, Reason
 from whitelist.target import Target, TargetError, parse_host
 

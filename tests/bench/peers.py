@@ -79,7 +79,7 @@ def tinyproxy(zone: Zone, load: MakeLoad) -> Proxy:
     filters.write_text(f"^{NAME.replace('.', '[.]')}$\n")
     conf = directory / "tinyproxy.conf"
     conf.write_text(
-        f'Port {PEER_PORT}\nListen {GATEWAY}\nTimeout 600\nMaxClients 8192\n'
+        f"Port {PEER_PORT}\nListen {GATEWAY}\nTimeout 600\nMaxClients 8192\n"
         f'LogLevel Connect\nLogFile "{directory}/log"\n'
         f'Allow 10.0.0.0/8\nConnectPort {PORT}\nFilter "{filters}"\nFilterDefaultDeny Yes\nFilterExtended On\n'
     )

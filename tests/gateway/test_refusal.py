@@ -1,6 +1,5 @@
 """What a refused client is told, by every reason, and that nothing foreign gets into a header."""
 
-
 import json
 from typing import Any
 

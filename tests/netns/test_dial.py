@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable
 
 import pytest
-from whitelist.decide import Permit
 
 from gateway.line import dial
 from gateway.line.model import LineError, LineHandle
@@ -15,6 +14,7 @@ from ops.privileges import Privileges, apply
 from tests.netns.bench import FLUSH_ROUTES, Bench
 from tests.netns.kit import ABROAD, PORT
 from whitelist.address import CheckedAddress, check
+from whitelist.decide import Permit
 from whitelist.model import Protocol
 
 pytestmark = pytest.mark.root
