@@ -24,9 +24,9 @@ _CONTROL_WITHIN = 30.0  # seconds
 def configuration(zone: Zone, state: Path, workers: int) -> Path:
     """Writes the node's configuration (JSON is YAML) and gives its path. The limits per source and tenant are raised,
     since all the load comes from few."""
-    path, run = zone.directory / "feiyu.yaml", zone.directory / "run"
+    path = zone.directory / "feiyu.yaml"
     settings = {
-        "node": "bench.zone.example", "state_dir": str(state), "run_dir": str(run), "workers": workers,
+        "node": "bench.zone.example", "state_dir": str(state), "run_dir": str(zone.run), "workers": workers,
         "listeners": [{"name": "plain", "kind": "plain", "address": f"{GATEWAY}:{FEIYU_PORT}"}],
         "access": [
             {"interface": ACCESS_DEVICE, "site": SITE, "room": ROOM, "prefixes": ["10.0.0.0/24", SOURCES]}
@@ -45,9 +45,8 @@ def configuration(zone: Zone, state: Path, workers: int) -> Path:
 def data_plane(zone: Zone, load: Load, state: Path, workers: int = 1, name: str = DATA_PLANE) -> Proxy:
     """Supervisor, hub, workers and recorder; the line is announced up, the kernel has no rules of ours."""
     proxy = _start(zone, load, state, workers, name, "tests.bench.node")
-    run = zone.directory / "run"
-    _say(run, {"kind": "revision", "revision": 1}, "control")
-    _say(run, {"kind": "line", "line": LINE.id, "state": "up"}, "lines")
+    _say(zone.run, {"kind": "revision", "revision": 1}, "control")
+    _say(zone.run, {"kind": "line", "line": LINE.id, "state": "up"}, "lines")
     return proxy
 
 

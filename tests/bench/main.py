@@ -39,7 +39,7 @@ class Run:
     def __init__(self, options: argparse.Namespace, directory: Path, stack: ExitStack) -> None:
         self.directory, self._stack = directory, stack
         self.quick, self.with_peers = options.quick, options.peers
-        self.plan = measure.Plan(2.0, 2) if options.quick else measure.Plan(4.0, 3)
+        self.plan = measure.Plan(1.0, 2, 1_000) if options.quick else measure.Plan(4.0, 3)
         self.tenants, self.each = (1_000, 100) if options.quick else (10_000, 100)
         self._cores = sorted(os.sched_getaffinity(0))
         self._tunnels, self._origin = build.build(directory)
@@ -100,7 +100,7 @@ class Run:
         policy.register(state, _FULL_TENANTS, _FULL_EACH)
         node = self.up(feiyu.full(zone, self.load(zone), state, workers=2, name="feiyu-up, two workers"))
         times = 5 if self.quick else _REVOCATIONS
-        self.result["enforced"] = enforced.measure(node, zone.directory / "run", self._hello.read_bytes(), times)
+        self.result["enforced"] = enforced.measure(node, zone.run, self._hello.read_bytes(), times)
         node.stop()
 
     def decide(self) -> None:
@@ -160,7 +160,7 @@ def main() -> int:
     except (LoadError, peers.MissingPeerError) as error:
         _say(f"not measured: {error}")
         return 1
-    report.table(result, Console())
+    report.table(result, Console(width=None if sys.stdout.isatty() else report.WIDTH))
     if options.json:
         report.save(result, options.json)
     return 0

@@ -44,6 +44,7 @@ DECISION = {
     "anonymous_MB": (30.0, "memory to open it, MB"),
 }
 PEER = "squid"
+WIDTH = 150  # columns of a table that goes to a file
 
 
 def table(result: dict[str, Any], console: Console) -> None:

@@ -40,13 +40,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Zone:
-    """Use as a context manager. spawn() starts a process that ends with the zone at the latest."""
+    """Use as a context manager. spawn() starts a process that ends with the zone at the latest. directory: on disk;
+    run: the path of a proxy's run directory, in memory."""
 
     def __init__(self, directory: Path, origin: Path, proxy_core: int, load_core: int) -> None:
         self.directory = directory
         self.proxy_core, self.load_core = proxy_core, load_core
         self._origin = origin
         self._processes: list[subprocess.Popen[bytes]] = []
+        memory = Path("/dev/shm")
+        # As /run is on a node: in memory. What must be durable goes to `directory`.
+        self._volatile = tempfile.TemporaryDirectory(prefix="feiyu-bench-", dir=memory if memory.is_dir() else None)
+        self.run = Path(self._volatile.name) / "run"
         self.client, self.gateway, self.abroad = Namespace(), Namespace(), Namespace()
 
     def __enter__(self) -> Self:
@@ -65,6 +70,7 @@ class Zone:
             self.end(process)
         for namespace in (self.client, self.gateway, self.abroad):
             namespace.close()
+        self._volatile.cleanup()
 
     def spawn(
         self, where: Namespace, argv: list[str], core: int, name: str, *, stdout: IO[bytes] | None = None,
