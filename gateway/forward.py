@@ -342,9 +342,7 @@ class Forwarder(Passage):
                 try:
                     head = parse_head(self.buffer, self.ctx.limits.header_bytes)
                     if head is not None and head.form == "authority":
-                        raise HandshakeError(
-                            Reason.MALFORMED_REQUEST, 400, "CONNECT behind plain requests"
-                        )
+                        raise HandshakeError(Reason.MALFORMED_REQUEST, 400, "CONNECT behind plain requests")
                 except HandshakeError as error:
                     self.refuse(error.reason, error.detail, error.status)
                     return

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from gateway.config import Limits, Timeouts
 from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
@@ -137,9 +138,9 @@ _settings = section(
             },
         ),
         "users": section(s.Users, {"base": integer(0, 0x7FFFFF00)}),
-        "timeouts": section(s.Timeouts, dict.fromkeys(("handshake", "dial", "idle", "total", "drain"), _seconds)),
+        "timeouts": section(Timeouts, dict.fromkeys(("handshake", "dial", "idle", "total", "drain"), _seconds)),
         "limits": section(
-            s.Limits,
+            Limits,
             {
                 "header_bytes": integer(1_024, 1 << 20, "bytes"),
                 "tunnels_per_tenant": integer(1, 10_000_000),

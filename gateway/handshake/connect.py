@@ -1,8 +1,9 @@
 """The usual CONNECT, read quickly: request line, Host with the same words, and a block of fields seen before.
 
-Everything here is a subset of what http1.parse_head accepts, and reads it the same way (the characters of the target are
-left to whitelist.target, which is stricter); whatever is not the usual form goes there. What the block says is a pure function of its bytes, which are the same in all requests of one client
-program with one credential, so it is remembered.
+Everything here is a subset of what http1.parse_head accepts, and reads it the same way (the characters of the target
+are left to whitelist.target, which is stricter); whatever is not the usual form goes there. What the block says is a
+pure function of its bytes, which are the same in all requests of one client program with one credential, so it is
+remembered.
 """
 
 from functools import lru_cache

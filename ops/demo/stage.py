@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import msgspec
 
+from gateway.config import Limits, Timeouts
 from ops import privileges, processes
 from ops.cli.client import Client as ControlClient
 from ops.cli.errors import CliError
@@ -22,7 +23,7 @@ from ops.demo import certificates, world
 from ops.demo.client import ENVIRONMENT, Client, write_config
 from ops.demo.interrupt import whole
 from ops.demo.network import ABROAD, FIRMS, GATEWAY, Zone, end
-from ops.settings import Access, Limits, Listener, Metrics, Settings, Timeouts, Users, load_settings
+from ops.settings import Access, Listener, Metrics, Settings, Users, load_settings
 
 PORT = 3128
 USERS = 62_000

@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from gateway.config import Timeouts
 from ops.demo.counters import WireCounter
 from ops.demo.network import DEFAULT, FIRMS, end
 from ops.demo.register import REASON, fill
 from ops.demo.stage import PORT, Stage
 from ops.demo.world import PREFIXES
-from ops.settings import Timeouts
 
 RESTART = 8.0  # seconds in which what was killed serves again, also on a busy machine
 SLOW = "download?bytes=1000000000&rate=1000000"

@@ -1,4 +1,5 @@
-"""One node's data plane for tests: workers as real processes, a small hub on a real SOCK_SEQPACKET socket, a policy made
+"""One node's data plane for tests: workers as real processes, a small hub on a real SOCK_SEQPACKET socket, a
+policy made
 by the real publisher, and the records that the workers wrote."""
 
 import base64
@@ -160,7 +161,7 @@ class Worker:
             }  # fmt: skip
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ops.worker"], cwd=CODE, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, pass_fds=(listener.fileno(),), preexec_fn=before, start_new_session=True,
+                stderr=log, pass_fds=(listener.fileno(),), preexec_fn=before, start_new_session=True,  # noqa: PLW1509 - sets a limit of the child, before exec
             )  # fmt: skip
             listener.close()
         self.pid = self.process.pid
@@ -221,7 +222,10 @@ class Node:
         self.config.write_text(
             json.dumps(
                 {
-                    "node": "gw1.zone.example", "state_dir": str(self.state), "run_dir": str(self.run), "workers": 4,
+                    "node": "gw1.zone.example",
+                    "state_dir": str(self.state),
+                    "run_dir": str(self.run),
+                    "workers": 4,
                     "listeners": [{"name": "plain", "kind": "plain", "address": f"{GATEWAY}:3128"}],
                     "access": [{"interface": "acc0", "site": "s1", "room": "r1", "prefixes": ["10.0.0.0/24"]}],
                     "timeouts": {"handshake": 2, "dial": 3, "idle": 30, "total": 60, "drain": 3}
@@ -229,7 +233,7 @@ class Node:
                     "limits": {"stranger_refusals_per_second": 100_000} | settings.pop("limits", {}),
                     **settings,
                 }
-            )  # fmt: skip
+            )
         )
         self.hub = Hub(self.run / "live.sock")
         self.workers: dict[str, Worker] = {}
@@ -283,9 +287,7 @@ class Node:
                 before = self.policy.pop(name, None)
                 if not gone:
                     self.policy[name] = one
-                changes.append(
-                    Changed(collection, name.partition(":")[2], "edit", before, None if gone else one)
-                )
+                changes.append(Changed(collection, name.partition(":")[2], "edit", before, None if gone else one))
         self.hub.revision += 1
         self.publisher.publish(changes, self.hub.revision)
         self.hub.say(kind="revision", revision=self.hub.revision)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.gateway.kit import Ground, Site, Talk, client_hello, until
+from tests.gateway.kit import Ground, Talk, client_hello, until
 from tests.gateway.node import Node, Worker
 
 pytestmark = pytest.mark.root
@@ -195,9 +195,7 @@ def test_a_big_transfer_both_ways_at_once_is_whole(size: int, node: Node, worker
     assert (close["bytes_out"], close["bytes_in"]) == (len(data), len(data))
 
 
-def test_without_pipes_a_transfer_is_whole_all_the_same(
-    another: Callable[..., Node], ground: Ground
-) -> None:
+def test_without_pipes_a_transfer_is_whole_all_the_same(another: Callable[..., Node], ground: Ground) -> None:
     node = another()
     worker = node.worker(descriptors=512)
     stalled = []
@@ -249,7 +247,7 @@ def test_a_client_that_never_reads_is_ended_by_idleness(another: Callable[..., N
     node = another(timeouts={"idle": 1})
     talk, there = opened(node, node.worker(), ground)
     there.sock.setblocking(False)
-    with pytest.raises(BlockingIOError):
+    with pytest.raises(BlockingIOError):  # noqa: PT012 - it takes as many as the buffers hold
         while True:
             there.sock.send(bytes(65536))
     there.sock.settimeout(8)
@@ -291,9 +289,7 @@ def test_one_byte_a_moment_keeps_a_tunnel_until_its_total_time(hasty: Node, grou
     assert 3_000_000 <= close["duration"] < 5_000_000
 
 
-def test_descriptors_and_shares_come_back_after_a_thousand_tunnels(
-    node: Node, worker: Worker, ground: Ground
-) -> None:
+def test_descriptors_and_shares_come_back_after_a_thousand_tunnels(node: Node, worker: Worker, ground: Ground) -> None:
     site = ground.site("tcp")
     before = worker.descriptors()
     for _ in range(50):
