@@ -32,8 +32,7 @@ class Identity:
 
 class Identifier:
     """Looks credentials up in the snapshot. What was verified once is remembered by the whole header value until
-    the next
-    revision; expiry is looked at every time."""
+    the next revision; expiry is looked at every time."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

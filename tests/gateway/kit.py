@@ -1,6 +1,6 @@
-"""The ground for tests of the data path: a client, a gateway and abroad as network namespaces without names, and
-in them
-real sockets. Workers are real processes (see node.py); services and resolvers abroad are sockets that the test holds.
+"""The ground for tests of the data path: a client, a gateway and abroad as network namespaces without names, and in
+them real sockets. Workers are real processes (see node.py); services and resolvers abroad are sockets that the test
+holds.
 
     client 10.0.0.2 (acme), 10.0.0.18 (birch) ── acc0 10.0.0.1 gateway iplc1, iplc2 ── far1, far2 abroad 203.0.113.0/24
 """

@@ -1,6 +1,5 @@
-"""One node's data plane for tests: workers as real processes, a small hub on a real SOCK_SEQPACKET socket, a
-policy made
-by the real publisher, and the records that the workers wrote."""
+"""One node's data plane for tests: workers as real processes, a small hub on a real SOCK_SEQPACKET socket, a policy
+made by the real publisher, and the records that the workers wrote."""
 
 import base64
 import hashlib
