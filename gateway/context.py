@@ -108,8 +108,8 @@ class Context:
             return Reason.POLICY_UNAVAILABLE, "no valid policy"
         if now - self.last_word > self.config.max_staleness:
             return Reason.POLICY_UNAVAILABLE, "no word from control for too long"
-        if self.draining or len(self.live) > self.max_live:
-            return Reason.OVERLOADED, "draining" if self.draining else "too many connections"
+        if len(self.live) > self.max_live:
+            return Reason.OVERLOADED, "too many connections"
         return None
 
     def emit(self, record: Record, kind: Kind) -> None:
@@ -127,11 +127,12 @@ class Context:
         if record.tenant or self.strangers.admit(record.client_ip, record.reason, self.reactor.now):
             self.emit(record, Kind.DENY)
 
-    def emit_counted(self) -> None:
-        """Writes the counted refusals of strangers whose second is over, and how many had to go unrecorded."""
+    def emit_counted(self, until: float) -> None:
+        """Writes the counted refusals of strangers whose second was over by then (monotonic; inf at the end), and how
+        many had to go unrecorded."""
         if self.spool.healthy(self.reactor.now) or self.spool_failed:
             return
-        for counted in self.strangers.flush(self.reactor.now):
+        for counted in self.strangers.flush(until):
             record = self.new_record()
             record.client_ip = counted.source
             record.decision = "deny"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from gateway.flow import Flow
 from telemetry.record import CloseCause
-from whitelist.decide import Permit, decide
+from whitelist.address import AddressForbidden, check
+from whitelist.decide import Permit, decide, denied_address
 from whitelist.snapshot import Touched
 
 if TYPE_CHECKING:
@@ -41,20 +42,25 @@ def sweep(ctx: "Context") -> None:
 
 
 class Enforcer:
-    """Looks at every live flow with a question, a slice at a time; a newer one of the same kind replaces an older."""
+    """Looks at every live flow with a question, a slice at a time.
+
+    A slice goes by the descriptors of connections, not by what held them when the question came up: between two slices
+    a session may have become a tunnel, which must be asked too, and what it was must not be ended any more.
+    """
 
     def __init__(self, ctx: "Context") -> None:
         self._ctx = ctx
 
     def every(self, question: Verdict) -> None:
         """Ends each flow for which the question has a cause."""
-        self._slice(iter(list(self._ctx.live.values())), question)
+        self._slice(iter(list(self._ctx.live)), question)
 
-    def _slice(self, flows: Iterator["Live"], question: Verdict) -> None:
+    def _slice(self, connections: Iterator[int], question: Verdict) -> None:
         end = time.monotonic() + SLICE
-        for live in flows:
-            flow = flow_of(live)
-            if flow is not None:
+        for fd in connections:
+            live = self._ctx.live.get(fd)
+            flow = flow_of(live) if live is not None else None
+            if live is not None and flow is not None:
                 try:
                     cause = question(live, flow)
                 except Exception as error:  # noqa: BLE001 - an error while deciding is a denial
@@ -63,7 +69,7 @@ class Enforcer:
                 if cause is not None:
                     live.end(cause)
             if time.monotonic() >= end:
-                self._ctx.reactor.again(lambda: self._slice(flows, question))
+                self._ctx.reactor.again(lambda: self._slice(connections, question))
                 return
 
     def by_policy(self, touched: Touched) -> None:
@@ -92,9 +98,20 @@ class Enforcer:
             return CloseCause.CUT_BY_POLICY
         if record.line and ctx.lines.gone(record.line):
             return CloseCause.CUT_BY_POLICY
+        if record.address and not self._may_be_reached(record.address, target.port, verdict):
+            return CloseCause.CUT_BY_POLICY
         flow.permit = verdict
         live.expires = min(verdict.not_after, credential.valid_until, ctx.lines.ends(record.line) or verdict.not_after)
         return None
+
+    def _may_be_reached(self, address: str, port: int, permit: Permit) -> bool:
+        """Whether the address that was dialled would be dialled today."""
+        snapshot = self._ctx.snapshot
+        try:
+            check(address, permit.special_prefixes, self._ctx.own)
+        except AddressForbidden:
+            return False
+        return snapshot is not None and not denied_address(snapshot, address, port)
 
     def by_line(self, line: str) -> None:
         """Ends the flows of a line that is dead."""
@@ -106,7 +123,7 @@ class Enforcer:
 
     def _killed(self, live: "Live", flow: Flow) -> CloseCause | None:
         r = flow.record
-        hit = self._ctx.kills.hit(r.tenant, r.service, r.line, r.host, self._ctx.reactor.wall)
+        hit = self._ctx.kills.hit(r.tenant, r.service, r.line, r.host, self._ctx.reactor.wall, r.address)
         if not hit:
             return None
         r.rule = hit

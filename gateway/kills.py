@@ -2,7 +2,20 @@
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from gateway.live import Kill, KillScope
+from whitelist.ip_text import format_v6, parse_v6
+
+
+def _canonical(kill: Kill) -> Kill:
+    """Destinations in the one spelling that targets have: whoever pulls the switch in a hurry may type capitals, a dot
+    at the end, "*." in front, or brackets. A value that still is no name or address covers nothing."""
+    if kill.scope is not KillScope.DESTINATION:
+        return kill
+    value = kill.value.lower().removeprefix("*.").removesuffix(".").removeprefix("[").removesuffix("]")
+    packed = parse_v6(value) if ":" in value else None
+    return replace(kill, value=value if packed is None else format_v6(packed))
 
 
 class Kills:
@@ -13,11 +26,11 @@ class Kills:
 
     def replace(self, kills: Iterable[Kill]) -> None:
         """Takes the whole list of what is in force."""
-        self._kills = {kill.id: kill for kill in kills}
+        self._kills = {kill.id: _canonical(kill) for kill in kills}
 
     def engage(self, kill: Kill) -> None:
         """Adds one."""
-        self._kills[kill.id] = kill
+        self._kills[kill.id] = _canonical(kill)
 
     def release(self, kill_id: str) -> None:
         """Takes one back; an unknown id is none."""
@@ -26,8 +39,9 @@ class Kills:
     def __bool__(self) -> bool:
         return bool(self._kills)
 
-    def hit(self, tenant: str, service: str, line: str, host: str, wall: float) -> str:
-        """The id of a kill that covers such a flow now, or ""."""
+    def hit(self, tenant: str, service: str, line: str, host: str, wall: float, address: str = "") -> str:
+        """The id of a kill that covers such a flow now, or "". address: the one dialled, where it is known; a kill of
+        an address must not be passed by under a name."""
         for kill in self._kills.values():
             if kill.until and wall >= kill.until:
                 continue
@@ -40,6 +54,6 @@ class Kills:
                     return kill.id
                 case KillScope.LINE if kill.value == line:
                     return kill.id
-                case KillScope.DESTINATION if kill.value == host or host.endswith("." + kill.value):
+                case KillScope.DESTINATION if kill.value in (host, address) or host.endswith("." + kill.value):
                     return kill.id
         return ""

@@ -118,7 +118,9 @@ class Passage:
             self.refuse(*unready)
             return
         identifier, snapshot = ctx.identifier, ctx.snapshot
-        assert identifier is not None and snapshot is not None  # unready() saw to it
+        if identifier is None or snapshot is None:  # since unready() looked, in this very turn
+            self.refuse(Reason.POLICY_UNAVAILABLE, "no valid policy")
+            return
         wall = ctx.reactor.wall
         try:
             identity = identifier.identify(head.proxy_authorization, wall)
@@ -203,16 +205,16 @@ class Passage:
             else:
                 self.refuse(names.reason, names.detail)
             return
-        try:
-            self.checked(names)
-        except Exception as error:  # noqa: BLE001 - called from the resolver: its other callers must not suffer
-            self.crashed(error)
+        self.checked(names)
 
     def checked(self, names: Names) -> None:
         """Puts every address through the classifier; those that pass may be dialled, in order. What passed once is kept
         with the answer, for as long as neither the question nor the host's own addresses change."""
         ctx, flow, target = self.ctx, self.flow, self.target
-        assert flow is not None and flow.permit is not None and target is not None and ctx.snapshot is not None
+        assert flow is not None and flow.permit is not None and target is not None
+        if ctx.snapshot is None:  # lost while the name was being resolved
+            self.refuse(Reason.POLICY_UNAVAILABLE, "no valid policy")
+            return
         asked = (flow.permit.special_prefixes, ctx.own, ctx.revision, target.port)
         passed = names.checked.get(asked)
         if passed is None:
@@ -242,15 +244,11 @@ class Passage:
         """Tries the next address on this line, then the next designated line, then refuses."""
         flow, line, target = self.flow, self.line, self.target
         assert flow is not None and flow.permit is not None and line is not None and target is not None
-        if self.ctx.kills and (kill := self._killed(line)):  # engaged while the name was being resolved
-            if self.lines:
-                self.next_line()
-            else:
-                self.refuse(Reason.KILL_SWITCH, "", rule=kill)
-            return
-        why, line_failed = "no address answered", False
+        why, line_failed, kill = "no address answered", False, ""
         while self.addresses:
             checked = self.addresses.pop(0)
+            if self.ctx.kills and (kill := self._killed(line, checked.text)):  # of the address, or engaged meanwhile
+                continue
             try:
                 self.upstream = connect(flow.permit, checked, target.port, line)
             except LineError as error:
@@ -269,15 +267,17 @@ class Passage:
             flow.record.line = line.id
             self.ctx.reactor.watch(self.upstream.fileno(), BOTH_EDGE, self.on_dialling)
             return
-        if line_failed and self.lines:
+        if (line_failed or kill) and self.lines:
             self.next_line()
+        elif kill:
+            self.refuse(Reason.KILL_SWITCH, "", rule=kill)
         else:
             self.refuse(Reason.LINE_UNAVAILABLE if line_failed else Reason.DIAL_FAILED, why)
 
-    def _killed(self, line: LineHandle) -> str:
+    def _killed(self, line: LineHandle, address: str) -> str:
         assert self.flow is not None and self.flow.permit is not None and self.target is not None
-        permit = self.flow.permit
-        return self.ctx.kills.hit(permit.tenant, permit.service, line.id, self.target.host, self.ctx.reactor.wall)
+        permit, wall = self.flow.permit, self.ctx.reactor.wall
+        return self.ctx.kills.hit(permit.tenant, permit.service, line.id, self.target.host, wall, address)
 
     def on_dialling(self, mask: int) -> None:
         """The connection is established, or failed."""

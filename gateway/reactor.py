@@ -123,16 +123,16 @@ class Reactor:
         if self._ready:
             ready, self._ready = self._ready, []
             for callback in ready:
-                self._guard(callback)
+                self.guard(callback)
         for fd, mask in events:
             handler = handlers.get(fd)
             if handler is not None:
                 try:
                     handler(mask)
                 except Exception as error:  # noqa: BLE001 - one flow's defect must not end the others
-                    self._failed(handler, error)
+                    self._failed(getattr(handler, "__self__", None), error)
         while timers and timers[0][0] <= now:
-            self._guard(heapq.heappop(timers)[2])
+            self.guard(heapq.heappop(timers)[2])
         self.finish_turn()
 
     def finish_turn(self) -> None:
@@ -145,25 +145,29 @@ class Reactor:
                 break
             waiting, self._turn_end = self._turn_end, []
             for callback in waiting:
-                self._guard(callback)
+                self.guard(callback)
         if self._closing:
             closing, self._closing = self._closing, []
             for fd in closing:
                 os.close(fd)
 
-    def _guard(self, callback: Callback) -> None:
+    def guard(self, callback: Callback, owner: object = None) -> None:
+        """Calls back; a defect is the owner's (that of the method, where none is named), never the caller's."""
         try:
             callback()
         except Exception as error:  # noqa: BLE001 - one flow's defect must not end the others
-            self._failed(callback, error)
+            self._failed(owner or getattr(callback, "__self__", None), error)
 
-    def _failed(self, what: Callable[..., None], error: Exception) -> None:
+    def _failed(self, owner: object, error: Exception) -> None:
         """Hands a defect to the object whose method raised it (its crashed()), else to on_error."""
-        owner = getattr(what, "__self__", None)
         crashed = getattr(owner, "crashed", None)
         if crashed is not None:
-            crashed(error)
-        elif self.on_error is not None:
+            try:
+                crashed(error)
+                return
+            except Exception as another:  # noqa: BLE001 - a defect on top of a defect
+                error = another
+        if self.on_error is not None:
             self.on_error(error)
         else:
             raise error

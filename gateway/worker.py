@@ -15,6 +15,7 @@ import msgspec
 from gateway.config import WorkerConfig
 from gateway.context import Context
 from gateway.enforce import Enforcer, sweep
+from gateway.forward import Forwarder
 from gateway.identity import Identifier
 from gateway.listener.plain import PlainListener
 from gateway.live import MAX_PACKET, LineState, LiveKind, LiveMessage, ack, hello, parse
@@ -24,7 +25,7 @@ from gateway.relay.tunnel import Tunnel
 from gateway.session import Session
 from gateway.shares import Shares
 from telemetry.record import CloseCause, Kind
-from telemetry.spool import SpoolWriter
+from telemetry.spool import SpoolFull, SpoolWriter
 from whitelist.snapshot import Snapshot, SnapshotError, Touched
 
 HEARTBEAT = 10.0
@@ -81,9 +82,13 @@ class Worker:
             live.end(CloseCause.DRAINED)
         self.reactor.finish_turn()
         self.heartbeat()
-        self.ctx.emit_counted()
-        self.ctx.spool.close()
+        self.ctx.emit_counted(float("inf"))
         self.ctx.shares.close()
+        try:
+            self.ctx.spool.close()
+        except SpoolFull as error:
+            lost = self.ctx.spool.pending
+            print(f"{lost} records are lost: they cannot be written: {error}", file=sys.stderr, flush=True)
 
     def arrived(self, listener: PlainListener, fd: int, ip: str, port: int, interface: str) -> None:
         """A new connection."""
@@ -186,7 +191,10 @@ class Worker:
                 print(f"an order that cannot be read is not acknowledged: {error}", file=sys.stderr, flush=True)
                 continue
             self.obey(message)
-            self.hub.send(ack(message.seq))
+            try:
+                self.hub.send(ack(message.seq))
+            except OSError:  # the hub is gone, as the next packet says; or deaf, and it kills who does not acknowledge
+                pass
 
     def obey(self, message: LiveMessage) -> None:
         """Puts one order into force."""
@@ -214,7 +222,8 @@ class Worker:
             case LiveKind.UNKILL:
                 ctx.kills.release(message.id)
             case LiveKind.CUT:
-                self.enforcer.one(message.flow, CloseCause(message.cause or CloseCause.CUT_BY_OPERATOR))
+                known = message.cause in CloseCause
+                self.enforcer.one(message.flow, CloseCause(message.cause) if known else CloseCause.CUT_BY_OPERATOR)
             case _:
                 pass
 
@@ -229,7 +238,7 @@ class Worker:
         self._second = int(reactor.wall)
         sweep(ctx)
         ctx.shares.survey()
-        ctx.emit_counted()
+        ctx.emit_counted(reactor.now)
         if ctx.snapshot is None and reactor.now - self._tried >= RELOAD:
             self.advance()
         if reactor.now - self._beaten >= HEARTBEAT:
@@ -302,10 +311,14 @@ class Worker:
             self.drain()
 
     def drain(self) -> None:
-        """Takes nothing new; live flows may finish until the drain timeout."""
+        """Accepts nothing new; connections that were accepted may go on until the drain timeout, so that nobody is
+        refused for a worker being replaced."""
         self.ctx.draining = True
         self._drain_until = self.reactor.now + self.config.timeouts.drain
         for listener in self.listeners:
             listener.pause()
+        for live in list(self.ctx.live.values()):
+            if isinstance(live, Forwarder):
+                live.draining()
         if not self.ctx.live:
             self.reactor.stop()

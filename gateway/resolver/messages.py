@@ -73,8 +73,8 @@ def read(question: Question, wire: bytes) -> Answer:
         return Answer((), 0, failed=dns.rcode.to_text(rcode))
     try:
         chain = message.resolve_chaining()
-    except dns.exception.DNSException as error:
-        raise BadAnswer(type(error).__name__) from error
+    except dns.exception.DNSException as error:  # aliases in a circle, or records in an answer that says there are none
+        return Answer((), 0, failed=type(error).__name__)
     if chain.answer is None:
         return Answer((), max(MIN_TTL, min(chain.minimum_ttl, MAX_NEGATIVE_TTL)))
     addresses = tuple(rdata.to_text() for rdata in list(chain.answer)[:MAX_ADDRESSES])

@@ -6,6 +6,7 @@ asked together; once one has come, the other gets a short while more (RFC 8305 c
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from socket import SocketType
 
 from gateway.line.dial import DialError, connect_resolver
@@ -79,7 +80,7 @@ class Resolver:
                     self._known.clear()
             self._known[line.id, host] = names
         for found in lookup.waiting:
-            found(names)
+            self.reactor.guard(partial(found, names), getattr(found, "__self__", None))
 
     def forget_line(self, line: str) -> None:
         """Drops what was learnt over a line that changed."""
@@ -103,6 +104,8 @@ class _Lookup:
         self.families = tuple(f for f, source in ((6, line.source6), (4, line.source4)) if source)
         for family in self.families:
             _Exchange(self, ask(self.host, family)).attempt()
+        if not self.families:
+            self.resolver.reactor.again(self.finish)
 
     def answered(self, family: int, answer: Answer) -> None:
         """One family is settled; the lookup ends when both are, or a while after the first with addresses."""
@@ -136,14 +139,15 @@ class _Lookup:
 class _Exchange:
     """One question, asked of the line's resolvers in turn, over UDP and, where the answer is cut short, TCP."""
 
-    __slots__ = ("buffer", "fd", "lookup", "question", "sock", "tcp", "tries")
+    __slots__ = ("attempts", "buffer", "fd", "lookup", "question", "sock", "tcp", "tries")
 
     def __init__(self, lookup: _Lookup, question: Question) -> None:
         self.lookup = lookup
         self.question = question
         self.sock: SocketType | None = None
         self.fd = -1
-        self.tries = 0
+        self.tries = 0  # resolvers asked
+        self.attempts = 0  # the same, with those over TCP for an answer that was cut short
         self.tcp = False
         self.buffer = b""
 
@@ -157,7 +161,8 @@ class _Exchange:
             return
         target = resolvers[self.tries % len(resolvers)]
         self.tries += 1
-        ticket = self.tries
+        self.attempts += 1
+        ticket = self.attempts
         reactor = self.lookup.resolver.reactor
         try:
             sock = self.sock = connect_resolver(self.lookup.line, target, datagram=not self.tcp)
@@ -174,7 +179,7 @@ class _Exchange:
         reactor.later(TRY_SECONDS, lambda: self.timed_out(ticket))
 
     def timed_out(self, ticket: int) -> None:
-        if self.sock is not None and self.tries == ticket:
+        if self.sock is not None and self.attempts == ticket:
             self.close()
             self.attempt()
 
