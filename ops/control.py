@@ -56,7 +56,9 @@ async def serve(settings: Settings) -> None:
     policy = Policy(state / "snapshot", keys.snapshot)
     authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)))
     recorder = RecorderClient(run / "recorder.sock")
-    app = application(authority, recorder, settings.node, keys.pseudonym)
+    users = settings.users
+    node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)
+    app = application(authority, recorder, settings.node, keys.pseudonym, node_uids)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

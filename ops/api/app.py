@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from ops.api import explain, flows, resources, status
+from ops.api.actor import NODE_UIDS, not_the_node
 from ops.api.authority import Authority
 from ops.api.problems import problems
 from ops.api.recorder_client import RecorderClient
@@ -10,9 +11,17 @@ from ops.api.recorder_client import RecorderClient
 MAX_BULK = 64 << 20  # bytes of a body of /v1/changes
 
 
-def application(authority: Authority, recorder: RecorderClient, node: str, pseudonym_key: bytes) -> web.Application:
-    """The API of a node. pseudonym_key: what names of users in records are derived with."""
-    app = web.Application(middlewares=[problems], client_max_size=MAX_BULK)
+def application(
+    authority: Authority,
+    recorder: RecorderClient,
+    node: str,
+    pseudonym_key: bytes,
+    node_uids: frozenset[int] = frozenset(),
+) -> web.Application:
+    """The API of a node. pseudonym_key: what names of users in records are derived with; node_uids: the users of the
+    node's own processes, where they have users of their own."""
+    app = web.Application(middlewares=[problems, not_the_node], client_max_size=MAX_BULK)
+    app[NODE_UIDS] = node_uids
     app[resources.AUTHORITY] = authority
     app[resources.PSEUDONYM_KEY] = pseudonym_key
     app[flows.RECORDER] = recorder

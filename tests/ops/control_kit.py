@@ -137,6 +137,7 @@ async def running(
     hub_timeout: float = 3.0,
     busy: float | None = None,
     writer: SpoolWriter | None = None,
+    node_uids: frozenset[int] = frozenset(),
 ) -> AsyncIterator[Node]:
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
@@ -151,7 +152,8 @@ async def running(
         state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more
     )
     recorder = RecorderClient(run / "recorder.sock")
-    runner = web.AppRunner(application(authority, recorder, NODE, keys.pseudonym), shutdown_timeout=1)
+    app = application(authority, recorder, NODE, keys.pseudonym, node_uids)
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await authority.beat()
     await web.SockSite(runner, listening(run / "control.sock", None)).start()

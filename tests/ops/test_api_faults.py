@@ -246,3 +246,13 @@ async def ask(root: Path, method: str, path: str, body: object = None) -> int | 
             return response.status
     except (OSError, aiohttp.ClientError):
         return None
+
+
+async def test_a_process_of_the_node_itself_may_neither_read_nor_write(tmp_path: Path) -> None:
+    async with running(tmp_path, node_uids=frozenset({os.getuid()})) as node:
+        for method, path in (("GET", "/v1/tenants"), ("POST", "/v1/groups"), ("GET", "/v1/status")):
+            async with node.client.request(method, f"http://control{path}", json={"id": "g", "reason": "x"}) as answer:
+                assert answer.status == 403
+                assert (await answer.json())["type"].endswith("node-process")
+    async with running(tmp_path) as node, node.client.get("http://control/v1/tenants") as answer:
+        assert answer.status == 200
