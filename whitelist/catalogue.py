@@ -6,7 +6,7 @@ from whitelist.entries import DenyEntry, EndpointEntry, LineEntry, decode_rows
 from whitelist.ip_text import parse_v4, parse_v6
 from whitelist.target import Target
 
-MAX_KNOWN = 8192  # keys, some 500 bytes each
+MAX_KNOWN = 16_384  # keys, some 500 bytes each
 
 _SUFFIX = ord("w")
 HostRows = list[DenyEntry | EndpointEntry]
@@ -48,30 +48,30 @@ def rows(policy: Policy, target: Target) -> tuple[list[DenyEntry], list[Endpoint
     """The denies and endpoints whose target covers this one's host, whatever the port, the most specific first.
     `*.suffix` never covers the suffix itself. Raises ValueError for a host that is no address where it must be.
 
-    Services are few and everybody's, so their decoded rows are kept, and that there are none for com. Hosts that nobody
-    knows are not: how many of them are asked for is in the clients' hands."""
+    Services are few and everybody's, so what is found is kept decoded, and with it that there is nothing for com. Of
+    hosts that nobody knows nothing is kept: how many of them are asked for is in the clients' hands."""
     denies: list[DenyEntry] = []
     endpoints: list[EndpointEntry] = []
     known = policy.known
+    fresh: dict[bytes, HostRows | None] = {}
     for key in _prefixes(policy, target.host) if target.is_ip else _names(target.host):
-        found = known[key] if key in known else _look_up(policy, key)
+        if key in known:
+            found = known[key]
+        else:
+            value = policy.get(key)
+            found = fresh[key] = None if value is None else decode_rows(value)
         if found is not None:
             for row in found:
                 if type(row) is EndpointEntry:
                     endpoints.append(row)
                 else:
                     denies.append(row)  # type: ignore[arg-type]  # the union has no third member
+    if fresh and (endpoints or denies):
+        if len(known) >= MAX_KNOWN:
+            known.clear()
+        # Below a wildcard there is no end of names: that there is no row for the host itself is not kept.
+        known |= {key: found for key, found in fresh.items() if found is not None or key[0] == _SUFFIX}
     return denies, endpoints
-
-
-def _look_up(policy: Policy, key: bytes) -> HostRows | None:
-    value = policy.get(key)
-    found = None if value is None else decode_rows(value)
-    if found is not None or key[0] == _SUFFIX:
-        if len(policy.known) >= MAX_KNOWN:
-            policy.known.clear()
-        policy.known[key] = found
-    return found
 
 
 def _names(host: str) -> list[bytes]:

@@ -103,6 +103,9 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     lines: tuple[str, ...]
 
 
+_ELSEWHERE: Fault = (Reason.SOURCE_NOT_ALLOWED, "no place of the tenant")
+_NOT_OFFSHORE: Fault = (Reason.DIRECTION_NOT_ALLOWED, "the place is not in the offshore zone")
+_NOT_GRANTED: Fault = (Reason.NOT_WHITELISTED, "no grant of a service with the host")
 _SUSPENDED: Fault = (Reason.NOT_WHITELISTED, "the grant is suspended")
 _ENDED: Fault = (Reason.GRANT_EXPIRED, "the grant has ended")
 _NOT_BEGUN: Fault = (Reason.OUTSIDE_WINDOW, "the grant has not begun")
@@ -133,8 +136,7 @@ def decide(
                 Reason.NOT_WHITELISTED, policy.revision, tenant.id, rule=deny.id, detail=f"global deny {deny.target}"
             )
     closest: Candidate | None = None
-    fault: Fault = (Reason.NOT_WHITELISTED, "no grant of a service with the host")
-    rank = -1
+    fault, rank = _NOT_GRANTED, -1
     for candidate in candidates(policy, tenant, endpoints, target.port, access, now):
         if candidate.fault is None:
             endpoint, until = candidate.endpoint, candidate.until
@@ -169,7 +171,7 @@ def standing(policy: Policy, tenant: TenantEntry, source_ip: str, interface: str
         return Denial(Reason.TENANT_EXPIRED, policy.revision, tenant.id, detail=detail)
     family, value = (16, parse_v6(source_ip)) if ":" in source_ip else (4, parse_v4(source_ip))
     packed = b"" if value is None else value.to_bytes(family)
-    reason, detail = Reason.SOURCE_NOT_ALLOWED, "no place of the tenant"
+    fault = _ELSEWHERE
     for place in tenant.places:
         if (
             len(place.first) == len(packed)
@@ -178,8 +180,8 @@ def standing(policy: Policy, tenant: TenantEntry, source_ip: str, interface: str
         ):
             if place.offshore:
                 return None
-            reason, detail = Reason.DIRECTION_NOT_ALLOWED, "the place is not in the offshore zone"
-    return Denial(reason, policy.revision, tenant.id, detail=detail)
+            fault = _NOT_OFFSHORE
+    return Denial(fault[0], policy.revision, tenant.id, detail=fault[1])
 
 
 def covering(denies: list[DenyEntry], port: int) -> DenyEntry | None:
@@ -204,9 +206,13 @@ def candidates(
     """Every grant to the tenant of a service (or its categories) with each endpoint, in the order in which they count:
     the more specific endpoint first, its service before its categories, the tenant before its groups, the grant that
     ends last first."""
-    get, abroad = policy.get, policy.abroad
+    get, abroad, plain = policy.get, policy.abroad, access is Access.HTTP
     for endpoint in endpoints:
-        unfit = _unfit(endpoint, port, access)
+        unfit: Fault | None = None
+        if port not in endpoint.ports:
+            unfit = (Reason.PORT_NOT_ALLOWED, f"port {port} is not among the endpoint's")
+        elif (endpoint.protocol == _HTTP) is not plain:
+            unfit = (Reason.PROTOCOL_NOT_ALLOWED, f"the endpoint speaks {_PROTOCOLS[endpoint.protocol]}")
         for thing in endpoint.objects:
             for subject in tenant.subjects:
                 value = get(b"g" + subject + thing)
@@ -223,15 +229,6 @@ def candidates(
                         elif fault is None:
                             fault = _fault(grant, until, lines, now)
                         yield Candidate(endpoint, grant, subject, thing, fault, until, lines)
-
-
-def _unfit(endpoint: EndpointEntry, port: int, access: Access) -> Fault | None:
-    """What about the endpoint does not fit the request."""
-    if port not in endpoint.ports:
-        return Reason.PORT_NOT_ALLOWED, f"port {port} is not among the endpoint's"
-    if (endpoint.protocol == _HTTP) is not (access is Access.HTTP):
-        return Reason.PROTOCOL_NOT_ALLOWED, f"the endpoint speaks {_PROTOCOLS[endpoint.protocol]}"
-    return None
 
 
 def _fault(grant: GrantEntry, until: int, lines: tuple[str, ...], now: int) -> Fault | None:

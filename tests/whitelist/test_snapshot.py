@@ -427,3 +427,11 @@ def test_a_reader_of_another_user_with_read_access_only(publisher: Publisher) ->
         assert [before, *after[:2]] == ["g-1", "not-whitelisted", "cannot write"]
     finally:
         shutil.rmtree(directory)
+
+
+def test_hosts_that_clients_make_up_do_not_fill_the_memory(worker: Snapshot) -> None:
+    for n in range(50):
+        assert short(ask(worker, f"a.b{n}.c{n}.example.org")) == "not-whitelisted"
+    assert worker.known == {}
+    assert short(ask(worker)) == "g-1"
+    assert set(worker.known) == {b"hdocs.example.com", b"wexample.com", b"wcom"}
