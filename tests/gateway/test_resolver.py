@@ -1,4 +1,4 @@
-"""Names over the line: whose answers count, which addresses may be dialled, and what happens where there is no answer."""
+"""Names over the line: whose answers count, which addresses may be dialled, and what happens without an answer."""
 
 import itertools
 import struct
@@ -177,8 +177,8 @@ def test_ipv6_services_are_reached_over_the_lines_ipv6(node: Node, worker: Worke
 # ---- aliases
 
 ALIASES: dict[str, tuple[Answer, str]] = {
-    "into the inside": (lambda q, a: [reply(q, ("", "CNAME", "in.side."), ("in.side", "A", "10.0.0.1"))] if a.kind == "A"
-                        else [reply(q)], "address-forbidden"),
+    "into the inside": (lambda q, a: [reply(q, ("", "CNAME", "in.side."), ("in.side", "A", "10.0.0.1"))]
+                        if a.kind == "A" else [reply(q)], "address-forbidden"),
     "in a circle": (lambda q, a: [reply(q, ("", "CNAME", "b.example."), ("b.example", "CNAME", f"{a.host}."))],
                     "resolve-failed"),
     "to nothing": (lambda q, a: [reply(q, ("", "CNAME", "b.example."))], "resolve-failed"),

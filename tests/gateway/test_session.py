@@ -1,4 +1,4 @@
-"""One client connection, from its first byte to its last, over real sockets: heads, authorities, identity, TLS names."""
+"""One client connection from its first byte to its last, over real sockets: heads, authorities, identity, TLS names."""
 
 import contextlib
 import struct
@@ -214,7 +214,7 @@ def test_a_hello_passes_unchanged(case: str, node: Node, worker: Worker, ground:
 
 
 def test_a_hello_byte_by_byte_passes_unchanged(node: Node, worker: Worker, ground: Ground) -> None:
-    talk, there, _, hello = greeted(node, worker, ground, client_hello, slowly=True)
+    _talk, there, _, hello = greeted(node, worker, ground, client_hello, slowly=True)
     assert there.exactly(len(hello)) == hello
 
 
