@@ -52,7 +52,7 @@ class Forwarder(Passage):
         self.buffer = b""  # read from the client, not yet used
         self.to_line = bytearray()
         self.to_client = bytearray()
-        self.kept: tuple[str, str, int, str, tuple[str, ...]] | None = None
+        self.kept: tuple[str, str, int, str, tuple[str, ...], int] | None = None
         self.watching = False
         self.hard_deadline = ctx.reactor.now
         self.head: RequestHead | None = None
@@ -94,26 +94,33 @@ class Forwarder(Passage):
         self.admit(flow, head, uri.target, Access.HTTP)
 
     def next_line(self) -> None:
-        """Reuses the connection of the last request where it serves the same tenant, target and line; else dials."""
+        """Reuses the connection of the last request where it serves the same tenant, target and line, under the policy
+        it was made under and no kill of its address; else dials."""
         upstream = self.upstream
         if upstream is not None:
             flow = self.flow
             assert flow is not None
-            if self.kept == self._wanted(self.lines[0].id) and self._silent(upstream):
+            line = self.lines[0]
+            if (
+                self.kept == self._wanted(line.id)
+                and self._silent(upstream)
+                and not (self.ctx.kills and self.killed(line, upstream.getpeername()[0]))
+            ):
                 record = flow.record
                 self.line = self.lines.pop(0)
-                record.line, record.address = self.line.id, upstream.getpeername()[0]
+                self.heed_end(line)
+                record.line, record.address = line.id, upstream.getpeername()[0]
                 record.egress_ip, record.egress_port = upstream.getsockname()[:2]
                 self.on_open(0)
                 return
             self.drop_upstream()
         super().next_line()
 
-    def _wanted(self, line: str) -> tuple[str, str, int, str, tuple[str, ...]]:
+    def _wanted(self, line: str) -> tuple[str, str, int, str, tuple[str, ...], int]:
         """What a kept connection must have been made for: the address behind it was checked under that."""
         flow, target = self.flow, self.target
         assert flow is not None and flow.permit is not None and target is not None
-        return flow.record.tenant, target.host, target.port, line, flow.permit.special_prefixes
+        return flow.record.tenant, target.host, target.port, line, flow.permit.special_prefixes, self.ctx.revision
 
     @staticmethod
     def _silent(upstream: "SocketType") -> bool:
@@ -232,7 +239,10 @@ class Forwarder(Passage):
         """The response, through its parser and framer."""
         moved = False
         if self.upstream is not None and len(self.to_client) < HIGH and not (self.framer_in and self.framer_in.done):
-            data = self._read(self.upstream.fileno())
+            try:
+                data = self._read(self.upstream.fileno())
+            except ConnectionError:  # no orderly end: what came so far may not pass for a whole answer
+                raise bad_response("the connection was reset") from None
             if data == b"":
                 self._line_ended()
                 moved = True
@@ -292,13 +302,11 @@ class Forwarder(Passage):
         self.to_client += self.framer_in.finish()
 
     def _read(self, fd: int) -> bytes | None:
-        """None: nothing there now; b"": the end."""
+        """None: nothing there now; b"": the end. Raises OSError."""
         try:
             return os.read(fd, READ_BYTES)
         except BlockingIOError:
             return None
-        except ConnectionError:
-            return b""
 
     def _write(self, fd: int, data: bytearray) -> int:
         """Bytes taken; -1 when the other side takes no more."""
@@ -349,7 +357,10 @@ class Forwarder(Passage):
                 if head is not None:
                     self.take(head, self.buffer[head.consumed :])
                     return
-            data = self._read(self.fd)
+            try:
+                data = self._read(self.fd)
+            except OSError:
+                data = b""
             if data is None:
                 return
             if not data:

@@ -247,7 +247,7 @@ class Passage:
         why, line_failed, kill = "no address answered", False, ""
         while self.addresses:
             checked = self.addresses.pop(0)
-            if self.ctx.kills and (kill := self._killed(line, checked.text)):  # of the address, or engaged meanwhile
+            if self.ctx.kills and (kill := self.killed(line, checked.text)):  # of the address, or engaged meanwhile
                 continue
             try:
                 self.upstream = connect(flow.permit, checked, target.port, line)
@@ -274,7 +274,8 @@ class Passage:
         else:
             self.refuse(Reason.LINE_UNAVAILABLE if line_failed else Reason.DIAL_FAILED, why)
 
-    def _killed(self, line: LineHandle, address: str) -> str:
+    def killed(self, line: LineHandle, address: str) -> str:
+        """The id of a kill that covers this flow on this line to this address, or ""."""
         assert self.flow is not None and self.flow.permit is not None and self.target is not None
         permit, wall = self.flow.permit, self.ctx.reactor.wall
         return self.ctx.kills.hit(permit.tenant, permit.service, line.id, self.target.host, wall, address)
@@ -299,10 +300,14 @@ class Passage:
         record = self.flow.record
         name = upstream.getsockname()
         record.egress_ip, record.egress_port = name[0], name[1]
-        end = self.ctx.lines.ends(self.line.id)
+        self.heed_end(self.line)
+        self.on_open(mask)
+
+    def heed_end(self, line: LineHandle) -> None:
+        """The flow ends with its line's contract at the latest."""
+        end = self.ctx.lines.ends(line.id)
         if end:
             self.expires = min(self.expires, float(end))
-        self.on_open(mask)
 
     # Endings.
 
