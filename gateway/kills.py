@@ -10,7 +10,8 @@ from whitelist.ip_text import format_v6, parse_v6
 
 def _canonical(kill: Kill) -> Kill:
     """Destinations in the one spelling that targets have: whoever pulls the switch in a hurry may type capitals, a dot
-    at the end, "*." in front, or brackets. A value that still is no name or address covers nothing."""
+    at the end, "*." in front, or brackets. A value that still is no name or address, or is empty, covers
+    nothing."""
     if kill.scope is not KillScope.DESTINATION:
         return kill
     value = kill.value.lower().removeprefix("*.").removesuffix(".").removeprefix("[").removesuffix("]")
@@ -43,7 +44,7 @@ class Kills:
         """The id of a kill that covers such a flow now, or "". address: the one dialled, where it is known; a kill of
         an address must not be passed by under a name."""
         for kill in self._kills.values():
-            if kill.until and wall >= kill.until:
+            if (kill.until and wall >= kill.until) or not (kill.value or kill.scope is KillScope.ALL):
                 continue
             match kill.scope:
                 case KillScope.ALL:

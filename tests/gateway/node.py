@@ -124,8 +124,11 @@ class Hub:
 
     def say(self, **message: Any) -> None:
         """Gives an order to all workers and waits until it is in force in each."""
-        if message["kind"] == "line":
-            self.lines[message["line"]] = message["state"]
+        match message["kind"]:
+            case "line":
+                self.lines[message["line"]] = message["state"]
+            case "kill":
+                self.kills.append(message)
         self._tell(list(self.workers.values()), **message)
 
     def _tell(self, connections: Iterable[socket.socket], **message: Any) -> None:
@@ -290,6 +293,22 @@ class Node:
         self.hub.revision += 1
         self.publisher.publish(changes, self.hub.revision)
         self.hub.say(kind="revision", revision=self.hub.revision)
+
+    def restore(self) -> None:
+        """The policy, the lines and the orders as they were at first."""
+        first = document()
+        changed: dict[str, list[Any]] = {}
+        for name in {*first, *self.policy}:
+            collection, _, key = name.partition(":")
+            if first.get(name) != self.policy.get(name):
+                changed.setdefault(collection, []).append(first.get(name, key))
+        if changed:
+            self.put(**changed)
+        for name in [name for name, state in self.hub.lines.items() if state != "up"]:
+            self.hub.say(kind="line", line=name, state="up")
+        for kill in self.hub.kills:
+            self.hub.say(kind="unkill", id=kill["id"])
+        self.hub.kills.clear()
 
     def _publish_all(self) -> None:
         found: dict[str, list[Any]] = {}
