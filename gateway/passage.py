@@ -2,8 +2,7 @@
 check, dial.
 
 The owner says what to do when the passage is open or refused. Every step can refuse, and each refusal has one
-reason; an
-error of ours on the way is a refusal too.
+reason; an error of ours on the way is a refusal too.
 """
 
 import errno
@@ -49,13 +48,11 @@ _ENDED_EARLY = {
 
 class Passage:
     """One request on its way out. fd: the client's socket, -1 once it was given away or closed. deadline
-    (monotonic) and
-    expires (Unix) make it a Live thing."""
+    (monotonic) and expires (Unix) make it a Live thing."""
 
     __slots__ = (
         "addresses", "ctx", "deadline", "expires", "fd", "flow", "interface", "ip", "line", "lines", "listener",
-        "port", "ref",
-        "target", "upstream",
+        "port", "ref", "target", "upstream",
     )  # fmt: skip
 
     def __init__(self, ctx: "Context", listener: str, fd: int, ip: str, port: int, interface: str) -> None:

@@ -34,7 +34,6 @@ PROGRESS = 60.0  # seconds between progress records of a long flow
 SWEEP = 600.0  # between verifications of the policy's files
 RELOAD = 1.0  # between tries to load a policy that could not be loaded
 POOL_PAGES = 8_192  # of the 16,384 pipe pages that the kernel gives the workers' user, for all workers together
-PAGES_PER_PIPE = 64
 
 
 class Worker:
@@ -47,7 +46,7 @@ class Worker:
             config.run_dir / "spool", config.node, config.boot, config.process, config.limits.spool_bytes
         )
         shares = Shares(config.run_dir / "counters", config.columns)
-        pipes = PipePool(max(4, POOL_PAGES // PAGES_PER_PIPE // max(1, config.columns // 2)))
+        pipes = PipePool(POOL_PAGES // max(1, config.columns // 2))
         self.ctx = ctx = Context(config, reactor, spool, shares, pipes)
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         ctx.max_live = max(16, (soft - 64 - 2 * pipes.limit) // 2)

@@ -21,7 +21,7 @@ class ListenError(Exception):
 
 
 class Listeners:
-    """All sockets, by address."""
+    """All sockets, by address and interface."""
 
     def __init__(self) -> None:
         self._sockets: dict[str, list[socket.socket]] = {}
@@ -31,26 +31,26 @@ class Listeners:
         opened: list[tuple[str, socket.socket]] = []
         try:
             for listener in wanted:
-                missing = workers - len(self._sockets.get(listener.address, ()))
-                opened.extend((listener.address, listen(listener)) for _ in range(missing))
+                missing = workers - len(self._sockets.get(listener.place, ()))
+                opened.extend((listener.place, listen(listener)) for _ in range(missing))
         except ListenError:
             for _, sock in opened:
                 sock.close()
             raise
-        for address, sock in opened:
-            self._sockets.setdefault(address, []).append(sock)
+        for place, sock in opened:
+            self._sockets.setdefault(place, []).append(sock)
 
     def retain(self, wanted: Iterable[Listener]) -> None:
-        """Closes the supervisor's sockets of addresses that are no longer listened on."""
-        keep = {listener.address for listener in wanted}
-        for address in [address for address in self._sockets if address not in keep]:
-            for sock in self._sockets.pop(address):
+        """Closes the supervisor's sockets of places that are no longer listened on."""
+        keep = {listener.place for listener in wanted}
+        for place in [place for place in self._sockets if place not in keep]:
+            for sock in self._sockets.pop(place):
                 sock.close()
 
     def share(self, wanted: Iterable[Listener], slot: int, workers: int) -> dict[str, list[int]]:
         """The descriptors of worker slot of workers, by listener name."""
         return {
-            listener.name: [sock.fileno() for sock in self._sockets[listener.address][slot::workers]]
+            listener.name: [sock.fileno() for sock in self._sockets[listener.place][slot::workers]]
             for listener in wanted
         }
 
@@ -74,6 +74,8 @@ def listen(listener: Listener) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if listener.interface:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, listener.interface.encode() + b"\0")
         sock.bind((host, port))
         sock.listen(BACKLOG)
     except OSError as error:
@@ -88,5 +90,6 @@ def listen(listener: Listener) -> socket.socket:
 _HINTS = {
     errno.EADDRINUSE: "another program listens there: `ss -ltnp` shows which",
     errno.EADDRNOTAVAIL: "no interface of this host has that address: `ip address` shows what it has",
+    errno.ENODEV: "there is no such interface: `ip link` shows which there are",
     errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE",
 }

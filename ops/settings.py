@@ -17,16 +17,23 @@ DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
 
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True):
-    """One way in. address is canonical "host:port" or "[v6]:port"; IPv6 listeners take IPv6 only."""
+    """One way in. address is canonical "host:port" or "[v6]:port"; IPv6 listeners take IPv6 only. interface: where
+    given, connections that come by any other are not even accepted, and none has to be asked which it came by."""
 
     name: str
     kind: str = "plain"
     address: str
+    interface: str = ""
 
     @property
     def endpoint(self) -> tuple[str, int]:
         """Host and port as the socket module takes them."""
         return split_address(self.address)
+
+    @property
+    def place(self) -> str:
+        """What tells its sockets from those of other listeners: address and interface."""
+        return f"{self.address}%{self.interface}"
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):

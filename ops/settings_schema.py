@@ -93,6 +93,10 @@ _name = text("1 to 64 letters, digits, dots, dashes", lambda v: bool(_NAME.fullm
 _interface = text(
     "an interface name of 1 to 15 characters", lambda v: bool(_INTERFACE.fullmatch(v)) and v not in (".", "..")
 )
+_any_interface = text(
+    'an interface name of 1 to 15 characters, or "" for any',
+    lambda v: not v or (bool(_INTERFACE.fullmatch(v)) and v not in (".", "..")),
+)
 _address = parsed('"ADDRESS:PORT" or "[IPV6]:PORT", quoted', _canonical_address)
 _prefix = parsed('a prefix such as "10.0.0.0/24" or "fd00:1::/64"', _canonical_prefix)
 _seconds = number(0.05, 31_536_000, "seconds")
@@ -103,6 +107,7 @@ _listener = section(
         "name": _name,
         "kind": text(f"one of {', '.join(LISTENER_KINDS)}", lambda v: v in LISTENER_KINDS),
         "address": _address,
+        "interface": _any_interface,
     },
 )
 _access = section(

@@ -35,6 +35,8 @@ class PlainListener:
         self._arrived = arrived
         self._six = sock.family == socket.AF_INET6
         self._interfaces: dict[int, str] = {}
+        # A socket bound to a device hears that device only, whatever it is called by now.
+        self._bound = sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0").decode("ascii")
         self._listening = False
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by every accepted socket
@@ -75,7 +77,7 @@ class PlainListener:
             ip: str = peer[0]
             if self._six and ip.startswith(_MAPPED):
                 ip = ip[len(_MAPPED) :]
-            self._arrived(self, fd, ip, peer[1], self._interface(fd))
+            self._arrived(self, fd, ip, peer[1], self._bound or self._interface(fd))
 
     def _resume_unless_draining(self) -> None:
         if not self.ctx.draining:

@@ -9,7 +9,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from gateway.reactor import BOTH_EDGE, ERR, HUP, IN, OUT, RDHUP
-from gateway.relay.pipes import PIPE_BYTES, Pipe
+from gateway.relay.pipes import LARGE, Pipe
 from telemetry.record import CloseCause
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COPY_BYTES = 32 * 1024
 QUIET = 2.0  # seconds after which a tunnel's empty pipes serve others
-ROUNDS = 8  # of at most PIPE_BYTES each before other flows get their turn
+ROUNDS = 4  # of at most a pipe each before other flows get their turn
 _READABLE = IN | RDHUP | HUP | ERR
 _ENDED = RDHUP | HUP | ERR
 _ORDERLY = frozenset((CloseCause.CLIENT_CLOSED, CloseCause.UPSTREAM_CLOSED))
@@ -168,7 +168,7 @@ class Tunnel:
             if d.pending:
                 return self._copy(d)
             try:
-                got = os.splice(d.src, pipe[1], PIPE_BYTES, flags=_SPLICE)
+                got = os.splice(d.src, pipe[1], LARGE, flags=_SPLICE)
             except BlockingIOError:
                 return False
             if not got:

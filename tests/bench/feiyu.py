@@ -27,7 +27,7 @@ def configuration(zone: Zone, state: Path, workers: int) -> Path:
     path = zone.directory / "feiyu.yaml"
     settings = {
         "node": "bench.zone.example", "state_dir": str(state), "run_dir": str(zone.run), "workers": workers,
-        "listeners": [{"name": "plain", "kind": "plain", "address": f"{GATEWAY}:{FEIYU_PORT}"}],
+        "listeners": [{"name": "plain", "address": f"{GATEWAY}:{FEIYU_PORT}", "interface": ACCESS_DEVICE}],
         "access": [
             {"interface": ACCESS_DEVICE, "site": SITE, "room": ROOM, "prefixes": ["10.0.0.0/24", SOURCES]}
         ],
