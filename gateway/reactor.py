@@ -75,14 +75,16 @@ class Reactor:
     def abort(self, fd: int) -> None:
         """Like close(), for a connection's socket, with a reset to the peer: nothing that waits is still sent, and what
         was cut off does not look whole."""
-        sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
+        self.close(fd)
+        sock = None
         try:
+            sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         except OSError:
             pass
         finally:
-            sock.detach()
-        self.close(fd)
+            if sock is not None:
+                sock.detach()
 
     def later(self, seconds: float, callback: Callback) -> None:
         """Calls back once, no earlier than in so many seconds; for the few things that need a timer of their own."""

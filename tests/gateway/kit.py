@@ -180,18 +180,25 @@ class Ground:
 
     def tidy(self) -> None:
         """Closes what a test left open."""
-        for talk in self._talks:
-            talk.close()
+        self.tidy_talks()
         for site in self._sites:
             site.listener.close()
             for held in site.held:
                 held.close()
-        self._talks.clear()
         self._sites.clear()
+
+    def tidy_talks(self) -> None:
+        """Closes the clients' connections."""
+        for talk in self._talks:
+            talk.close()
+        self._talks.clear()
 
     def site(self, kind: str = "tls", *, port: int = 0, v6: bool = False, backlog: int = 64) -> Site:
         """A new service under a new name; kind: a service of the policy (node.py)."""
+        self._sites = [site for site in self._sites if site.listener.fileno() >= 0 or site.held]
         number = next(self._numbers)
+        while any(site.address == f"203.0.113.{60 + number % 190}" for site in self._sites):
+            number = next(self._numbers)
         address = ABROAD6 if v6 else f"203.0.113.{60 + number % 190}"
         host = f"n{number}.{kind}.example"
         port = port or PORTS[kind]

@@ -240,6 +240,7 @@ class Node:
         self.hub = Hub(self.run / "live.sock")
         self.workers: dict[str, Worker] = {}
         self.heard = True  # whether the recorder is there
+        self.failed = ""  # what it says is wrong with it
         self.real_recorder: subprocess.Popen[bytes] | None = None
         self._over = threading.Event()
         if recorder:
@@ -366,10 +367,9 @@ class Node:
 
     def _beats(self) -> None:
         while not self._over.is_set():
-            if self.heard:
-                now = time.monotonic()
-                write_status(self._status, Status(now, now))
-            self._over.wait(0.5)
+            now = time.monotonic()
+            write_status(self._status, Status(now, now if self.heard else 0.0, self.failed))
+            self._over.wait(0.3)
 
     def _start_recorder(self) -> None:
         with (self.directory / "recorder.log").open("wb") as log:
