@@ -48,7 +48,7 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             role="lines",
             argv=module("ops.lines"),
             environment=environment,
-            privileges=allowed(users.lines, users.group, CAP_NET_ADMIN, CAP_NET_RAW),
+            privileges=allowed(users.lines, users.group, CAP_NET_ADMIN),
         ),
         *(
             worker(settings, environment, slot, share(slot), module("ops.worker"))

@@ -49,7 +49,7 @@ def bits(*capabilities: int) -> str:
 SETS = {
     "control and recorder hold none": (),
     "a worker holds CAP_NET_RAW": (CAP_NET_RAW,),
-    "lines holds CAP_NET_ADMIN and CAP_NET_RAW": (CAP_NET_ADMIN, CAP_NET_RAW),
+    "lines holds CAP_NET_ADMIN": (CAP_NET_ADMIN,),
 }
 
 

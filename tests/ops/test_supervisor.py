@@ -441,7 +441,7 @@ def test_a_node_that_cannot_start_says_why(node: Node, case: str, status: int, w
     assert why in node.log()
 
 
-CAPABILITIES = {"worker": 1 << 13, "lines": 1 << 12 | 1 << 13, "control": 0, "recorder": 0}
+CAPABILITIES = {"worker": 1 << 13, "lines": 1 << 12, "control": 0, "recorder": 0}
 
 
 def assert_held(child: dict[str, Any], uid: int, gid: int) -> None:
