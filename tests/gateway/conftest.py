@@ -44,6 +44,35 @@ def worker(node: Node) -> Worker:
     return node.workers["w0.1"]
 
 
+@pytest.fixture(scope="session")
+def session_own(session_ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with Node(session_ground, tmp_path_factory.mktemp("node")) as found:
+        found.worker()
+        yield found
+
+
+@pytest.fixture
+def own(ground: Ground, session_own: Node) -> Iterator[Node]:
+    """A node whose policy, lines and orders a test may change; they are put back after it."""
+    yield session_own
+    ground.tidy()
+    session_own.restore()
+
+
+@pytest.fixture(scope="session")
+def session_hasty(session_ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    times = {"idle": 1, "total": 2, "handshake": 1, "dial": 1}
+    with Node(session_ground, tmp_path_factory.mktemp("node"), timeouts=times) as found:
+        found.worker()
+        yield found
+
+
+@pytest.fixture
+def hasty(ground: Ground, session_hasty: Node) -> Node:
+    """A node with one worker and short times: idle 1 s, in all 2 s, handshake and dial 1 s."""
+    return session_hasty
+
+
 @pytest.fixture
 def another(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Node]]:
     """Makes nodes of a test's own, with settings of its own."""

@@ -44,6 +44,7 @@ class NameServer:
     def __init__(self, addresses: Iterable[str]) -> None:
         self.answers: dict[str, Answer] = {}
         self.asked: list[Asked] = []
+        self._held: dict[str, list[tuple[socket.socket, bytes, str, tuple[str, int]]]] = {}
         self._stop, self._wake = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._stop, selectors.EVENT_READ, None)
@@ -65,9 +66,23 @@ class NameServer:
 
         self.answers[host] = answer
 
+    def hold(self, host: str) -> None:
+        """Questions for the name wait until release()."""
+        self._held[host] = []
+
+    def release(self, host: str) -> None:
+        """Answers what waited, and what comes."""
+        for sock, wire, address, peer in self._held.pop(host):
+            for answer in self._answers(wire, "udp", address, peer[0]):
+                sock.sendto(answer, peer)
+
     def count(self, host: str) -> int:
         """How often the name was asked for."""
         return sum(a.host == host for a in self.asked)
+
+    def waiting(self, host: str) -> int:
+        """How many questions wait."""
+        return len(self._held.get(host, ()))
 
     def close(self) -> None:
         self._wake.send(b"x")
@@ -86,6 +101,10 @@ class NameServer:
                 assert isinstance(sock, socket.socket)
                 if sock.type == socket.SOCK_DGRAM:
                     wire, peer = sock.recvfrom(4096)
+                    held = self._held.get(dns.message.from_wire(wire).question[0].name.to_text(omit_final_dot=True))
+                    if held is not None:
+                        held.append((sock, wire, key.data, peer))
+                        continue
                     for answer in self._answers(wire, "udp", key.data, peer[0]):
                         sock.sendto(answer, peer)
                 else:

@@ -239,6 +239,8 @@ class Node:
         )
         self.hub = Hub(self.run / "live.sock")
         self.workers: dict[str, Worker] = {}
+        self._records: list[dict[str, Any]] = []
+        self._read: dict[str, int] = {}  # bytes of each spool file
         self.heard = True  # whether the recorder is there
         self.failed = ""  # what it says is wrong with it
         self.real_recorder: subprocess.Popen[bytes] | None = None
@@ -321,11 +323,17 @@ class Node:
 
     def records(self) -> list[dict[str, Any]]:
         """All that stands in the spool, in order of worker and number."""
-        found = []
         for path in self.spool.iterdir():
-            if parse_name(path.name) and (data := path.read_bytes().rstrip(b"\0")):
-                found += [json.loads(text) for text in data.splitlines() if text.startswith(b"{")]
-        return sorted(found, key=lambda r: (r["worker"], r["seq"]))
+            if parse_name(path.name):
+                at = self._read.get(path.name, 0)
+                with path.open("rb") as file:
+                    file.seek(at)
+                    data = file.read()
+                data = data[: data.rfind(b"\n") + 1]
+                self._read[path.name] = at + len(data)
+                self._records += [json.loads(text) for text in data.splitlines()]
+        self._records.sort(key=lambda r: (r["worker"], r["seq"]))
+        return self._records
 
     def of(self, talk: Talk) -> list[dict[str, Any]]:
         """The records of a client's connection."""

@@ -1,7 +1,7 @@
 """What reaches live flows: policy, kills, cuts, lines, the end of a grant; each cuts what it concerns, nothing else."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,21 +38,6 @@ class Pair:
         close = self.node.final(self.talk)
         assert close["cause"] == cause
         return close
-
-
-@pytest.fixture(scope="module")
-def module_node(session_ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with Node(session_ground, tmp_path_factory.mktemp("node")) as node:
-        node.worker()
-        yield node
-
-
-@pytest.fixture
-def own(ground: Ground, module_node: Node) -> Iterator[Node]:
-    """A node whose policy and lines a test may change."""
-    yield module_node
-    ground.tidy()
-    module_node.restore()
 
 
 # ---- policy
@@ -106,12 +91,11 @@ def test_a_flow_that_another_grant_covers_goes_on(own: Node, ground: Ground) -> 
 
 def test_a_flow_in_the_making_is_refused_when_its_grant_goes(own: Node, ground: Ground) -> None:
     site = ground.site("tcp")
-    honest = ground.names.answers[site.host]
-    ground.names.answers[site.host] = lambda *_: []
+    ground.names.hold(site.host)
     talk = own.connect(own.workers["w0.1"], site.authority)
-    until(lambda: ground.names.count(site.host), "the question")
+    until(lambda: ground.names.waiting(site.host) == 2, "both questions")
     own.put(grants="g-acme-tcp")
-    ground.names.answers[site.host] = honest
+    ground.names.release(site.host)
     assert talk.head().startswith("HTTP/1.1 403 ")
     assert own.final(talk)["reason"] == "not-whitelisted"
     assert site.quiet()
@@ -237,12 +221,11 @@ def test_a_kill_holds_until_its_second(own: Node, ground: Ground) -> None:
 def test_a_kill_while_the_name_is_being_resolved(scope: str, own: Node, ground: Ground) -> None:
     own.put(grants=grant("acme", "tcp", lines=("hk1",)))
     site = ground.site("tcp")
-    honest = ground.names.answers[site.host]
-    ground.names.answers[site.host] = lambda *_: []
+    ground.names.hold(site.host)
     talk = own.connect(own.workers["w0.1"], site.authority)
-    until(lambda: ground.names.count(site.host), "the question")
+    until(lambda: ground.names.waiting(site.host) == 2, "both questions")
     own.hub.say(kind="kill", id="k1", scope=scope, value="hk1" if scope == "line" else site.address)
-    ground.names.answers[site.host] = honest
+    ground.names.release(site.host)
     assert talk.head().startswith("HTTP/1.1 403 ")
     record = own.final(talk)
     assert (record["reason"], record["rule"]) == ("kill-switch", "k1")

@@ -1,7 +1,6 @@
 """Plain HTTP through the gateway: each request decided and recorded by itself, and no second reading of any of them."""
 
 import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -379,11 +378,8 @@ def test_another_target_gets_another_connection(exchange: Exchange, ground: Grou
     exchange.client.head()
 
 
-def test_another_firm_on_the_same_connection_gets_another_connection(
-    another: Callable[..., Node], ground: Ground
-) -> None:
-    node = another()
-    worker = node.worker()
+def test_another_firm_on_the_same_connection_gets_another_connection(own: Node, ground: Ground) -> None:
+    node, worker = own, own.workers["w0.1"]
     birch = node.policy["tenants:birch"]
     node.put(tenants=replace(birch, places=node.policy["tenants:acme"].places))  # both in one place
     exchange = Exchange(node, worker, ground)
@@ -398,9 +394,9 @@ def test_another_firm_on_the_same_connection_gets_another_connection(
     assert [r["tenant"] for r in node.of(exchange.client) if r["kind"] == "open"] == ["acme", "birch"]
 
 
-def test_another_line_gets_another_connection(another: Callable[..., Node], ground: Ground) -> None:
-    node = another()
-    exchange = Exchange(node, node.worker(), ground)
+def test_another_line_gets_another_connection(own: Node, ground: Ground) -> None:
+    node = own
+    exchange = Exchange(node, node.workers["w0.1"], ground)
     _, service = exchange.ask()
     service.say(OK)
     exchange.client.head()
@@ -475,9 +471,9 @@ def test_a_client_that_leaves_while_it_waits_leaves_a_closing_record(exchange: E
     assert exchange.node.final(exchange.client)["cause"] == "reset"
 
 
-def test_a_credential_revoked_between_two_requests_counts_at_once(another: Callable[..., Node], ground: Ground) -> None:
-    node = another()
-    exchange = Exchange(node, node.worker(), ground)
+def test_a_credential_revoked_between_two_requests_counts_at_once(own: Node, ground: Ground) -> None:
+    node = own
+    exchange = Exchange(node, node.workers["w0.1"], ground)
     _, service = exchange.ask()
     service.say(OK)
     exchange.client.head()
@@ -491,34 +487,32 @@ def test_a_credential_revoked_between_two_requests_counts_at_once(another: Calla
 # ---- time
 
 
-@pytest.fixture
-def hasty(another: Callable[..., Node], ground: Ground) -> Exchange:
-    node = another(timeouts={"idle": 1, "total": 3, "handshake": 1, "dial": 1})
-    return Exchange(node, node.worker(), ground)
+def test_a_service_that_does_not_answer_in_time(hasty: Node, ground: Ground) -> None:
+    waiting = Exchange(hasty, hasty.workers["w0.1"], ground)
+    waiting.ask()
+    assert waiting.client.head().startswith("HTTP/1.1 502 ")
+    assert hasty.final(waiting.client)["reason"] == "dial-failed"
 
 
-def test_a_service_that_does_not_answer_in_time(hasty: Exchange) -> None:
-    hasty.ask()
-    assert hasty.client.head().startswith("HTTP/1.1 502 ")
-    assert hasty.node.final(hasty.client)["reason"] == "dial-failed"
+def test_a_body_that_does_not_come_in_time(hasty: Node, ground: Ground) -> None:
+    waiting = Exchange(hasty, hasty.workers["w0.1"], ground)
+    waiting.ask(request(waiting.site, method="POST", fields="Content-Length: 9\r\n"))
+    assert waiting.client.head().startswith("HTTP/1.1 408 ")
+    assert hasty.final(waiting.client)["reason"] == "handshake-timeout"
 
 
-def test_a_body_that_does_not_come_in_time(hasty: Exchange) -> None:
-    hasty.ask(request(hasty.site, method="POST", fields="Content-Length: 9\r\n"))
-    assert hasty.client.head().startswith("HTTP/1.1 408 ")
-    assert hasty.node.final(hasty.client)["reason"] == "handshake-timeout"
-
-
-def test_an_answer_that_stops_in_the_middle(hasty: Exchange) -> None:
-    _, service = hasty.ask()
+def test_an_answer_that_stops_in_the_middle(hasty: Node, ground: Ground) -> None:
+    waiting = Exchange(hasty, hasty.workers["w0.1"], ground)
+    _, service = waiting.ask()
     service.say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
-    hasty.client.head()
-    assert hasty.client.was_reset()
-    assert hasty.node.final(hasty.client)["cause"] == "idle"
+    waiting.client.head()
+    assert waiting.client.was_reset()
+    assert hasty.final(waiting.client)["cause"] == "idle"
 
 
-def test_an_answer_that_drips_on_ends_with_the_total_time(hasty: Exchange) -> None:
-    _, service = hasty.ask()
+def test_an_answer_that_drips_on_ends_with_the_total_time(hasty: Node, ground: Ground) -> None:
+    waiting = Exchange(hasty, hasty.workers["w0.1"], ground)
+    _, service = waiting.ask()
     service.say("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
     for _ in range(80):
         try:
@@ -526,14 +520,14 @@ def test_an_answer_that_drips_on_ends_with_the_total_time(hasty: Exchange) -> No
         except OSError:
             break
         threading.Event().wait(0.1)
-    assert hasty.node.final(hasty.client)["cause"] == "total-time"
+    assert hasty.final(waiting.client)["cause"] == "total-time"
 
 
-def test_a_request_ends_at_the_second_its_grant_ends(another: Callable[..., Node], ground: Ground) -> None:
+def test_a_request_ends_at_the_second_its_grant_ends(own: Node, ground: Ground) -> None:
     import time
 
-    node = another()
-    exchange = Exchange(node, node.worker(), ground)
+    node = own
+    exchange = Exchange(node, node.workers["w0.1"], ground)
     until(lambda: time.time() % 1 < 0.2, "the start of a second")
     end = int(time.time()) + 2
     here = node.policy["grants:g-acme-http"].window

@@ -106,9 +106,8 @@ def test_too_many_connections_are_refused_before_descriptors_run_out(
     assert "out of room" not in worker.said.read_text()
 
 
-def test_a_flood_leaves_no_descriptor_no_memory_and_no_open_flow(another: Callable[..., Node], ground: Ground) -> None:
-    node = another()
-    worker = node.worker()
+def test_a_flood_leaves_no_descriptor_no_memory_and_no_open_flow(own: Node, ground: Ground) -> None:
+    node, worker = own, own.workers["w0.1"]
     site, web = ground.site("tcp", backlog=256), ground.site("http", backlog=256)
     off = "off.list.example:443"
 
@@ -212,9 +211,8 @@ def test_without_a_recorder_new_flows_are_refused_and_it_recovers(another: Calla
 
 
 @pytest.mark.parametrize("how", ["is damaged", "is missing"])
-def test_when_the_policy(how: str, another: Callable[..., Node], ground: Ground) -> None:
-    node = another()
-    worker = node.worker()
+def test_when_the_policy(how: str, own: Node, ground: Ground) -> None:
+    node, worker = own, own.workers["w0.1"]
     live = opened(node, worker, ground)
     current = node.state / "snapshot" / "current"
     whole = current.read_bytes()
@@ -234,22 +232,21 @@ def test_when_the_policy(how: str, another: Callable[..., Node], ground: Ground)
     carries(*live)
 
 
-def test_a_policy_that_is_lost_while_a_name_is_being_resolved_lets_nothing_through(
-    another: Callable[..., Node], ground: Ground
-) -> None:
-    node = another()
-    worker = node.worker()
+def test_a_policy_that_is_lost_while_a_name_is_being_resolved_lets_nothing_through(own: Node, ground: Ground) -> None:
+    node, worker = own, own.workers["w0.1"]
     site = ground.site("tcp")
-    honest = ground.names.answers[site.host]
-    ground.names.answers[site.host] = lambda *_: []
+    ground.names.hold(site.host)
     talk = node.connect(worker, site.authority)
-    until(lambda: ground.names.count(site.host), "the question")
+    until(lambda: ground.names.waiting(site.host) == 2, "both questions")
     current = node.state / "snapshot" / "current"
+    whole = current.read_bytes()
     current.write_bytes(b"nothing")
     node.hub.say(kind="revision", revision=99)
-    ground.names.answers[site.host] = honest
+    ground.names.release(site.host)
     assert talk.head().startswith("HTTP/1.1 503 Policy unavailable")
     assert site.quiet()
+    current.write_bytes(whole)
+    until(lambda: refusal(node, worker, ground) == "", "recovery by itself", 4)
 
 
 def test_a_worker_that_starts_without_a_policy_refuses_until_there_is_one(
@@ -373,11 +370,8 @@ def test_a_worker_whose_hub_ends_ends_its_flows_and_itself(another: Callable[...
     assert node.final(talk)["cause"] == "drained"
 
 
-def test_an_order_that_cannot_be_read_is_not_acknowledged_and_harms_nothing(
-    another: Callable[..., Node], ground: Ground
-) -> None:
-    node = another()
-    worker = node.worker()
+def test_an_order_that_cannot_be_read_is_not_acknowledged_and_harms_nothing(own: Node, ground: Ground) -> None:
+    node, worker = own, own.workers["w0.1"]
     hub = node.hub.workers["w0.1"]
     for packet in (b"{", b"[]", b'{"seq":1}', b'{"seq":1,"kind":"dance"}', b"\xff" * 100):
         hub.send(packet)
