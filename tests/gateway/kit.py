@@ -76,7 +76,6 @@ class Talk:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.port: int = sock.getsockname()[1]
-        self.since = time.time() - 0.02  # a port may have been another connection's before
         self.ahead = b""
         sock.settimeout(PATIENCE)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -145,6 +144,7 @@ class Ground:
     def __init__(self) -> None:
         self.client, self.gateway, self.abroad = Namespace(), Namespace(), Namespace()
         self._numbers = itertools.count(60)
+        self._ports = iter(range(10_000, 65_000))  # none twice: a client's port names its connection in the records
         self._sites: list[Site] = []
         self._talks: list[Talk] = []
         for ns in (self.client, self.gateway, self.abroad):
@@ -218,7 +218,7 @@ class Ground:
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(PATIENCE)
-        sock.bind((SOURCES[firm], 0))
+        sock.bind((SOURCES[firm], next(self._ports)))
         sock.connect((GATEWAY, port))
         talk = Talk(sock)
         self._talks.append(talk)

@@ -337,7 +337,7 @@ class Node:
 
     def of(self, talk: Talk) -> list[dict[str, Any]]:
         """The records of a client's connection."""
-        return [r for r in self.records() if r.get("client_port") == talk.port and r["time"] >= talk.since * 1e6]
+        return [r for r in self.records() if r.get("client_port") == talk.port]
 
     def final(self, talk: Talk, count: int = 1, seconds: float = PATIENCE) -> dict[str, Any]:
         """The last of so many final records of a client's connection, once they are there."""
