@@ -12,6 +12,7 @@ from gateway.identity import Identifier
 from gateway.kills import Kills
 from gateway.lines import LineTable
 from gateway.reactor import Reactor
+from gateway.relay.bulk import Bulk
 from gateway.relay.pipes import PipePool
 from gateway.resolver.resolver import Resolver
 from gateway.shares import Shares
@@ -57,6 +58,7 @@ class Context:
         self.spool = spool
         self.shares = shares
         self.pipes = pipes
+        self.bulk = Bulk(reactor)
         self.resolver = Resolver(reactor)
         self.lines = LineTable(config.mark_base)
         self.kills = Kills()

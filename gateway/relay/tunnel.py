@@ -28,9 +28,10 @@ _RTT_OFFSET, _RETRANS_OFFSET = 68, 100  # struct tcp_info, linux/tcp.h
 
 
 class Direction:
-    """Bytes from src to dst. pending or in_pipe: read but not yet taken by dst. moved: taken by dst."""
+    """Bytes from src to dst. pending or in_pipe: read but not yet taken by dst. moved: taken by dst; measured of them
+    at measured_at (monotonic seconds)."""
 
-    __slots__ = ("done", "dst", "fin", "in_pipe", "moved", "pending", "pipe", "src")
+    __slots__ = ("done", "dst", "fin", "in_pipe", "measured", "measured_at", "moved", "pending", "pipe", "src")
 
     def __init__(self, src: int, dst: int) -> None:
         self.src = src
@@ -38,7 +39,8 @@ class Direction:
         self.pending = b""
         self.pipe: Pipe | None = None
         self.in_pipe = 0
-        self.moved = 0
+        self.moved = self.measured = 0
+        self.measured_at = 0.0
         self.fin = False  # the end of src is known to be near: read on after a short read
         self.done = False
 
@@ -182,7 +184,13 @@ class Tunnel:
             return False
         d.in_pipe -= sent
         d.moved += sent
+        self.ctx.bulk.notice(self, d)
         return True
+
+    def catch_up(self, d: Direction) -> None:
+        """Reads what came without an edge while src woke us only for much."""
+        if not (d.done or d.pending or d.in_pipe):
+            self.pump(d)
 
     def _want_room(self, d: Direction) -> None:
         """Makes sure that an edge comes when dst takes bytes again; the service's socket is watched for it already."""
