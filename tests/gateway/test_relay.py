@@ -188,6 +188,25 @@ def test_a_big_transfer_both_ways_at_once_is_whole(size: int, node: Node, worker
     assert (close["bytes_out"], close["bytes_in"]) == (len(data), len(data))
 
 
+@pytest.mark.parametrize("tail", [1, 1000, 100_000, 300_000])
+def test_the_end_of_a_fast_transfer_is_not_held_back(tail: int, node: Node, worker: Worker, ground: Ground) -> None:
+    talk, there = opened(node, worker, ground)
+    for teller, listener in ((there, talk), (talk, there)):
+        for turn in range(4):  # the sender goes on only once it was answered, so nothing pushes a held-back end out
+            data = blob(24 * MB) + bytes([turn]) * tail
+            sender = threading.Thread(target=teller.say, args=(data,))
+            sender.start()
+            assert listener.exactly(len(data)) == data
+            sender.join()
+            listener.say(b"go on")
+            assert teller.exactly(5) == b"go on"
+            teller.say(b"a little")
+            assert listener.exactly(8) == b"a little"
+    talk.close()
+    there.close()
+    assert node.final(talk)["bytes_in"] == 4 * (24 * MB + tail + 8 + 5)
+
+
 def test_without_pipes_a_transfer_is_whole_all_the_same(another: Callable[..., Node], ground: Ground) -> None:
     node = another()
     worker = node.worker(descriptors=512)
