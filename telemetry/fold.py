@@ -21,9 +21,10 @@ LINE_STATES = {"down": 0, "up": 1, "draining": 2}
 MOST = 1 << 50
 _CEILING = 1 << 62
 
+_BUCKETS = [round(bound * 1e6) for bound in DURATION_BUCKETS]  # µs
 _CAUSES = frozenset(cause.value for cause in CloseCause)
 _OPEN, _PROGRESS, _CLOSE, _DENY = Kind.OPEN.value, Kind.PROGRESS.value, Kind.CLOSE.value, Kind.DENY.value
-_KINDS = frozenset(kind.value for kind in Kind)
+KINDS = frozenset(kind.value for kind in Kind)  # what belongs into the log
 
 
 def process_key(boot: str, worker: str) -> str:
@@ -80,6 +81,7 @@ class State(msgspec.Struct):
         """Folds consecutive records of one process, written at this place of the log (lengths include the newline)."""
         tally, flows = self.tally, self.flows
         kinds, tenant_flows = tally.kinds, tally.tenant_flows
+        revision = 0
         for record, length in zip(records, lengths, strict=True):
             kind = record.kind
             kinds[kind] = kinds.get(kind, 0) + 1
@@ -100,9 +102,10 @@ class State(msgspec.Struct):
                 self._refused(record, bounded(record.count) or 1)
             else:
                 self._other(key, record)
-            if record.revision:
-                tally.revision = bounded(record.revision)
+            revision = record.revision or revision
             offset += length
+        if revision:
+            tally.revision = bounded(revision)
         if records:
             self.sequences[key] = records[-1].seq
 
@@ -123,15 +126,15 @@ class State(msgspec.Struct):
         if flow is not None:
             self._count_bytes(flow, record)
         duration = bounded(record.duration)
-        tally.durations[bisect_left(DURATION_BUCKETS, duration / 1e6)] += 1
+        tally.durations[bisect_left(_BUCKETS, duration)] += 1
         tally.duration_sum = min(_CEILING, tally.duration_sum + duration)
         if record.reason and cause == CloseCause.REFUSED.value:
             self._refused(record, 1)
 
     def _count_bytes(self, flow: OpenFlow, record: Record) -> None:
         """Counters take the difference to the last record; a count that went back (a reset) counts as nothing."""
-        out = max(0, bounded(record.bytes_out) - flow.bytes_out)
-        into = max(0, bounded(record.bytes_in) - flow.bytes_in)
+        out = bounded(bounded(record.bytes_out) - flow.bytes_out)
+        into = bounded(bounded(record.bytes_in) - flow.bytes_in)
         if not out and not into:
             return
         tally = self.tally
@@ -173,10 +176,5 @@ def bounded(number: int, most: int = MOST) -> int:
 
 
 def _add(pair: list[int], out: int, into: int) -> None:
-    pair[0] = min(_CEILING, pair[0] + out)
-    pair[1] = min(_CEILING, pair[1] + into)
-
-
-def known_kind(kind: str) -> bool:
-    """Whether records of this kind belong into the log."""
-    return kind in _KINDS
+    pair[0] = bounded(pair[0] + out, _CEILING)
+    pair[1] = bounded(pair[1] + into, _CEILING)

@@ -2,6 +2,8 @@
 
 The standard library has no inotify, so the recorder asks often (a directory listing and one pread per process and turn,
 some 10 µs). Descriptors stay open, so a file that someone else removes is still read to its end.
+
+What is read at once is small, so that what becomes of it (its records, decoded) stays in the processor's cache.
 """
 
 import fcntl
@@ -14,7 +16,8 @@ from pathlib import Path
 from telemetry.fold import OWN, process_key
 from telemetry.spooldir import MAX_LINE, SpoolName, parse_name
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16
+LARGE = 1 << 20  # where that holds no end of a line
 
 
 @dataclass(slots=True)
@@ -89,6 +92,10 @@ class Follower:
             file = process.files[0]
             data = os.pread(file.fd, CHUNK, file.offset)
             end = data.rfind(b"\n") + 1
+            last = len(process.files) == 1 and len(data) < CHUNK  # the file's end, and nothing behind it
+            if not end and len(data) == CHUNK:
+                data = os.pread(file.fd, LARGE, file.offset)
+                end = data.rfind(b"\n") + 1
             if file.garbage and end:
                 end = data.index(b"\n") + 1
                 file.garbage = False
@@ -96,6 +103,8 @@ class Follower:
             elif end:
                 budget -= end
                 yield Chunk(file, data[:end])
+                if last:
+                    return
             elif len(data) > MAX_LINE:
                 file.garbage = True
                 budget -= len(data)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from telemetry.fold import MOST, known_kind
+from telemetry.fold import KINDS, MOST
 from telemetry.record import Record
 from telemetry.spooldir import MAX_LINE
 
@@ -41,26 +41,17 @@ class Sifted:
 def sift(data: bytes, boot: str, process: str, last: int, skip: int = 0, upto: int = 0) -> Sifted:
     """Takes whole lines of one spool. last: the sequence number before; skip: how many records to pass over first, or
     upto: pass over records until one has a higher sequence number."""
-    lines = data.split(b"\n")
-    lines.pop()
     if not skip and not upto:
         try:
             records = _decoder.decode_lines(data)
         except msgspec.DecodeError:
             records = []
-        if len(records) == len(lines):
-            expected = last
-            for record in records:
-                expected += 1
-                if record.seq != expected or record.worker != process or record.boot != boot:
-                    break
-                if not known_kind(record.kind):
-                    break
-            else:
-                lengths = [len(line) + 1 for line in lines]
-                if max(lengths) <= MAX_LINE + 1:
-                    return Sifted(data, records, lengths)
-    return _one_by_one(lines, boot, process, last, skip, upto)
+        if records:
+            lengths = _lengths(data)
+            good = len(records) == len(lengths) and max(lengths) <= MAX_LINE + 1
+            if good and _in_order(records, boot, process, last):
+                return Sifted(data, records, lengths)
+    return _one_by_one(data.split(b"\n")[:-1], boot, process, last, skip, upto)
 
 
 def unreadable(data: bytes, process: str, boot: str, what: str, lines: int = 1) -> Finding:
@@ -68,6 +59,25 @@ def unreadable(data: bytes, process: str, boot: str, what: str, lines: int = 1) 
     digest = hashlib.sha256(data).hexdigest()
     detail = f"unreadable: {what}, {len(data)} bytes of {process} of boot {boot}, sha256 {digest}"
     return Finding(detail, {"unreadable": lines})
+
+
+def _lengths(data: bytes) -> list[int]:
+    """Of each line, newline included. (Splitting would copy every line.)"""
+    lengths = []
+    at, find = 0, data.find
+    while end := find(b"\n", at) + 1:
+        lengths.append(end - at)
+        at = end
+    return lengths
+
+
+def _in_order(records: list[Record], boot: str, process: str, last: int) -> bool:
+    """Whether these are the next records of this process, and nothing else."""
+    for record in records:
+        last += 1
+        if record.seq != last or record.worker != process or record.boot != boot or record.kind not in KINDS:
+            return False
+    return True
 
 
 def _one_by_one(lines: list[bytes], boot: str, process: str, last: int, skip: int, upto: int) -> Sifted:
@@ -114,5 +124,5 @@ def _read(line: bytes, boot: str, process: str) -> Record | None:
         record = _decoder.decode(line)
     except msgspec.DecodeError:
         return None
-    own = record.worker == process and record.boot == boot and known_kind(record.kind) and 0 < record.seq <= MOST
+    own = record.worker == process and record.boot == boot and record.kind in KINDS and 0 < record.seq <= MOST
     return record if own else None
