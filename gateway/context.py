@@ -1,6 +1,5 @@
 """What all flows of one worker share: policy, lines, spool, counters, and the list of what is live."""
 
-import sys
 import traceback
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from gateway.reactor import Reactor
 from gateway.relay.bulk import Bulk
 from gateway.relay.pipes import PipePool
 from gateway.resolver.resolver import Resolver
+from gateway.say import say
 from gateway.shares import Shares
 from telemetry.record import CloseCause, Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
@@ -85,7 +85,10 @@ class Context:
 
     def read_own_addresses(self) -> None:
         """Called every few seconds: addresses may have been added since."""
-        self.own = own_addresses()
+        try:
+            self.own = own_addresses()
+        except OSError as error:  # out of descriptors, most likely: those of a moment ago will do
+            self.shortage(f"own addresses: {error.strerror}")
 
     def remember(self, asked: Asked, permit: Permit) -> Permit:
         """Keeps a permit until the next revision."""
@@ -169,13 +172,13 @@ class Context:
             self.spool_failed = False
         except SpoolFull as error:
             if not self.spool_failed:
-                print(f"records cannot be written, new flows are refused: {error}", file=sys.stderr, flush=True)
+                say(f"records cannot be written, new flows are refused: {error}")
             self.spool_failed = True
 
     def shortage(self, what: str) -> None:
         """The process is out of descriptors or memory: said once a minute, counted always."""
         if self.shortages % 300 == 0:
-            print(f"out of room, accepting pauses: {what}", file=sys.stderr, flush=True)
+            say(f"out of room, accepting pauses: {what}")
         self.shortages += 1
 
     def report(self, error: BaseException) -> None:
@@ -186,4 +189,4 @@ class Context:
         self._defect_said = int(self.reactor.now)
         frames = traceback.extract_tb(error.__traceback__)
         where = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames[-6:]))
-        print(f"internal error ({self.defects} so far): {type(error).__name__} at {where}", file=sys.stderr, flush=True)
+        say(f"internal error ({self.defects} so far): {type(error).__name__} at {where}")

@@ -33,6 +33,17 @@ KEEP_ALIVE = 60.0  # seconds between requests
 MAX_PATH = 2048
 ROUNDS = 16
 
+# IANA's HTTP method registry without CONNECT, PRI, and TRACE, which would show the service's view of the request.
+METHODS = frozenset(
+    (
+        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY", "ACL", "BASELINE-CONTROL", "BIND",
+        "CHECKIN",
+        "CHECKOUT", "COPY", "LABEL", "LINK", "LOCK", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF",
+        "MKWORKSPACE", "MOVE", "ORDERPATCH", "PROPFIND", "PROPPATCH", "REBIND", "REPORT", "SEARCH", "UNBIND",
+        "UNCHECKOUT", "UNLINK", "UNLOCK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
+    )
+)  # fmt: skip
+
 
 class Forwarder(Passage):
     """A client connection in plain HTTP. head: the request under way; kept: what self.upstream is connected for."""
@@ -82,6 +93,9 @@ class Forwarder(Passage):
         self.deadline = now + self.ctx.timeouts.dial
         flow = self.begin()
         flow.record.method = head.method
+        if head.method not in METHODS:
+            self.refuse(Reason.METHOD_NOT_ALLOWED, "a method that is not registered, or not for passing on")
+            return
         try:
             uri = parse_absolute_uri(head.target)
             flow.record.path = uri.path[:MAX_PATH].decode("ascii", "replace")

@@ -7,7 +7,6 @@ import random
 import resource
 import signal
 import socket
-import sys
 import threading
 
 import msgspec
@@ -22,6 +21,7 @@ from gateway.live import MAX_PACKET, LineState, LiveKind, LiveMessage, ack, hell
 from gateway.reactor import IN, Reactor
 from gateway.relay.pipes import PipePool
 from gateway.relay.tunnel import Tunnel
+from gateway.say import say
 from gateway.session import Session
 from gateway.shares import Shares
 from telemetry.record import CloseCause, Kind
@@ -57,6 +57,7 @@ class Worker:
         self._beaten = reactor.now
         self._tried = reactor.now
         self._drain_until = 0.0
+        self._trouble = ""  # why the policy could not be loaded the last time
         self._sweep_at = reactor.now + SWEEP * (0.5 + random.random() / 2)  # noqa: S311 - workers take turns
         self._sweeper: threading.Thread | None = None
         self._swept: Exception | None = None
@@ -87,7 +88,7 @@ class Worker:
             self.ctx.spool.close()
         except SpoolFull as error:
             lost = self.ctx.spool.pending
-            print(f"{lost} records are lost: they cannot be written: {error}", file=sys.stderr, flush=True)
+            say(f"{lost} records are lost: they cannot be written: {error}")
 
     def arrived(self, listener: PlainListener, fd: int, ip: str, port: int, interface: str) -> None:
         """A new connection."""
@@ -101,12 +102,15 @@ class Worker:
         try:
             snapshot = Snapshot.open(self.config.snapshot_dir, self.config.public_key.read_bytes())
         except (SnapshotError, OSError) as error:
-            print(f"policy cannot be loaded, new flows are refused: {error}", file=sys.stderr, flush=True)
+            if str(error) != self._trouble:  # said once, not each second
+                self._trouble = str(error)
+                say(f"policy cannot be loaded, new flows are refused: {error}")
             return
         self._take(snapshot)
 
     def _take(self, snapshot: Snapshot) -> None:
         ctx = self.ctx
+        self._trouble = ""
         ctx.snapshot = snapshot
         ctx.identifier = Identifier(snapshot)
         ctx.permits.clear()
@@ -135,7 +139,7 @@ class Worker:
 
     def distrust(self, error: Exception) -> None:
         """The policy does not verify: nothing new is let through until it does again; what was permitted goes on."""
-        print(f"policy is damaged, new flows are refused: {error}", file=sys.stderr, flush=True)
+        say(f"policy is damaged, new flows are refused: {error}")
         ctx = self.ctx
         ctx.snapshot = None
         ctx.identifier = None
@@ -180,14 +184,14 @@ class Worker:
                     continue
                 packet = b""
             if not packet:
-                print("the supervisor is gone: ending", file=sys.stderr, flush=True)
                 self.reactor.forget(self.hub.fileno())
                 self.reactor.stop()
+                say("the supervisor is gone: ending")
                 return
             try:
                 message = parse(packet)
             except msgspec.DecodeError as error:
-                print(f"an order that cannot be read is not acknowledged: {error}", file=sys.stderr, flush=True)
+                say(f"an order that cannot be read is not acknowledged: {error}")
                 continue
             self.obey(message)
             try:
@@ -209,6 +213,9 @@ class Worker:
                 ctx.last_word = self.reactor.now
                 if message.revision != ctx.revision or ctx.snapshot is None:
                     self.advance()
+                if ctx.snapshot is None and message.revision > ctx.revision:
+                    # Nobody knows what the change takes away. Acknowledged means in force, so nothing may live on.
+                    self.enforcer.every(lambda *_: CloseCause.CUT_BY_POLICY)
             case LiveKind.LINE if message.state is not None:
                 ctx.lines.report(message.line, message.state)
                 if message.state is not LineState.UP:

@@ -55,11 +55,12 @@ class _Pending:
 
 @dataclass(slots=True)
 class Owner:
-    """What the hub asks of the supervisor. kill and lost get the pid of a worker and why; ready the pid of one that has
-    all state; status adds to the answer of a status message; log takes a line."""
+    """What the hub asks of the supervisor. kill and lost get the pid of a worker and why; lost says False of a process
+    that is none of its workers, which nobody need wait for; ready gets the pid of one that has all state; status adds
+    to the answer of a status message; log takes a line."""
 
     kill: Callable[[int, str], None]
-    lost: Callable[[int], None]
+    lost: Callable[[int], bool | None]
     ready: Callable[[int], None]
     status: Callable[[], dict[str, Any]]
     log: Callable[[str], None]
@@ -219,7 +220,8 @@ class Hub:
     def _gone(self, peer: Peer) -> None:
         if peer.role == "worker" and not any(other.pid == peer.pid for other in self._peers):
             self._lost[peer.pid] = peer
-            self._owner.lost(peer.pid)
+            if self._owner.lost(peer.pid) is False:
+                self.process_ended(peer.pid)
 
     def _packet(self, peer: Peer, packet: bytes | None) -> None:
         try:

@@ -105,7 +105,8 @@ def load(path: Path) -> tuple[LiveState, str]:
         return LiveState(), ""
     except (OSError, ValueError) as error:
         aside = path.with_name(path.name + ".damaged")
-        words = f"{path} is damaged ({error}); everything is killed until `unkill {DAMAGED_ID}`; it is kept as {aside}"
+        words = f"{path} is damaged ({error}); everything is killed until `unkill {DAMAGED_ID}` "
+        words += f"is said to the hub, or {path} is removed and the node restarted; it is kept as {aside}"
     try:
         os.replace(path, aside)
     except OSError as error:

@@ -141,12 +141,16 @@ class Supervisor:
         else:
             self.log(f"process {pid}, which is not ours, should be killed: {why}")
 
-    def _lost(self, pid: int) -> None:
+    def _lost(self, pid: int) -> bool:
+        if not self._find(pid):
+            return False
+
         def late() -> None:
             if self._find(pid):
                 self._kill(pid, f"it left live control and still ran {LOST_GRACE:g} s later")
 
         asyncio.get_running_loop().call_later(LOST_GRACE, late)
+        return True
 
     def _ready(self, pid: int) -> None:
         if found := self._find(pid):

@@ -19,7 +19,8 @@ from tenants.store import BUSY_TIMEOUT, RegisterUnavailable
 from whitelist.store import open_register
 
 BEAT = 10.0  # seconds between signs of life to the hub
-SWEEP = 60  # beats between verifications of the published files
+SWEEP = 6  # beats between verifications of published files that are large
+SMALL = 64 << 20  # bytes of a policy that is verified with every beat
 _log = logging.getLogger("feiyu.control")
 
 
@@ -104,10 +105,11 @@ class Authority:
                 _log.exception("%s", self.trouble)
 
     async def beat_for_ever(self) -> None:
-        """Every BEAT seconds, until cancelled; every SWEEP-th time the published files are verified first."""
+        """Every BEAT seconds, until cancelled; the published files are verified first, large ones every SWEEP-th time.
+        The workers notice damage too, but only this can mend it."""
         for count in itertools.count(1):
             await asyncio.sleep(BEAT)
-            if count % SWEEP == 0:
+            if count % SWEEP == 0 or self.policy.size() < SMALL:
                 await self.sweep()
             await self.beat()
 

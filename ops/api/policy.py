@@ -1,5 +1,6 @@
 """The published policy, from control's side: written from the register, and asked as the workers would ask it."""
 
+import os
 from pathlib import Path
 
 from tenants.change import Applied
@@ -33,6 +34,13 @@ class Policy:
     def was_published(self) -> bool:
         """Whether there ever was a policy, sound or not."""
         return self.open().revision > 0 or self.open().fault is not None
+
+    def size(self) -> int:
+        """Bytes of the published files."""
+        try:
+            return sum(entry.stat().st_size for entry in os.scandir(self._directory))
+        except OSError:
+            return 0
 
     def publish(self, applied: Applied) -> None:
         """Puts the next revision into force."""

@@ -223,7 +223,7 @@ def test_when_the_policy(how: str, own: Node, ground: Ground) -> None:
     site = ground.site("tcp")
     resolving = node.connect(worker, site.authority)
     ground.names.answers.pop(site.host)
-    node.hub.say(kind="revision", revision=99)
+    node.hub.say(kind="revision", revision=0)  # has it look at the files, and announces nothing new
     assert refusal(node, worker, ground) == "HTTP/1.1 503 Policy unavailable"
     carries(*live)
     resolving.head()
@@ -241,10 +241,22 @@ def test_a_policy_that_is_lost_while_a_name_is_being_resolved_lets_nothing_throu
     current = node.state / "snapshot" / "current"
     whole = current.read_bytes()
     current.write_bytes(b"nothing")
-    node.hub.say(kind="revision", revision=99)
+    node.hub.say(kind="revision", revision=0)  # has it look at the files, and announces nothing new
     ground.names.release(site.host)
     assert talk.head().startswith("HTTP/1.1 503 Policy unavailable")
     assert site.quiet()
+    current.write_bytes(whole)
+    until(lambda: refusal(node, worker, ground) == "", "recovery by itself", 4)
+
+
+def test_a_change_that_cannot_be_read_ends_what_it_might_have_taken_away(own: Node, ground: Ground) -> None:
+    node, worker = own, own.workers["w0.1"]
+    talk, _ = opened(node, worker, ground)
+    current = node.state / "snapshot" / "current"
+    whole = current.read_bytes()
+    current.write_bytes(b"nothing")
+    node.hub.say(kind="revision", revision=99)
+    assert node.final(talk)["cause"] == "cut-by-policy"
     current.write_bytes(whole)
     until(lambda: refusal(node, worker, ground) == "", "recovery by itself", 4)
 
