@@ -256,6 +256,14 @@ def test_is_refused_in_the_head(case: str, exchange: Exchange) -> None:
     assert exchange.site.quiet()
 
 
+@pytest.mark.parametrize("method", ["TRACE", "FOO", "get", "PRI"])
+def test_a_method_that_is_not_to_be_passed_on_is_refused(method: str, exchange: Exchange) -> None:
+    exchange.client.say(request(exchange.site, method=method))
+    assert exchange.client.head().startswith("HTTP/1.1 403 Method not allowed (ref ")
+    assert exchange.node.final(exchange.client)["reason"] == "method-not-allowed"
+    assert exchange.site.quiet()
+
+
 CHUNKS = {
     "an underscore in the size": b"0_2\r\nab\r\n",
     "a sign before the size": b"+1\r\na\r\n",

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,18 @@ async def test_a_worker_without_connection_counts_as_silent_until_it_has_ended(n
     node.hub.process_ended(os.getpid())
     answer = await sending
     assert (answer["killed"], answer["ended"]) == ([], ["w0.1"])
+
+
+@pytest.mark.asyncio
+async def test_a_stray_that_called_itself_a_worker_is_not_waited_for_once_it_left(node: Node) -> None:
+    assert node.hub
+    node.hub._owner = replace(node.hub._owner, lost=lambda pid: node.lost.append(pid) or False)
+    stray = await node.worker("w9.9")
+    await stray.get()
+    stray.sock.close()
+    await until(lambda: node.lost == [os.getpid()])
+    answer = await node.send({"kind": "kill", "scope": "all", "id": "k"})
+    assert (answer["killed"], answer["ended"]) == ([], [])
 
 
 @pytest.mark.asyncio
