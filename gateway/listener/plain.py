@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.reactor import IN
+from gateway.refusal import build
+from whitelist.reason import Reason
 
 if TYPE_CHECKING:
     from gateway.context import Context
@@ -38,6 +40,7 @@ class PlainListener:
         # A socket bound to a device hears that device only, whatever it is called by now.
         self._bound = sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0").decode("ascii")
         self._listening = False
+        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by every accepted socket
         if self._six:
@@ -69,6 +72,7 @@ class PlainListener:
             except OSError as error:
                 if error.errno in _SHORTAGE:
                     self.ctx.shortage(f"accept: {error.strerror}")
+                    self._turn_away()
                     self.pause()
                     self.ctx.reactor.later(PAUSE, self._resume_unless_draining)
                     return
@@ -78,6 +82,56 @@ class PlainListener:
             if self._six and ip.startswith(_MAPPED):
                 ip = ip[len(_MAPPED) :]
             self._arrived(self, fd, ip, peer[1], self._bound or self._interface(fd))
+
+    def _turn_away(self) -> None:
+        """Out of descriptors: those who wait are told so, one after the other, by means of the one kept in reserve."""
+        reserve, self._reserve = self._reserve, -1
+        if reserve < 0:
+            return
+        os.close(reserve)  # its number is for one connection at a time
+        try:
+            for _ in range(ACCEPTS_PER_TURN):
+                fd, peer = self._sock._accept()  # type: ignore[attr-defined]  # as in on_ready
+                try:
+                    os.set_blocking(fd, False)
+                    self._say_overloaded(fd, peer[0], peer[1])
+                finally:
+                    os.close(fd)
+        except OSError:
+            pass  # nobody waits any more, or somebody else took the descriptor
+        try:
+            self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            pass  # tried again with the next shortage
+
+    def _say_overloaded(self, fd: int, ip: str, port: int) -> None:
+        ctx = self.ctx
+        record = ctx.new_record()
+        record.flow = record.ref = ctx.refs.next()
+        record.client_ip, record.client_port, record.listener = ip.removeprefix(_MAPPED), port, self.name
+        record.decision, record.reason, record.status = "deny", Reason.OVERLOADED, 503
+        record.detail = "out of descriptors"
+        ctx.emit_refusal(record)
+        ctx.flush()
+        config = ctx.config
+        try:
+            os.read(fd, 65_536)  # what is not read would turn the answer into a reset
+        except OSError:
+            pass
+        try:
+            os.write(
+                fd,
+                build(
+                    Reason.OVERLOADED,
+                    ref=record.ref,
+                    node=config.node,
+                    portal=config.portal,
+                    revision=ctx.revision,
+                    detail=record.detail,
+                ),
+            )
+        except OSError:
+            pass  # gone already
 
     def _resume_unless_draining(self) -> None:
         if not self.ctx.draining:

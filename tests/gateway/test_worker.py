@@ -55,6 +55,7 @@ def test_with_all_descriptors_used_up_accepting_pauses_live_tunnels_go_on_and_it
     before = worker.descriptors()
     held = [ground.dial(worker.port) for _ in range(400)]  # the kernel's queue takes them all
     until(lambda: worker.descriptors() >= 299, "descriptors are used up")
+    assert refusal(node, worker, ground) == "HTTP/1.1 503 Overloaded"
     spent = _cpu(worker)
     carries(*live)
     time.sleep(0.5)
