@@ -23,6 +23,7 @@ _CEILING = 1 << 62
 
 _BUCKETS = [round(bound * 1e6) for bound in DURATION_BUCKETS]  # µs
 _CAUSES = frozenset(cause.value for cause in CloseCause)
+_REFUSED = CloseCause.REFUSED.value
 _OPEN, _PROGRESS, _CLOSE, _DENY = Kind.OPEN.value, Kind.PROGRESS.value, Kind.CLOSE.value, Kind.DENY.value
 KINDS = frozenset(kind.value for kind in Kind)  # what belongs into the log
 
@@ -127,24 +128,25 @@ class State(msgspec.Struct):
             self._count_bytes(flow, record)
         duration = bounded(record.duration)
         tally.durations[bisect_left(_BUCKETS, duration)] += 1
-        tally.duration_sum = min(_CEILING, tally.duration_sum + duration)
-        if record.reason and cause == CloseCause.REFUSED.value:
+        tally.duration_sum = bounded(tally.duration_sum + duration, _CEILING)
+        if record.reason and cause == _REFUSED:
             self._refused(record, 1)
 
     def _count_bytes(self, flow: OpenFlow, record: Record) -> None:
         """Counters take the difference to the last record; a count that went back (a reset) counts as nothing."""
-        out = bounded(bounded(record.bytes_out) - flow.bytes_out)
-        into = bounded(bounded(record.bytes_in) - flow.bytes_in)
+        out, into = record.bytes_out, record.bytes_in
+        if flow.bytes_out <= out <= MOST and flow.bytes_in <= into <= MOST:
+            out -= flow.bytes_out
+            into -= flow.bytes_in
+        else:
+            out = bounded(bounded(out) - flow.bytes_out)
+            into = bounded(bounded(into) - flow.bytes_in)
         if not out and not into:
             return
         tally = self.tally
         _add(tally.bytes, out, into)
-        for table, name in ((tally.tenant_bytes, flow.tenant), (tally.line_bytes, record.line or flow.line)):
-            pair = table.get(name)
-            if pair is None:
-                table[name] = [out, into]
-            else:
-                _add(pair, out, into)
+        _add_to(tally.tenant_bytes, flow.tenant, out, into)
+        _add_to(tally.line_bytes, record.line or flow.line, out, into)
 
     def _refused(self, record: Record, count: int) -> None:
         tally = self.tally
@@ -176,5 +178,17 @@ def bounded(number: int, most: int = MOST) -> int:
 
 
 def _add(pair: list[int], out: int, into: int) -> None:
-    pair[0] = bounded(pair[0] + out, _CEILING)
-    pair[1] = bounded(pair[1] + into, _CEILING)
+    out += pair[0]
+    into += pair[1]
+    if out > _CEILING or into > _CEILING:
+        out, into = min(_CEILING, out), min(_CEILING, into)
+    pair[0] = out
+    pair[1] = into
+
+
+def _add_to(table: dict[str, list[int]], name: str, out: int, into: int) -> None:
+    pair = table.get(name)
+    if pair is None:
+        table[name] = [out, into]
+    else:
+        _add(pair, out, into)
