@@ -143,10 +143,14 @@ class State(msgspec.Struct):
             into = bounded(bounded(into) - flow.bytes_in)
         if not out and not into:
             return
-        tally = self.tally
-        _add(tally.bytes, out, into)
-        _add_to(tally.tenant_bytes, flow.tenant, out, into)
-        _add_to(tally.line_bytes, record.line or flow.line, out, into)
+        tally, tenant, line = self.tally, flow.tenant, record.line or flow.line
+        of_tenant = tally.tenant_bytes.get(tenant) or tally.tenant_bytes.setdefault(tenant, [0, 0])
+        of_line = tally.line_bytes.get(line) or tally.line_bytes.setdefault(line, [0, 0])
+        for pair in (tally.bytes, of_tenant, of_line):
+            pair[0] += out
+            pair[1] += into
+            if pair[0] > _CEILING or pair[1] > _CEILING:
+                pair[:] = min(_CEILING, pair[0]), min(_CEILING, pair[1])
 
     def _refused(self, record: Record, count: int) -> None:
         tally = self.tally
@@ -175,20 +179,3 @@ class State(msgspec.Struct):
 def bounded(number: int, most: int = MOST) -> int:
     """A number out of a record, at least 0 and at most `most`."""
     return number if 0 <= number <= most else 0 if number < 0 else most
-
-
-def _add(pair: list[int], out: int, into: int) -> None:
-    out += pair[0]
-    into += pair[1]
-    if out > _CEILING or into > _CEILING:
-        out, into = min(_CEILING, out), min(_CEILING, into)
-    pair[0] = out
-    pair[1] = into
-
-
-def _add_to(table: dict[str, list[int]], name: str, out: int, into: int) -> None:
-    pair = table.get(name)
-    if pair is None:
-        table[name] = [out, into]
-    else:
-        _add(pair, out, into)
