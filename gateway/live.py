@@ -35,9 +35,11 @@ class KillScope(StrEnum):
 
 
 class LineState(StrEnum):
-    """Whether new flows may take a line: only up. A line that was never reported is not up."""
+    """Whether new flows may take a line: up, or degraded where no designated line is up. A line that was never reported
+    is not up."""
 
     UP = "up"
+    DEGRADED = "degraded"
     DOWN = "down"
     DRAINING = "draining"
 

@@ -24,7 +24,7 @@ from telemetry.spool import SpoolFull, SpoolWriter
 from whitelist.snapshot import Snapshot
 
 REPEAT = 60.0  # seconds before the same drift is told again
-STATES = {"down": 0, "up": 1, "draining": 2}
+STATES = {"down": 0, "up": 1, "draining": 2, "degraded": 3}
 
 
 def lines_config(settings: Settings) -> LinesConfig:

@@ -14,7 +14,7 @@ from telemetry.record import CloseCause, Kind, Record
 DURATION_BUCKETS = (0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 28800.0, 86400.0)
 OWN = "recorder"  # the worker name of the recorder's own records
 MAX_NAMES = 64  # of reasons, gauges: closed sets in practice, bounded all the same
-LINE_STATES = {"down": 0, "up": 1, "draining": 2}
+LINE_STATES = {"down": 0, "up": 1, "draining": 2, "degraded": 3}
 
 # Numbers in records are bounded before they are added up, and sums stop growing: else one absurd record of a broken
 # worker would make a state that cannot be stored, at every start again.

@@ -39,6 +39,7 @@ class CloseCause(StrEnum):
     RESET = "reset"
     REFUSED = "refused"  # opened, then refused before any byte of the tenant went out (name-mismatch, dial-failed …)
     LINE_DOWN = "line-down"
+    QUOTA_EXHAUSTED = "quota-exhausted"  # the firm's bytes of the day or month are used up
     DRAINED = "drained"
     INTERNAL_ERROR = "internal-error"
     WORKER_DIED = "worker-died"

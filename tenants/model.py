@@ -80,6 +80,9 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     places: tuple[Place, ...] = ()
     groups: tuple[str, ...] = ()
     max_tunnels: int = 0
+    tunnels_per_second: int = 0  # new flows a second in all workers; 0: no limit of its own
+    bytes_per_day: int = 0  # both directions, by the zone's day (UTC+8); 0: no quota
+    bytes_per_month: int = 0
     slot: int = 0  # small integer, unique, given by the register: the tenant's row in shared counters
     provenance: Provenance = Provenance()
 

@@ -210,6 +210,7 @@ def _grant(grant: Grant) -> Row:
         _STATES[grant.state],
         _GRADES[grant.data_grade],
         _schedule(window),
+        grant.line_weights,
     )
     return b"g%b|%b" % (grant.subject.encode(), grant.object.encode()), entry
 
@@ -232,6 +233,9 @@ def _tenant(tenant: Tenant) -> Row:
         tuple(name.encode() + b"|" for name in held),
         tenant.slot,
         tenant.max_tunnels,
+        tenant.tunnels_per_second,
+        tenant.bytes_per_day,
+        tenant.bytes_per_month,
     )
     return b"t" + tenant.id.encode(), entry
 

@@ -74,6 +74,7 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
     special_prefixes: tuple[str, ...]
     max_tunnels: int
     slot: int
+    weights: tuple[int, ...] = ()  # of `lines`, in their order; empty: strictly in order
 
 
 class Denial(msgspec.Struct, frozen=True, gc=False):
@@ -152,12 +153,21 @@ def decide(
                 endpoint.special_prefixes,
                 tenant.max_tunnels,
                 tenant.slot,
+                _weights(candidate),
             )
         if CLOSENESS[candidate.fault[0]] > rank:
             closest, fault = candidate, candidate.fault
             rank = CLOSENESS[fault[0]]
     grant = "" if closest is None else closest.grant.id
     return Denial(fault[0], policy.revision, tenant.id, grant, detail=fault[1])
+
+
+def _weights(candidate: Candidate) -> tuple[int, ...]:
+    """The weights of the candidate's lines: those that do not lead abroad took theirs with them."""
+    grant = candidate.grant
+    if not grant.weights or candidate.lines is grant.lines:
+        return grant.weights
+    return tuple(w for line, w in zip(grant.lines, grant.weights, strict=True) if line in candidate.lines)
 
 
 def standing(policy: Policy, tenant: TenantEntry, source_ip: str, interface: str | None, now: int) -> Denial | None:

@@ -13,8 +13,9 @@ from typing import ClassVar
 import msgspec
 
 from tenants.model import Side, TenantState
+from whitelist.model import LineShare, Srv6, Vxlan
 
-FORMAT = 1  # of keys and rows: a snapshot of another format is compiled again
+FORMAT = 2  # of keys and rows: a snapshot of another format is compiled again
 
 EFFECTIVE, SUSPENDED, EXPIRED = 0, 1, 2  # GrantEntry.state
 GENERAL, IMPORTANT, CORE = 0, 1, 2  # GrantEntry.grade
@@ -40,6 +41,9 @@ class TenantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     subjects: tuple[bytes, ...]
     slot: int
     max_tunnels: int
+    tunnels_per_second: int
+    bytes_per_day: int
+    bytes_per_month: int
 
 
 class CredentialEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -69,6 +73,11 @@ class LineEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     valid_until: int
     drained: bool
     retired: bool
+    encapsulation: Vxlan | Srv6 | None
+    probes: tuple[str, ...]
+    rate_up: int
+    rate_down: int
+    shares: tuple[LineShare, ...]
 
 
 class DenyEntry(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0):
@@ -112,6 +121,7 @@ class GrantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     state: int
     grade: int
     schedule: Schedule | None
+    weights: tuple[int, ...]
 
 
 HostRow = DenyEntry | EndpointEntry

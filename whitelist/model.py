@@ -93,6 +93,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     subject: str
     object: str
     lines: tuple[str, ...]
+    line_weights: tuple[int, ...] = ()  # one for each line: shares of new flows; empty: strictly in order
     window: Window
     purpose: str = "internal_office"
     data_grade: DataGrade = DataGrade.GENERAL
@@ -112,21 +113,102 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     provenance: Provenance = Provenance()
 
 
+class LineKind(StrEnum):
+    """What the carrier sells: IPLC, IEPL, MPLS-VPN, SD-WAN over a licensed underlay, 国际互联网数据专用通道."""
+
+    IPLC = "iplc"
+    IEPL = "iepl"
+    MPLS_VPN = "mpls-vpn"
+    SD_WAN = "sd-wan"
+    INTERNET_CHANNEL = "internet-channel"
+
+
+class Attachment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A document of the customer file, by its digest: authorisation, information-security commitment, agreement."""
+
+    kind: str
+    sha256: str  # hex
+    name: str = ""
+
+
+class CustomerFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """用户档案: what a carrier must keep of a line's user (MIIT 信管函[2017]32号)."""
+
+    name: str = ""
+    credit_code: str = ""  # unified social credit code, 18 characters with a check character
+    legal_representative: str = ""
+    officer: str = ""  # handling officer, 经办人
+    contact: str = ""
+    licence: str = ""
+    scope: str = ""  # scope of business
+    headcount: int = 0
+
+
+class Vxlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="vxlan"):
+    """The line is a VXLAN segment (RFC 7348) towards one peer: `device` of the line is made by the lines process.
+    underlay: the device that leads to the peer; gateway: the next hop there. local, peer, gateway: one family."""
+
+    vni: int
+    underlay: str
+    local: str
+    peer: str
+    gateway: str
+    port: int = 4789
+
+
+class Srv6(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="srv6"):
+    """The line is a segment list (RFC 8754, RFC 8986 H.Encaps) over the line's device: first segment first. gateway:
+    IPv6 next hop towards the first segment; local: the outer source, an address of the device."""
+
+    segments: tuple[str, ...]
+    gateway: str
+    local: str
+
+
+class LineShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one tenant has of a line. number: 1…250, one of its own on this line, for its traffic class; source4,
+    source6: the tenant's own egress addresses (empty: the line's); rates in kbit/s, up is client to server: guaranteed
+    and ceiling (0: no guarantee; no ceiling but the line's)."""
+
+    tenant: str
+    number: int
+    source4: str = ""
+    source6: str = ""
+    up: int = 0
+    up_ceiling: int = 0
+    down: int = 0
+    down_ceiling: int = 0
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A dedicated international line of kind device. index (1…255, given by the register) fixes its mark and table.
-    Addresses without prefix length, gateways on-link on device."""
+    """A dedicated international line: contract side and technical side. index (1…255, given by the register) fixes its
+    mark and table. Addresses without prefix length, gateways on-link on device. resolvers: ADDRESS, or
+    tls://ADDRESS#NAME for DNS over TLS (RFC 7858). probes: tcp://ADDRESS:PORT or http://ADDRESS[:PORT]/PATH, asked over
+    the line. rate_up, rate_down: kbit/s that the line is shaped to, 0 for not at all."""
 
     id: str
     name: str = ""
     carrier: str = ""
     circuit: str = ""
+    kind: LineKind = LineKind.IPLC
+    purpose: str = "internal_office"
+    customer: CustomerFile = CustomerFile()
+    bandwidth: int = 0  # contracted cross-border bandwidth, kbit/s
+    officer: str = ""  # the carrier's or operator's responsible officer
+    officer_contact: str = ""
+    attachments: tuple[Attachment, ...] = ()
     index: int = 0
     device: str
     gateway4: str = ""
     gateway6: str = ""
     source4: str = ""
     source6: str = ""
+    encapsulation: Vxlan | Srv6 | None = None
     resolvers: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
+    rate_up: int = 0
+    rate_down: int = 0
+    shares: tuple[LineShare, ...] = ()
     side: Side = Side.ABROAD
     valid_from: int = 0
     valid_until: int = 0  # 0: no end

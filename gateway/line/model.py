@@ -1,8 +1,11 @@
 """A line as the data path and the kernel plan see it: its number, mark, table, device, gateways and sources."""
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from whitelist.model import LineShare, Srv6, Vxlan
 
 MARK_BASE = 0x46000000
 MARK_MASK = 0xFFFFFF00
@@ -58,7 +61,37 @@ class LineEntry(Protocol):
 
     @property
     def resolvers(self) -> tuple[str, ...]:
-        """Addresses of its resolvers."""
+        """Its resolvers: ADDRESS, or tls://ADDRESS#NAME."""
+
+    @property
+    def encapsulation(self) -> Vxlan | Srv6 | None:
+        """How its packets are wrapped, or None for a plain device."""
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """What is asked over it, to see that it carries: tcp:// or http:// targets."""
+
+    @property
+    def rate_up(self) -> int:
+        """kbit/s towards abroad that it is shaped to, 0 for not at all."""
+
+    @property
+    def rate_down(self) -> int:
+        """kbit/s from abroad."""
+
+    @property
+    def shares(self) -> tuple[LineShare, ...]:
+        """What single tenants have of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """How one tenant leaves by a line: its source addresses, and the priority that puts its packets into its traffic
+    class (0: none, the line is not shaped)."""
+
+    source4: str
+    source6: str
+    priority: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +99,8 @@ class LineHandle:
     """What a worker needs to put a socket on a line: made once per revision, used for every dial.
 
     device_sockopt is the device name with its closing NUL, as the kernel gives it back. An empty source means that the
-    line does not carry that family. resolvers: (4 or 6, canonical address).
+    line does not carry that family. resolvers: (4 or 6, canonical address). common: how a tenant without a share of its
+    own leaves; tenants: how those that have one do.
     """
 
     id: str
@@ -77,6 +111,22 @@ class LineHandle:
     source4: str
     source6: str
     resolvers: tuple[tuple[int, str], ...]
+    common: Egress
+    tenants: Mapping[str, Egress]
+
+    def egress(self, tenant: str) -> Egress:
+        """How this tenant leaves by the line."""
+        return self.tenants.get(tenant, self.common)
+
+
+QDISC = 0x4600  # major number of our HTB qdiscs, on lines' and access devices alike
+REST = 0xFF  # minor of a line's class for tenants without a share of their own (under the line's index)
+
+
+def class_of(index: int, number: int = REST) -> int:
+    """The traffic class of a tenant's share on a line, as SO_PRIORITY and as HTB's classid (tc-htb(8)): the same number
+    on the line's device (uploads) and on the access devices (downloads). number: 1…250, REST for all others."""
+    return QDISC << 16 | index << 8 | number
 
 
 def mark_of(index: int, base: int = MARK_BASE) -> int:
@@ -180,13 +230,25 @@ def handle_of(entry: LineEntry, base: int = MARK_BASE) -> LineHandle:
         except ValueError:
             raise LineError(entry.id, f"resolver {text!r} is not an address", "give an IP address") from None
         resolvers.append((address.version, str(address)))
+    source4, source6 = canonical(entry, entry.source4, 4, "source"), canonical(entry, entry.source6, 6, "source")
+    shaped = bool(entry.rate_up or entry.rate_down)
+    tenants = {
+        share.tenant: Egress(
+            canonical(entry, share.source4, 4, f"source of {share.tenant}") or source4,
+            canonical(entry, share.source6, 6, f"source of {share.tenant}") or source6,
+            class_of(entry.index, share.number) if shaped else 0,
+        )
+        for share in entry.shares
+    }
     return LineHandle(
         id=entry.id,
         index=entry.index,
         mark=mark_of(entry.index, base),
         device=entry.device,
         device_sockopt=entry.device.encode("ascii") + b"\0",
-        source4=canonical(entry, entry.source4, 4, "source"),
-        source6=canonical(entry, entry.source6, 6, "source"),
+        source4=source4,
+        source6=source6,
         resolvers=tuple(resolvers),
+        common=Egress(source4, source6, class_of(entry.index) if shaped else 0),
+        tenants=tenants,
     )
