@@ -21,13 +21,14 @@ from socket import (
     SocketType,
 )
 
-from gateway.line.model import LineError, LineHandle
+from gateway.line.model import LineError, LineHandle, LineResolver
 from whitelist.address import CheckedAddress
 from whitelist.decide import Permit
 
 _STREAM = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC
 _DATAGRAM = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC
 _NAME_BUFFER = 16  # IFNAMSIZ
+DNS_PORT, DNS_TLS_PORT = 53, 853  # RFC 1035, RFC 7858
 _ON_THE_WAY = (0, errno.EINPROGRESS)
 # The kernel found no way on the line at all: prohibit, unreachable, a device that is down or gone, a dropped packet.
 _LINE_ERRNOS = frozenset(
@@ -93,12 +94,14 @@ def connect(permit: Permit, checked: CheckedAddress, port: int, line: LineHandle
     return _start(open_socket(checked.family, line), checked.text, port, line)
 
 
-def connect_resolver(line: LineHandle, resolver: tuple[int, str], datagram: bool = True, port: int = 53) -> SocketType:
-    """A connected UDP socket, or a TCP connection under way, to one of the line's own resolvers, on the line.
+def connect_resolver(line: LineHandle, resolver: LineResolver, datagram: bool = True) -> SocketType:
+    """A connected UDP socket, or a TCP connection under way, to one of the line's own resolvers, on the line; for one
+    that is asked over TLS always the latter. The kernel draws the source port (IP_BIND_ADDRESS_NO_PORT, RFC 5452 10).
     Raises LineError or DialError."""
     if resolver not in line.resolvers:
-        raise LineError(line.id, f"{resolver[1]} is not one of its resolvers", "ask the line's resolvers only")
-    return _start(open_socket(resolver[0], line, datagram), resolver[1], port, line)
+        raise LineError(line.id, f"{resolver.address} is not one of its resolvers", "ask the line's resolvers only")
+    sock = open_socket(resolver.family, line, datagram and not resolver.tls_name)
+    return _start(sock, resolver.address, DNS_TLS_PORT if resolver.tls_name else DNS_PORT, line)
 
 
 def _start(sock: SocketType, address: str, port: int, line: LineHandle) -> SocketType:

@@ -3,9 +3,10 @@
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from whitelist.model import LineShare, Srv6, Vxlan
+from whitelist.name import TargetError, canonical_name
 
 MARK_BASE = 0x46000000
 MARK_MASK = 0xFFFFFF00
@@ -94,13 +95,22 @@ class Egress:
     priority: int
 
 
+class LineResolver(NamedTuple):
+    """A resolver of a line. family: 4 or 6; address: canonical; tls_name: the name its certificate must be for, asked
+    over TLS only (RFC 7858, RFC 8310 strict), or empty for UDP and TCP in clear."""
+
+    family: int
+    address: str
+    tls_name: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class LineHandle:
     """What a worker needs to put a socket on a line: made once per revision, used for every dial.
 
     device_sockopt is the device name with its closing NUL, as the kernel gives it back. An empty source means that the
-    line does not carry that family. resolvers: (4 or 6, canonical address). common: how a tenant without a share of its
-    own leaves; tenants: how those that have one do.
+    line does not carry that family. common: how a tenant without a share of its own leaves; tenants: how those that
+    have one do.
     """
 
     id: str
@@ -110,7 +120,7 @@ class LineHandle:
     device_sockopt: bytes
     source4: str
     source6: str
-    resolvers: tuple[tuple[int, str], ...]
+    resolvers: tuple[LineResolver, ...]
     common: Egress
     tenants: Mapping[str, Egress]
 
@@ -217,19 +227,32 @@ def canonical(entry: LineEntry, text: str, version: int, what: str) -> str:
     return str(address)
 
 
+def _resolver(entry: LineEntry, text: str) -> LineResolver:
+    """ADDRESS, tls://ADDRESS#NAME or tls://[ADDRESS]#NAME. Raises LineError."""
+    where, name = text, ""
+    if text.startswith("tls://"):
+        where, _, name = text.removeprefix("tls://").partition("#")
+        if where.startswith("[") and where.endswith("]") and ":" in where:
+            where = where[1:-1]
+        try:
+            name = canonical_name(name)
+        except TargetError as error:
+            raise LineError(entry.id, f"resolver {text!r} has no name", "give tls://ADDRESS#NAME") from error
+    try:
+        address = ipaddress.ip_address(where)
+    except ValueError:
+        raise LineError(entry.id, f"resolver {text!r} is not an address", "give an IP address") from None
+    if getattr(address, "scope_id", None):
+        raise LineError(entry.id, f"resolver {text!r} has a zone", "give an address without zone")
+    return LineResolver(address.version, str(address), name)
+
+
 def handle_of(entry: LineEntry, base: int = MARK_BASE) -> LineHandle:
     """The handle of one entry. Raises LineError for an entry no socket can be put on."""
     if not 1 <= entry.index <= MAX_INDEX:
         raise LineError(entry.id, f"index {entry.index}", f"give 1 to {MAX_INDEX}")
     if fault := _device_fault(entry.device):
         raise LineError(entry.id, f"device name {entry.device!r}", fault)
-    resolvers = []
-    for text in entry.resolvers:
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            raise LineError(entry.id, f"resolver {text!r} is not an address", "give an IP address") from None
-        resolvers.append((address.version, str(address)))
     source4, source6 = canonical(entry, entry.source4, 4, "source"), canonical(entry, entry.source6, 6, "source")
     shaped = bool(entry.rate_up or entry.rate_down)
     tenants = {
@@ -248,7 +271,7 @@ def handle_of(entry: LineEntry, base: int = MARK_BASE) -> LineHandle:
         device_sockopt=entry.device.encode("ascii") + b"\0",
         source4=source4,
         source6=source6,
-        resolvers=tuple(resolvers),
+        resolvers=tuple(_resolver(entry, text) for text in entry.resolvers),
         common=Egress(source4, source6, class_of(entry.index) if shaped else 0),
         tenants=tenants,
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.line import dial
-from gateway.line.model import LineError, LineHandle
+from gateway.line.model import LineError, LineHandle, LineResolver
 from ops.privileges import Privileges, apply
 from tests.netns.bench import FLUSH_ROUTES, Bench
 from tests.netns.kit import ABROAD, PORT
@@ -47,12 +47,12 @@ def test_a_connection_carries_mark_device_and_source(bench: Bench, version: int)
 
 @FAMILIES
 def test_questions_go_to_the_lines_own_resolvers(bench: Bench, version: int) -> None:
-    sock = dial.connect_resolver(bench.one, (version, ABROAD[version]))
+    sock = dial.connect_resolver(bench.one, LineResolver(version, ABROAD[version]))
     sock.send(b"question")
     sock.close()
     assert bench.zone.count("iplc1").leaked == 1
     with pytest.raises(LineError, match="is not one of its resolvers"):
-        dial.connect_resolver(bench.one, (4, "8.8.8.8"))
+        dial.connect_resolver(bench.one, LineResolver(4, "8.8.8.8"))
 
 
 def test_a_line_the_permit_does_not_name_is_refused(bench: Bench) -> None:

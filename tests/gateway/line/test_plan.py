@@ -121,7 +121,7 @@ def test_a_retired_line_is_neither_wanted_nor_wrong() -> None:
 def test_the_handle_is_what_the_kernel_gives_back() -> None:
     handle = handle_of(line(7, source6="2001:DB8::7"))
     assert (handle.mark, handle.device_sockopt, handle.source6) == (0x46000700, b"iplc7\0", "2001:db8::7")
-    assert handle.resolvers == ((4, "203.0.113.53"),)
+    assert handle.resolvers == ((4, "203.0.113.53", ""),)
 
 
 def test_an_error_names_line_fact_and_remedy() -> None:
