@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 _HEAD = 4096
-MAX_COLUMNS = _HEAD  # a flag each
 
 
 class ColumnsError(Exception):
@@ -27,7 +26,7 @@ class Columns:
 
     COLUMN_CELLS = 0  # unsigned 64-bit cells in a column
 
-    cells: memoryview[int]
+    cells: memoryview
 
     def __init__(self, path: Path, columns: int) -> None:
         self._column_bytes = self.COLUMN_CELLS * 8
@@ -46,10 +45,10 @@ class Columns:
 
     def _open_map(self) -> None:
         """Maps the file as long as it is now."""
-        self._count = (os.fstat(self._fd).st_size - _HEAD) // self._column_bytes
-        self._map = mmap.mmap(self._fd, _HEAD + self._count * self._column_bytes)
+        self._columns = (os.fstat(self._fd).st_size - _HEAD) // self._column_bytes
+        self._map = mmap.mmap(self._fd, _HEAD + self._columns * self._column_bytes)
         self.cells = memoryview(self._map)[_HEAD:].cast("Q")
-        self.starts = tuple(column * self.COLUMN_CELLS for column in range(self._count))
+        self.starts = tuple(column * self.COLUMN_CELLS for column in range(self._columns))
 
     def _close_map(self) -> None:
         if self._map is not None:
@@ -82,7 +81,7 @@ class Columns:
     def survey(self) -> None:
         """Puts the columns of workers that died in order, and finds columns that were added. Call about once a
         second."""
-        if (os.fstat(self._fd).st_size - _HEAD) // self._column_bytes > self._count:
+        if (os.fstat(self._fd).st_size - _HEAD) // self._column_bytes > self._columns:
             self._close_map()
             self._open_map()
         flags = self._map
@@ -103,7 +102,7 @@ class Columns:
         os.close(self._fd)
 
 
-def read_cells(path: Path, column_cells: int) -> list[memoryview[int]]:
+def read_cells(path: Path, column_cells: int) -> list[memoryview]:
     """The columns of a file of unsigned 64-bit cells as they are now, for a process that is no worker; none where there
     is no file yet. Raises OSError for one that cannot be read."""
     try:

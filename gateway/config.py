@@ -35,8 +35,9 @@ class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker process. process: its name in records ("w0.1"); columns: of the shared tunnel counters, the same in
-    all workers; public_key: the file with the raw Ed25519 key that snapshots are signed with, read with each load."""
+    """One worker process. process: its name in records ("w0.1"); columns: of the shared counters, the same in all
+    workers; usage: the file of bytes per tenant, kept over restarts; public_key: the file with the raw Ed25519 key that
+    snapshots are signed with, read with each load."""
 
     node: str
     boot: str
@@ -44,6 +45,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: Path
     snapshot_dir: Path
     public_key: Path
+    usage: Path
     listeners: tuple[ListenerSocket, ...]
     mark_base: int
     places: dict[str, tuple[str, str]] = {}  # access interface → site, room

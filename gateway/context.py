@@ -4,7 +4,9 @@ import traceback
 from typing import Protocol
 
 from gateway.addresses import own_addresses
+from gateway.attempts import Attempts
 from gateway.config import WorkerConfig
+from gateway.figures import Figures
 from gateway.flow import References
 from gateway.handshake.hello_memo import HelloMemo
 from gateway.identity import Identifier
@@ -16,6 +18,7 @@ from gateway.relay.pipes import PipePool
 from gateway.resolver.resolver import Resolver
 from gateway.say import say
 from gateway.shares import Shares
+from gateway.usage import Usage
 from telemetry.record import CloseCause, Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
 from telemetry.strangers import Suppressor
@@ -49,7 +52,15 @@ class Context:
     """One worker's shared state. snapshot is None while no valid policy could be loaded."""
 
     def __init__(
-        self, config: WorkerConfig, reactor: Reactor, spool: SpoolWriter, shares: Shares, pipes: PipePool
+        self,
+        config: WorkerConfig,
+        reactor: Reactor,
+        spool: SpoolWriter,
+        shares: Shares,
+        attempts: Attempts,
+        usage: Usage,
+        figures: Figures,
+        pipes: PipePool,
     ) -> None:
         self.config = config
         self.timeouts = config.timeouts
@@ -57,6 +68,9 @@ class Context:
         self.reactor = reactor
         self.spool = spool
         self.shares = shares
+        self.attempts = attempts
+        self.usage = usage
+        self.figures = figures
         self.pipes = pipes
         self.bulk = Bulk(reactor)
         self.resolver = Resolver(reactor)

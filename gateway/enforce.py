@@ -100,7 +100,7 @@ class Enforcer:
             return CloseCause.CUT_BY_POLICY
         if record.address and not self._may_be_reached(record.address, target.port, verdict):
             return CloseCause.CUT_BY_POLICY
-        flow.permit = verdict
+        flow.permit, flow.tenant = verdict, tenant
         live.expires = min(verdict.not_after, credential.valid_until, ctx.lines.ends(record.line) or verdict.not_after)
         return None
 
@@ -137,3 +137,19 @@ class Enforcer:
         for live in found:
             live.end(cause)
         return len(found)
+
+    def by_quota(self) -> None:
+        """Ends every open flow of a tenant whose bytes of the day or month are used up."""
+        ctx = self._ctx
+        spent: dict[int, bool] = {}
+
+        def question(_: "Live", flow: Flow) -> CloseCause | None:
+            tenant = flow.tenant
+            if tenant is None or not flow.opened_at or not (tenant.bytes_per_day or tenant.bytes_per_month):
+                return None
+            if tenant.slot not in spent:
+                used = ctx.usage.used(tenant.slot, ctx.reactor.wall)
+                spent[tenant.slot] = used.exhausted(tenant.bytes_per_day, tenant.bytes_per_month) is not None
+            return CloseCause.QUOTA_EXHAUSTED if spent[tenant.slot] else None
+
+        self.every(question)

@@ -9,6 +9,7 @@ from whitelist.reason import Reason
 if TYPE_CHECKING:
     from gateway.context import Context
     from whitelist.decide import Access, Permit
+    from whitelist.entries import TenantEntry
     from whitelist.target import Target
 
 _CROCKFORD = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -35,9 +36,10 @@ class References:
 
 
 class Flow:
-    """The record of one flow in the making, and what it holds of the tenant's share."""
+    """The record of one flow in the making, and what it holds of the tenant's share. tenant: the entry with its quotas;
+    line: the index of the line it was opened on, -1 before; counted: bytes that are in the tenant's usage already."""
 
-    __slots__ = ("access", "ctx", "opened_at", "permit", "record", "slot", "target")
+    __slots__ = ("access", "counted", "ctx", "line", "opened_at", "permit", "record", "slot", "target", "tenant")
 
     def __init__(self, ctx: "Context", record: Record) -> None:
         self.ctx = ctx
@@ -45,7 +47,10 @@ class Flow:
         self.target: Target | None = None
         self.access: Access | None = None
         self.permit: Permit | None = None
+        self.tenant: TenantEntry | None = None
         self.slot = -1
+        self.line = -1
+        self.counted = 0
         self.opened_at = 0.0
 
     def take_share(self, slot: int, limit: int) -> bool:
@@ -55,11 +60,19 @@ class Flow:
         self.slot = slot
         return True
 
-    def opened(self) -> None:
-        """Writes the open record (into this turn's batch)."""
+    def opened(self, line: int) -> None:
+        """Writes the open record (into this turn's batch). line: its index."""
         self.opened_at = self.ctx.reactor.now
+        self.line = line
+        self.ctx.figures.opened(line)
         self.record.decision = "permit"
         self.ctx.emit(self.record, Kind.OPEN)
+
+    def count(self, moved: int) -> None:
+        """Puts what moved since the last time into the tenant's usage. moved: bytes so far, both directions."""
+        if moved > self.counted and self.tenant is not None:
+            self.ctx.usage.add(self.tenant.slot, moved - self.counted, self.ctx.reactor.wall)
+            self.counted = moved
 
     def progressed(self, bytes_out: int, bytes_in: int) -> None:
         """Writes how far a long flow has come."""
@@ -77,6 +90,7 @@ class Flow:
         record.duration = int((ctx.reactor.now - self.opened_at) * 1_000_000)
         record.cause = cause
         ctx.emit(record, Kind.CLOSE)
+        self.count(bytes_out + bytes_in)
         self.release()
 
     def refused(self, reason: Reason, status: int, detail: str = "", rule: str = "") -> None:
@@ -98,6 +112,9 @@ class Flow:
 
     def release(self) -> None:
         """Gives the tenant's share back (once)."""
+        if self.line >= 0:
+            self.ctx.figures.closed(self.line)
+            self.line = -1
         if self.slot >= 0:
             self.ctx.shares.give(self.slot)
             self.slot = -1

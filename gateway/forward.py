@@ -69,6 +69,11 @@ class Forwarder(Passage):
         self.head: RequestHead | None = None
         self._reset()
 
+    @property
+    def moved(self) -> int:
+        """Bytes of the exchange so far, both directions."""
+        return self.counted_out + self.counted_in
+
     def _reset(self) -> None:
         """Ready for the next request."""
         self.head = None
@@ -123,6 +128,7 @@ class Forwarder(Passage):
                 record = flow.record
                 self.line = self.lines.pop(0)
                 self.heed_end(line)
+                self.classify(line)
                 record.line, record.address = line.id, upstream.getpeername()[0]
                 record.egress_ip, record.egress_port = upstream.getsockname()[:2]
                 self.on_open(0)
@@ -154,7 +160,7 @@ class Forwarder(Passage):
         assert flow is not None and upstream is not None and line is not None
         self.kept = self._wanted(line.id)
         self.ctx.reactor.handle(upstream.fileno(), self.on_line)
-        flow.opened()
+        flow.opened(line.index)
         self.ctx.reactor.at_turn_end(self.confirm)
 
     def confirm(self) -> None:
@@ -409,6 +415,7 @@ class Forwarder(Passage):
                 detail=detail,
                 status=status,
                 host=self.target.host if self.target is not None else "",
+                retry_after=self.retry_after(),
             )
         )
 
@@ -434,7 +441,7 @@ class Forwarder(Passage):
         elif self.upstream is None:
             self.refuse(Reason.RESOLVE_FAILED, "no answer of a resolver in time")
         else:
-            self.refuse(Reason.DIAL_FAILED, "the service did not answer in time")
+            self.unanswered()
 
     def expired(self) -> None:
         """The grant, the credential or the tenant's approval ends at this second."""

@@ -1,5 +1,6 @@
 """The lines as a worker sees them: which exist, which are up, and in which order a permit may use them."""
 
+import random
 from collections.abc import Iterable, Mapping
 
 from gateway.line.model import LineEntry, LineError, LineHandle, handle_of
@@ -11,13 +12,14 @@ MAX_REMEMBERED = 4096
 class LineTable:
     """Handles by id, from the snapshot, and their state, from the lines process. A line never reported is not up."""
 
-    def __init__(self, mark_base: int) -> None:
+    def __init__(self, mark_base: int, chance: random.Random | None = None) -> None:
         self._mark_base = mark_base
+        self._chance = chance or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._handles: dict[str, LineHandle] = {}
         self._broken: dict[str, str] = {}
         self._ends: dict[str, tuple[int, int]] = {}
         self._state: dict[str, LineState] = {}
-        self._usable: dict[tuple[str, ...], tuple[float, tuple[LineHandle, ...], str]] = {}
+        self._usable: dict[tuple[str, ...], tuple[float, tuple[LineHandle, ...], int, str]] = {}
 
     def load(self, entries: Mapping[str, LineEntry]) -> None:
         """Takes the lines of a new policy revision."""
@@ -55,18 +57,34 @@ class LineTable:
         """The Unix second at which the line's contract ends, 0 for none."""
         return self._ends.get(line, (0, 0))[1]
 
-    def usable(self, designated: tuple[str, ...], wall: float) -> tuple[tuple[LineHandle, ...], str]:
-        """The designated lines that can take a new flow, in order, and why the others cannot. Remembered within a
-        second, since contracts begin and end at seconds, and until a line changes."""
+    def usable(
+        self, designated: tuple[str, ...], wall: float, weights: tuple[int, ...] = ()
+    ) -> tuple[tuple[LineHandle, ...], str]:
+        """The designated lines that can take a new flow, in the order to try them, and why the others cannot: those
+        that are up, then the degraded ones. weights: of `designated`; with them the first line is drawn anew with each
+        call, each that is up with its share, and so on among those left. What is known of the lines is remembered
+        within a second, since contracts begin and end at seconds, and until a line changes."""
         found = self._usable.get(designated)
         if found is None or not found[0] - 1 <= wall < found[0]:
             if len(self._usable) >= MAX_REMEMBERED:
                 self._usable.clear()
             found = self._usable[designated] = (int(wall) + 1, *self._look(designated, wall))
-        return found[1], found[2]
+        _, handles, up, why = found
+        if weights and up > 1:
+            handles = self._drawn(handles[:up], dict(zip(designated, weights, strict=True))) + handles[up:]
+        return handles, why
 
-    def _look(self, designated: Iterable[str], wall: float) -> tuple[tuple[LineHandle, ...], str]:
-        handles: list[LineHandle] = []
+    def _drawn(self, handles: tuple[LineHandle, ...], weights: Mapping[str, int]) -> tuple[LineHandle, ...]:
+        """The lines in an order drawn by weight without replacement: each waits a time of its rate, the shortest is
+        first (Efraimidis and Spirakis 2006). Those of weight 0 come last, in their order."""
+        wait = self._chance.expovariate
+        times = {h.id: wait(weights[h.id]) if weights[h.id] > 0 else float("inf") for h in handles}
+        return tuple(sorted(handles, key=lambda handle: times[handle.id]))
+
+    def _look(self, designated: Iterable[str], wall: float) -> tuple[tuple[LineHandle, ...], int, str]:
+        """The usable lines, how many of them (the first ones) are up, and why not the others."""
+        up: list[LineHandle] = []
+        degraded: list[LineHandle] = []
         why: list[str] = []
         for line in designated:
             handle = self._handles.get(line)
@@ -82,7 +100,9 @@ class LineTable:
                 continue
             state = self._state.get(line)
             if state is LineState.UP:
-                handles.append(handle)
+                up.append(handle)
+            elif state is LineState.DEGRADED:
+                degraded.append(handle)
             else:
                 why.append(f"{line}: {state.value if state is not None else 'not reported up'}")
-        return tuple(handles), ", ".join(why)
+        return (*up, *degraded), len(up), ", ".join(why)

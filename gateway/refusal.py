@@ -71,12 +71,14 @@ def build(
     status: int = 0,
     keep_alive: bool = False,
     host: str = "",
+    retry_after: int = 0,
 ) -> bytes:
     """The whole response.
 
     ref: Crockford base32, upper case; node and portal: from the configuration (portal without a slash at its end);
     html: a browser asked in plain HTTP; detail: the gateway's own words on what was wrong (HandshakeError.detail), only
     ever in the body; status: where it is not the reason's own (431, 421); host: canonical target, only on the page.
+    retry_after: seconds until it is free again, where that is known (RFC 9110 clause 10.2.3), 0 else.
     HEAD gets no body (RFC 9110 clause 9.3.2). An HTTP/1.0 client is always answered with Connection: close.
     Raises ValueError for a ref, node or portal that could break out of a header.
     """
@@ -85,6 +87,7 @@ def build(
     status = status or WORDING[reason].status
     line, proxy_status, challenge, before, after = _parts(reason, status, node, portal)
     mark = ref.encode("ascii")
+    later = b"Retry-After: %d\r\n" % retry_after if retry_after > 0 else b""
     help_url = b"%b/r/%b" % (portal.encode("ascii"), mark)
     if html:
         kind, extra = b"text/html; charset=utf-8", _PAGE_HEADERS
@@ -92,9 +95,10 @@ def build(
     else:
         kind, extra = b"application/problem+json", b""
         cause = b',"cause":' + json.dumps(detail).encode("ascii") if detail else b""
-        body = b'%b%d,"instance":"%b"%b%b}' % (before, revision, help_url, cause, after)
+        free = b',"retry_after":%d' % retry_after if retry_after > 0 else b""
+        body = b'%b%d,"instance":"%b"%b%b%b}' % (before, revision, help_url, cause, free, after)
     return (
-        b'%b%b%b%b"\r\n%b%bContent-Type: %b\r\nContent-Length: %d\r\nLink: <%b>; rel="help"\r\n'
+        b'%b%b%b%b"\r\n%b%b%bContent-Type: %b\r\nContent-Length: %d\r\nLink: <%b>; rel="help"\r\n'
         b"Cache-Control: no-store\r\nConnection: %b\r\n\r\n%b"
     ) % (
         line,
@@ -102,6 +106,7 @@ def build(
         proxy_status,
         mark,
         challenge,
+        later,
         extra,
         kind,
         len(body),

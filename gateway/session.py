@@ -149,11 +149,11 @@ class Session(Passage):
 
     def on_open(self, mask: int) -> None:
         """Records the permit; the client is told once the record is written."""
-        assert self.flow is not None and self.upstream is not None
+        assert self.flow is not None and self.upstream is not None and self.line is not None
         ctx = self.ctx
         ctx.reactor.handle(self.upstream.fileno(), self.on_upstream_early)
         self.early = mask
-        self.flow.opened()
+        self.flow.opened(self.line.index)
         self.opened = True
         ctx.reactor.at_turn_end(self.confirm)
 
@@ -282,6 +282,7 @@ class Session(Passage):
                 http_version=self.version,
                 detail=detail,
                 status=status,
+                retry_after=self.retry_after(),
             )
         )
 
@@ -310,7 +311,7 @@ class Session(Passage):
         elif self.upstream is None:
             self.refuse(Reason.RESOLVE_FAILED, "no answer of a resolver in time")
         else:
-            self.refuse(Reason.DIAL_FAILED, "the service did not answer in time")
+            self.unanswered()
 
     def expired(self) -> None:
         """Grant or credential ended during the handshake."""

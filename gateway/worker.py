@@ -11,9 +11,11 @@ import threading
 
 import msgspec
 
+from gateway.attempts import Attempts
 from gateway.config import WorkerConfig
 from gateway.context import Context
 from gateway.enforce import Enforcer, sweep
+from gateway.figures import Figures
 from gateway.forward import Forwarder
 from gateway.identity import Identifier
 from gateway.listener.plain import PlainListener
@@ -24,12 +26,14 @@ from gateway.relay.tunnel import Tunnel
 from gateway.say import say
 from gateway.session import Session
 from gateway.shares import Shares
+from gateway.usage import Usage
 from telemetry.record import CloseCause, Kind
 from telemetry.spool import SpoolFull, SpoolWriter
 from whitelist.snapshot import Snapshot, SnapshotError, Touched
 
 HEARTBEAT = 10.0
 LOOK = 5  # seconds between looks at all tunnels
+SAMPLES = 64  # live tunnels whose TCP_INFO is read in a look
 PROGRESS = 60.0  # seconds between progress records of a long flow
 SWEEP = 600.0  # between verifications of the policy's files
 RELOAD = 1.0  # between tries to load a policy that could not be loaded
@@ -46,14 +50,18 @@ class Worker:
             config.run_dir / "spool", config.node, config.boot, config.process, config.limits.spool_bytes
         )
         shares = Shares(config.run_dir / "counters", config.columns)
+        attempts = Attempts(config.run_dir / "attempts", config.columns)
+        usage = Usage(config.usage, config.columns)
+        figures = Figures(config.run_dir / "figures", config.columns)
         pipes = PipePool(POOL_PAGES // max(1, config.columns // 2))
-        self.ctx = ctx = Context(config, reactor, spool, shares, pipes)
+        self.ctx = ctx = Context(config, reactor, spool, shares, attempts, usage, figures, pipes)
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         ctx.max_live = max(16, (soft - 64 - 2 * pipes.limit) // 2)
         self.enforcer = Enforcer(ctx)
         self.listeners: list[PlainListener] = []
         self.hub: socket.socket | None = None
         self._second = 0
+        self._sampled = 0  # where the reading of live tunnels' TCP_INFO goes on
         self._beaten = reactor.now
         self._tried = reactor.now
         self._drain_until = 0.0
@@ -83,7 +91,8 @@ class Worker:
         self.reactor.finish_turn()
         self.heartbeat()
         self.ctx.emit_counted(float("inf"))
-        self.ctx.shares.close()
+        for counters in (self.ctx.shares, self.ctx.attempts, self.ctx.usage, self.ctx.figures):
+            counters.close()
         try:
             self.ctx.spool.close()
         except SpoolFull as error:
@@ -218,7 +227,7 @@ class Worker:
                     self.enforcer.every(lambda *_: CloseCause.CUT_BY_POLICY)
             case LiveKind.LINE if message.state is not None:
                 ctx.lines.report(message.line, message.state)
-                if message.state is not LineState.UP:
+                if message.state in (LineState.DOWN, LineState.DRAINING):
                     ctx.resolver.forget_line(message.line)
                 if message.state is LineState.DOWN:
                     self.enforcer.by_line(message.line)
@@ -243,7 +252,8 @@ class Worker:
             return
         self._second = int(reactor.wall)
         sweep(ctx)
-        ctx.shares.survey()
+        for counters in (ctx.shares, ctx.attempts, ctx.usage, ctx.figures):
+            counters.survey()
         ctx.emit_counted(reactor.now)
         if ctx.snapshot is None and reactor.now - self._tried >= RELOAD:
             self.advance()
@@ -267,13 +277,23 @@ class Worker:
             reactor.stop()
 
     def look_at_tunnels(self) -> None:
-        """Progress records of long flows, and pipes back from quiet ones."""
-        now = self.reactor.now
-        if self.ctx.spool.healthy(now) or self.ctx.spool_failed:
+        """Bytes of live flows into their tenants' usage, and an end to those whose quota is used up; figures of the
+        lines; progress records of long flows, and pipes back from quiet ones."""
+        ctx, now = self.ctx, self.reactor.now
+        lives = list(ctx.live.values())
+        for live in lives:
+            if isinstance(live, Tunnel | Forwarder) and live.flow is not None:
+                live.flow.count(live.moved)
+        self.enforcer.by_quota()
+        tunnels = [live for live in lives if isinstance(live, Tunnel)]
+        at = self._sampled if self._sampled < len(tunnels) else 0
+        self._sampled = at + SAMPLES
+        for tunnel in tunnels[at : at + SAMPLES]:
+            tunnel.sample()
+        if ctx.spool.healthy(now) or ctx.spool_failed:
             return  # the room that is left is for closing records
-        for live in list(self.ctx.live.values()):
-            if isinstance(live, Tunnel):
-                live.look(now, PROGRESS)
+        for tunnel in tunnels:
+            tunnel.look(now, PROGRESS)
 
     def heartbeat(self) -> None:
         """A record that says this worker lives, and its gauges."""

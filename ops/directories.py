@@ -7,6 +7,7 @@ state_dir  control:group    0750   the register
   snapshot control:group    0750   workers read
   log      recorder:group   0750
   lines    lines:group      0750     the nft table for the next boot
+  usage    worker:group     0750     bytes per tenant, day and month
 """
 
 import os
@@ -27,6 +28,7 @@ def prepare(settings: Settings) -> None:
     users = settings.users
     keep = users.control is None or not privileges.usable(users.control)
     control, recorder, lines = (-1, -1, -1) if keep else (users.control, users.recorder, users.lines)
+    worker = -1 if keep else users.worker
     group = -1 if keep else users.group
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
@@ -37,6 +39,7 @@ def prepare(settings: Settings) -> None:
         (state / "snapshot", control, 0o750, True),
         (state / "log", recorder, 0o750, True),
         (state / "lines", lines, 0o750, True),
+        (state / "usage", worker, 0o750, True),
     )
     for path, owner, mode, contents in table:
         try:
@@ -53,7 +56,8 @@ def prepare(settings: Settings) -> None:
                 f"{error.filename or path}: {error.strerror}; it must be usable by this user"
             ) from None
     # tunnels of an earlier boot are over: its shared counters must not count against anybody
-    (run / "counters").unlink(missing_ok=True)
+    for name in ("counters", "attempts"):
+        (run / name).unlink(missing_ok=True)
 
 
 def _give(directory: Path, owner: int, group: int) -> None:

@@ -24,6 +24,7 @@ def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, li
         run_dir=Path(settings.run_dir),
         snapshot_dir=state / "snapshot",
         public_key=state / "keys" / "snapshot.pub",
+        usage=state / "usage" / "bytes",
         listeners=tuple(
             ListenerSocket(name=listener.name, kind=listener.kind, fd=fd)
             for listener in settings.listeners

@@ -1,7 +1,7 @@
 """The one place where a socket towards abroad is made: marked, bound to the line's device and source, and read back.
 
 A socket that is not provably on its line never reaches connect(2). Needs CAP_NET_RAW (SO_MARK since Linux 5.17) and no
-other capability. Each connect costs eight system calls; nothing here blocks.
+other capability. Each connect costs eight system calls, on a shaped line nine; nothing here blocks.
 """
 
 import errno
@@ -13,6 +13,7 @@ from socket import (
     IPPROTO_IP,
     SO_BINDTODEVICE,
     SO_MARK,
+    SO_PRIORITY,
     SOCK_CLOEXEC,
     SOCK_DGRAM,
     SOCK_NONBLOCK,
@@ -21,7 +22,7 @@ from socket import (
     SocketType,
 )
 
-from gateway.line.model import LineError, LineHandle, LineResolver
+from gateway.line.model import Egress, LineError, LineHandle, LineResolver
 from whitelist.address import CheckedAddress
 from whitelist.decide import Permit
 
@@ -39,21 +40,22 @@ _LINE_ERRNOS = frozenset(
 class DialError(Exception):
     """connect(2) failed at once for a reason that is the destination's or the node's, not the line's."""
 
-    def __init__(self, line: str, error: int) -> None:
-        super().__init__(f"line {line}: connect: {os.strerror(error)}")
+    def __init__(self, line: str, error: int, what: str = "") -> None:
+        super().__init__(f"line {line}: {what or f'connect: {os.strerror(error)}'}")
         self.line = line
         self.errno = error
 
 
-def open_socket(family: int, line: LineHandle, datagram: bool = False) -> SocketType:
-    """A non-blocking, unconnected socket whose packets leave on this line only. family: 4 or 6.
+def open_socket(family: int, line: LineHandle, datagram: bool = False, egress: Egress | None = None) -> SocketType:
+    """A non-blocking, unconnected socket whose packets leave on this line only. family: 4 or 6; egress: of the tenant,
+    or None for the node's own questions, which leave by the line's own address in the class of all others.
 
     Raises LineError when the line does not carry the family, a call fails, or mark or device read back differ.
     """
     if family == 4:
-        source, af = line.source4, AF_INET
+        source, af = line.source4 if egress is None else egress.source4, AF_INET
     elif family == 6:
-        source, af = line.source6, AF_INET6
+        source, af = line.source6 if egress is None else egress.source6, AF_INET6
     else:
         raise LineError(line.id, f"address family {family}", "use 4 or 6")
     if not source:
@@ -72,6 +74,10 @@ def open_socket(family: int, line: LineHandle, datagram: bool = False) -> Socket
         device = sock.getsockopt(SOL_SOCKET, SO_BINDTODEVICE, _NAME_BUFFER)
         if mark != line.mark or device != line.device_sockopt:
             raise LineError(line.id, f"socket has mark {mark:#x} and device {device!r}", "do not use the line")
+        priority = (line.common if egress is None else egress).priority
+        if priority:
+            step = "set priority"
+            sock.setsockopt(SOL_SOCKET, SO_PRIORITY, priority)
         step = "bind to source"
         sock.setsockopt(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((source, 0))
@@ -85,13 +91,15 @@ def open_socket(family: int, line: LineHandle, datagram: bool = False) -> Socket
 
 
 def connect(permit: Permit, checked: CheckedAddress, port: int, line: LineHandle) -> SocketType:
-    """Starts a TCP connection to a checked address on one of the permit's lines; the socket becomes writable when it is
-    established or failed (SO_ERROR). Raises LineError (try the next designated line) or DialError."""
+    """Starts a TCP connection to a checked address on one of the permit's lines, from the source and in the traffic
+    class that the permit's tenant has there; the socket becomes writable when it is established or failed (SO_ERROR).
+    Raises LineError (try the next designated line) or DialError."""
     if type(permit) is not Permit or type(checked) is not CheckedAddress:
         raise TypeError("dialling takes a Permit and a CheckedAddress")
     if line.id not in permit.lines:
         raise LineError(line.id, "is not designated by the permit", "dial only on the permit's lines")
-    return _start(open_socket(checked.family, line), checked.text, port, line)
+    egress = line.egress(permit.tenant)
+    return _start(open_socket(checked.family, line, egress=egress), checked.text, port, line)
 
 
 def connect_resolver(line: LineHandle, resolver: LineResolver, datagram: bool = True) -> SocketType:
@@ -108,6 +116,10 @@ def _start(sock: SocketType, address: str, port: int, line: LineHandle) -> Socke
     error = sock.connect_ex((address, port))
     if error in _ON_THE_WAY:
         return sock
+    if error == errno.EADDRNOTAVAIL:  # IP_BIND_ADDRESS_NO_PORT: the port is only looked for now
+        source = sock.getsockname()[0]
+        sock.close()
+        raise DialError(line.id, error, f"no free port of {source} towards {address}:{port}")
     sock.close()
     if error in _LINE_ERRNOS:
         raise LineError(line.id, f"connect: {os.strerror(error)}", "see the line's routes and rules", error)
@@ -115,7 +127,7 @@ def _start(sock: SocketType, address: str, port: int, line: LineHandle) -> Socke
 
 
 def _remedy(step: str, line: LineHandle) -> str:
-    if step == "set mark":
+    if step in ("set mark", "set priority"):
         return "give the worker CAP_NET_RAW"
     if step == "bind to device":
         return f"see that device {line.device} exists"

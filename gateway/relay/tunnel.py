@@ -23,8 +23,10 @@ _READABLE = IN | RDHUP | HUP | ERR
 _ENDED = RDHUP | HUP | ERR
 _ORDERLY = frozenset((CloseCause.CLIENT_CLOSED, CloseCause.UPSTREAM_CLOSED))
 _SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
-_TCP_INFO_BYTES = 104
-_RTT_OFFSET, _RETRANS_OFFSET = 68, 100  # struct tcp_info, linux/tcp.h
+_TCP_INFO_BYTES = 160
+_RTT_OFFSET, _RETRANS_OFFSET, _SEGMENTS_OFFSET = 68, 100, 156  # struct tcp_info, linux/tcp.h (data_segs_out: Linux 4.6)
+_U32 = struct.Struct("=I")
+_MAX_U32 = 0xFFFFFFFF
 
 
 class Direction:
@@ -49,8 +51,8 @@ class Tunnel:
     """A live relay. deadline: monotonic seconds of the next look; expires: Unix seconds at which it must end."""
 
     __slots__ = (
-        "active", "client", "ctx", "deadline", "down", "expires", "flow", "hard_deadline", "told", "up",
-        "upstream", "watching_out",
+        "active", "client", "ctx", "deadline", "down", "expires", "flow", "hard_deadline", "retransmits",
+        "segments", "told", "up", "upstream", "watching_out",
     )  # fmt: skip
 
     def __init__(self, ctx: "Context", flow: "Flow", client: int, upstream: socket.SocketType, expires: float) -> None:
@@ -67,6 +69,7 @@ class Tunnel:
         self.deadline = now + ctx.timeouts.idle
         self.expires = expires
         self.watching_out = False
+        self.segments = self.retransmits = 0  # towards the line, as far as they are in its figures
         reactor = ctx.reactor
         reactor.handle(client, self.on_client)
         reactor.handle(fd, self.on_upstream)
@@ -230,6 +233,8 @@ class Tunnel:
     def look(self, now: float, progress: float) -> None:
         """Called now and then: gives back the pipes of a quiet tunnel, and tells how far a busy one has come, at most
         once in `progress` seconds."""
+        if self.client < 0:
+            return
         if now - self.active > QUIET:
             for d in (self.up, self.down):
                 if d.pipe is not None and not d.in_pipe:
@@ -238,6 +243,33 @@ class Tunnel:
         elif now - self.told >= progress:
             self.told = now
             self.flow.progressed(self.up.moved, self.down.moved)
+
+    @property
+    def moved(self) -> int:
+        """Bytes so far, both directions."""
+        return self.up.moved + self.down.moved
+
+    def sample(self) -> None:
+        """Reads the kernel's figures of the connection abroad (one system call) into those of its line, and into the
+        record. What was read before counts only once."""
+        if self.client < 0:
+            return
+        try:
+            info = self.upstream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        except OSError:
+            return
+        if len(info) < _TCP_INFO_BYTES:
+            return
+        (rtt,) = _U32.unpack_from(info, _RTT_OFFSET)
+        (retransmits,) = _U32.unpack_from(info, _RETRANS_OFFSET)
+        (segments,) = _U32.unpack_from(info, _SEGMENTS_OFFSET)
+        record = self.flow.record
+        record.rtt, record.retransmits = rtt, retransmits
+        # Both are 32 bits wide and may wrap round in a flow of terabytes.
+        self.ctx.figures.sampled(
+            self.flow.line, rtt, segments - self.segments & _MAX_U32, retransmits - self.retransmits & _MAX_U32
+        )
+        self.segments, self.retransmits = segments, retransmits
 
     def broken(self) -> None:
         """A socket failed. Where one side had already ended, that is what ended the flow: programs often close without
@@ -260,15 +292,7 @@ class Tunnel:
         if self.client < 0:
             return
         ctx = self.ctx
-        info = b""
-        try:
-            info = self.upstream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        except OSError:
-            pass
-        if len(info) >= _TCP_INFO_BYTES:
-            record = self.flow.record
-            record.rtt = struct.unpack_from("<I", info, _RTT_OFFSET)[0]
-            record.retransmits = struct.unpack_from("<I", info, _RETRANS_OFFSET)[0]
+        self.sample()
         for d in (self.up, self.down):
             if d.pipe is not None:
                 ctx.pipes.give(d.pipe, empty=not d.in_pipe)

@@ -215,6 +215,7 @@ class Node:
         self.spool.mkdir(parents=True)
         keys = self.state / "keys"
         keys.mkdir(parents=True)
+        (self.state / "usage").mkdir()
         key = Ed25519PrivateKey.generate()
         (keys / "snapshot.pub").write_bytes(key.public_key().public_bytes_raw())
         self.publisher = Publisher(self.state / "snapshot", key.private_bytes_raw())
