@@ -1,5 +1,7 @@
 """Which of the designated lines a new flow may take, in which order, and why not the others."""
 
+import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -98,3 +100,48 @@ def test_the_end_of_a_contract_is_told() -> None:
     assert table(valid_until=77).ends("hk1") == 77
     assert table().ends("hk1") == 0
     assert table().ends("xx1") == 0
+
+
+STATES: dict[str, tuple[dict[str, LineState], list[str], str]] = {
+    "a degraded line stands behind one that is up": (
+        {"hk1": LineState.DEGRADED, "sg1": LineState.UP}, ["sg1", "hk1"], ""
+    ),
+    "degraded lines are taken in order where none is up": (
+        {"hk1": LineState.DEGRADED, "sg1": LineState.DEGRADED}, ["hk1", "sg1"], ""
+    ),
+    "a degraded line is taken before one that is down": (
+        {"hk1": LineState.DOWN, "sg1": LineState.DEGRADED}, ["sg1"], "hk1: down"
+    ),
+    "of none it is said why": (
+        {"hk1": LineState.DOWN, "sg1": LineState.DRAINING}, [], "hk1: down, sg1: draining"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STATES)
+@pytest.mark.parametrize("weights", [(), (1, 9)], ids=["in order", "by weight"])
+def test_of_states(case: str, weights: tuple[int, ...]) -> None:
+    states, expected, why = STATES[case]
+    handles, said = table(states).usable(("hk1", "sg1"), NOW, weights)
+    assert ([handle.id for handle in handles], said) == (expected, why)
+
+
+def test_lines_are_drawn_by_weight_for_each_flow() -> None:
+    names = ("hk1", "sg1", "xx1")
+    made = LineTable(MARK_BASE, random.Random(46))  # the same draw in every run
+    made.load({"hk1": entry("hk1"), "sg1": entry("sg1"), "xx1": entry("hk1", id="xx1", index=3)})
+    made.replace(dict.fromkeys(names, LineState.UP))
+    orders = Counter(tuple(h.id for h in made.usable(names, NOW, (6, 3, 1))[0]) for _ in range(10_000))
+    first, second = Counter[str](), Counter[str]()
+    for order, count in orders.items():
+        assert sorted(order) == sorted(names)
+        first[order[0]] += count
+        second[order[1]] += count if order[0] == "hk1" else 0
+    assert [round(first[name] / 10_000, 1) for name in names] == [0.6, 0.3, 0.1]
+    assert 0.72 < second["sg1"] / first["hk1"] < 0.78, "three quarters of those that are left"
+    assert {made.usable(names, NOW)[0][0].id for _ in range(50)} == {"hk1"}, "without weights in order"
+
+
+def test_a_line_of_no_weight_is_taken_last() -> None:
+    made = table()
+    assert {made.usable(("hk1", "sg1"), NOW, (0, 1))[0][0].id for _ in range(50)} == {"sg1"}
