@@ -139,6 +139,64 @@ def lone_fragment(bench: Bench, version: int) -> None:
         sock.sendto(whole, (ABROAD[version], 0))
 
 
+def by_message(bench: Bench, version: int, mark: int, chosen: tuple[int, int, bytes], source: str = "") -> None:
+    """One message says where it goes, over what its socket says (cmsg(3))."""
+    with contextlib.closing(partial(mark)(version, datagram=True)) as sock:
+        if source:
+            sock.bind((bench.zone.wires[source].near[version], 0))
+        sock.sendmsg([b"x"], [chosen], 0, (ABROAD[version], 53))
+
+
+def on_the_default_wire(bench: Bench, version: int) -> None:
+    index = socket.if_nametoindex("wan0")
+    chosen = {
+        4: (socket.IPPROTO_IP, 8, struct.pack("@i8x", index)),  # IP_PKTINFO, struct in_pktinfo
+        6: (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("@16xI", index)),
+    }
+    by_message(bench, version, bench.one.mark, chosen[version])
+
+
+def message_without_mark(bench: Bench, version: int) -> None:
+    chosen = (socket.SOL_SOCKET, socket.SO_MARK, struct.pack("@I", 0))
+    by_message(bench, version, bench.one.mark, chosen, "iplc1")
+
+
+def unicast_by_the_default_wire(bench: Bench, version: int) -> None:
+    index = struct.pack("!I", socket.if_nametoindex("wan0"))
+    with contextlib.closing(partial(bench.one.mark)(version, datagram=True)) as sock:
+        option = (socket.IPPROTO_IP, 50) if version == 4 else (socket.IPPROTO_IPV6, 76)  # IP_UNICAST_IF, IPV6_…
+        sock.setsockopt(*option, index)
+        sock.sendto(b"x", (ABROAD[version], 53))
+
+
+def to_the_neighbour(bench: Bench, version: int) -> None:
+    sent(bench, version, bench.zone.wires["wan0"].far[version], mark=bench.one.mark)
+
+
+def source_routed(bench: Bench, _: int) -> None:
+    """By way of the default wire's neighbour (RFC 791 3.1: loose source and record route)."""
+    route = bytes([131, 7, 4]) + socket.inet_aton(bench.zone.wires["wan0"].far[4]) + b"\0"
+    with contextlib.closing(partial(bench.one.mark)(4, datagram=True)) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, route)
+        sock.sendto(b"x", (ABROAD[4], 53))
+
+
+def link_local(bench: Bench, _: int) -> None:
+    with contextlib.closing(partial(bench.one.mark)(6, datagram=True)) as sock:
+        sock.sendto(b"x", ("ff02::fb", 5353, 0, socket.if_nametoindex("wan0")))
+
+
+def closed_and_spoken_to(bench: Bench, version: int) -> None:
+    """A connection that the gateway closed waits on without a process; what comes then is answered."""
+    with contextlib.closing(partial(bench.one.mark, "", bench.one)(version, datagram=False)) as sock:
+        sock.settimeout(1)
+        sock.connect((ABROAD[version], PORT))
+        host, port = sock.getsockname()[:2]
+    send(
+        bench.zone.wires["iplc1"], *[tcp(ABROAD[version], host, (PORT, port), flags) for flags in (SYN, ACK, SYN | ACK)]
+    )
+
+
 BOTH = [
     Trap("a client's packet to be forwarded", forwarded),
     Trap("a packet the line's neighbour routes through us", neighbour_routes_through_us),
@@ -161,6 +219,11 @@ BOTH = [
     Trap("TCP fast open, line's mark", lambda b, v: fast_open(b, v, mark=b.one.mark)),
     Trap("a socket that listens on the line's address", listening_on_the_line),
     Trap("a datagram above the MTU, line's mark", fragments),
+    Trap("one message by the default wire, socket with line's mark", on_the_default_wire, BY_TABLE),
+    Trap("one message without the mark, line's source", message_without_mark),
+    Trap("socket's unicast device is the default wire, line's mark", unicast_by_the_default_wire, BY_TABLE),
+    Trap("to the default wire's neighbour itself, line's mark", to_the_neighbour),
+    Trap("answers for a connection that was closed", closed_and_spoken_to),
     Trap("a later fragment without its first, line's source", lone_fragment, BY_TABLE),
 ]  # fmt: skip
 IPV4 = [
@@ -168,9 +231,16 @@ IPV4 = [
     Trap("IPv4-mapped IPv6 socket, line's mark", lambda b, _: mapped(b, b.one.mark)),
     Trap("IPv4-mapped IPv6 socket, mark, default wire", lambda b, _: mapped(b, b.one.mark, "wan0"),
          BY_TABLE),
+    Trap("source route by the default wire's neighbour, line's mark", source_routed),
     Trap("broadcast by the default wire, line's mark", broadcast, BY_TABLE),
 ]  # fmt: skip
-ROWS = [(trap, version) for trap in BOTH for version in (4, 6)] + [(trap, 4) for trap in IPV4]
+IPV6 = [Trap("to a group of the default wire's link, line's mark", link_local, BY_TABLE)]
+ROWS = [
+    (trap, version)
+    for traps, versions in ((BOTH, (4, 6)), (IPV4, (4,)), (IPV6, (6,)))
+    for trap in traps
+    for version in versions
+]
 
 
 @pytest.fixture(scope="module")

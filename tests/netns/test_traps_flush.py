@@ -90,6 +90,8 @@ class Kept:
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Kept]:
     with Zone() as zone:
+        for device in ("wan0", "iplc2"):  # somebody there has the gateway's addresses: what strays there goes through
+            zone.wires[device].ns.ip(f"addr add {hop} dev lo" for hop in zone.wires["iplc1"].far.values())
         lines = [line_of(zone, 1, "iplc1"), line_of(zone, 2, "iplc2")]
         with Kept(zone, lines) as kept:
             yield kept

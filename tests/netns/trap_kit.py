@@ -79,14 +79,14 @@ def tried(bench: Bench, trap: Trap, version: int) -> dict[str, int]:
 
 def counted(bench: Bench, *devices: str) -> dict[str, int]:
     """Zone.count() of these devices, by sockets that stay open: closing one waits for the kernel."""
-    found = {}
+    found: dict[str, int] = {}
     out = _sender(bench.zone.wires["acc0"], bench.zone.gateway)
     for device in devices:
         with contextlib.suppress(OSError):
             out.sendto(b"\xff" * 6 + b"\x02" + bytes(5) + struct.pack("!H", SENTINEL) + bytes(46), (device, 0))
         tap = bench.zone.wires[device].tap
         assert tap is not None
-        found[device] = drain(tap).leaked
+        found[device] = int(drain(tap).leaked)
     return found
 
 
