@@ -41,10 +41,11 @@ class Answer:
     truncated: bool = False
 
 
-def ask(host: str, family: int) -> Question:
-    """The question for the A (family 4) or AAAA (6) records of a canonical host."""
+def ask(host: str, family: int, pad: int = 0) -> Question:
+    """The question for the A (family 4) or AAAA (6) records of a canonical host, under an id from the system's random
+    source. pad: its length is filled up to a multiple of so many bytes (RFC 7830)."""
     kind = dns.rdatatype.A if family == 4 else dns.rdatatype.AAAA
-    message = dns.message.make_query(dns.name.from_text(host), kind, use_edns=0, payload=1232)
+    message = dns.message.make_query(dns.name.from_text(host), kind, use_edns=0, payload=1232, pad=pad)
     return Question(host, family, message.id, message.to_wire())
 
 
@@ -76,6 +77,11 @@ def read(question: Question, wire: bytes) -> Answer:
     except dns.exception.DNSException as error:  # aliases in a circle, or records in an answer that says there are none
         return Answer((), 0, failed=type(error).__name__)
     if chain.answer is None:
-        return Answer((), max(MIN_TTL, min(chain.minimum_ttl, MAX_NEGATIVE_TTL)))
+        if any(records.rdtype == kind for records in message.answer):
+            return Answer((), 0, failed="addresses of another name")
+        told = any(
+            records.rdtype == dns.rdatatype.SOA for records in message.authority
+        )  # RFC 2308 5: else not for long
+        return Answer((), max(MIN_TTL, min(chain.minimum_ttl, MAX_NEGATIVE_TTL)) if told else MIN_TTL)
     addresses = tuple(rdata.to_text() for rdata in list(chain.answer)[:MAX_ADDRESSES])
     return Answer(addresses, max(MIN_TTL, min(chain.minimum_ttl, MAX_TTL)))

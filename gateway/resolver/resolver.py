@@ -1,7 +1,8 @@
 """The resolver: questions leave marked and bound on the flow's own line, to that line's resolvers, and to no other.
 
 Equal questions in flight are asked once; answers and their absence are kept for their bounded time. A and AAAA are
-asked together; once one has come, the other gets a short while more (RFC 8305 clause 3).
+asked together: addresses of AAAA serve at once, those of A after a short while more (RFC 8305 clause 3), and what comes
+later is added to what is known.
 """
 
 from collections.abc import Callable
@@ -13,11 +14,13 @@ from gateway.line.dial import DialError, connect_resolver
 from gateway.line.model import LineError, LineHandle
 from gateway.reactor import BOTH_EDGE, ERR, HUP, IN, OUT, READ_EDGE, Reactor
 from gateway.resolver.messages import Answer, BadAnswer, Question, ask, read
+from gateway.resolver.tls import TlsChannel, TlsChannels
 from whitelist.address import CheckedAddress
 from whitelist.reason import Reason
 
 RESOLUTION_DELAY = 0.05  # RFC 8305 clause 3
 TRY_SECONDS = 2.0
+TLS_TRY_SECONDS = 3.0  # three round trips, where the connection is new
 ROUNDS = 2
 MAX_ENTRIES = 20_000
 MAX_IN_FLIGHT = 2_000
@@ -25,12 +28,18 @@ MAX_IN_FLIGHT = 2_000
 
 @dataclass(slots=True)
 class Names:
-    """What is known of a host on a line: addresses (IPv6 first), until when (monotonic seconds), why there are none."""
+    """What is known of a host on a line: addresses (IPv6 first), until when (monotonic seconds), why there are none.
+
+    failed: the line's resolvers gave no usable answer, so another line may; a name without existence or address
+    is an answer. partial: the other family is still being asked for; resolve() calls back when it is settled.
+    """
 
     addresses: tuple[str, ...]
     until: float
     reason: Reason | None = None
     detail: str = ""
+    failed: bool = False
+    partial: bool = False
     # What may be dialled, by what was asked: special prefixes, the host's own addresses, policy revision, port.
     checked: dict[tuple[tuple[str, ...], frozenset[str], int, int], tuple[CheckedAddress, ...]] = field(
         default_factory=dict
@@ -45,6 +54,7 @@ class Resolver:
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
+        self.channels = TlsChannels(reactor)
         self._known: dict[tuple[str, str], Names] = {}
         self._asking: dict[tuple[str, str], _Lookup] = {}
 
@@ -54,14 +64,16 @@ class Resolver:
         return names if names is not None and names.until > self.reactor.now else None
 
     def resolve(self, line: LineHandle, host: str, found: Found) -> None:
-        """Calls found once, with addresses or a reason, later in this or another turn."""
+        """Calls found once, with addresses or a reason, later in this or another turn. Where known() has told a part,
+        it is called with the whole."""
         key = (line.id, host)
         lookup = self._asking.get(key)
-        if lookup is not None:
+        if lookup is not None and not (lookup.told and self.known(line, host) is None):
             lookup.waiting.append(found)
             return
         if not line.resolvers:
-            found(Names((), 0.0, Reason.RESOLVE_FAILED, f"line {line.id} has no resolver"))
+            detail = f"line {line.id} has no resolver"
+            found(Names((), 0.0, Reason.RESOLVE_FAILED, detail, failed=True))
             return
         if len(self._asking) >= MAX_IN_FLIGHT:
             found(Names((), 0.0, Reason.OVERLOADED, "too many names are being resolved"))
@@ -70,26 +82,35 @@ class Resolver:
         lookup.waiting.append(found)
         lookup.start()
 
-    def done(self, line: LineHandle, host: str, names: Names) -> None:
-        """Keeps what was found and tells those who wait."""
-        lookup = self._asking.pop((line.id, host))
-        if names.until > self.reactor.now:
-            if len(self._known) >= MAX_ENTRIES:
-                self._known = {k: n for k, n in self._known.items() if n.until > self.reactor.now}
-                if len(self._known) >= MAX_ENTRIES:
-                    self._known.clear()
-            self._known[line.id, host] = names
-        for found in lookup.waiting:
+    def tell(self, lookup: "_Lookup", names: Names) -> None:
+        """Keeps what was found, unless the line has changed since it was asked, and tells those who wait."""
+        key = (lookup.line.id, lookup.host)
+        if self._asking.get(key) is lookup:
+            if not names.partial:
+                del self._asking[key]
+            if names.until > self.reactor.now:
+                self._keep(key, names)
+        waiting, lookup.waiting = lookup.waiting, []
+        for found in waiting:
             self.reactor.guard(partial(found, names), getattr(found, "__self__", None))
 
+    def _keep(self, key: tuple[str, str], names: Names) -> None:
+        if len(self._known) >= MAX_ENTRIES:
+            self._known = {k: n for k, n in self._known.items() if n.until > self.reactor.now}
+            if len(self._known) >= MAX_ENTRIES:
+                self._known.clear()
+        self._known[key] = names
+
     def forget_line(self, line: str) -> None:
-        """Drops what was learnt over a line that changed."""
+        """Drops what was learnt, and is being learnt, over a line that changed. Who waits is still told."""
         self._known = {key: names for key, names in self._known.items() if key[0] != line}
+        self._asking = {key: lookup for key, lookup in self._asking.items() if key[0] != line}
+        self.channels.forget_line(line)
 
 
 @dataclass(slots=True)
 class _Lookup:
-    """One host being resolved on one line: a question per family the line carries."""
+    """One host being resolved on one line: a question per family the line carries. told: a part was given out."""
 
     resolver: Resolver
     line: LineHandle
@@ -97,7 +118,7 @@ class _Lookup:
     waiting: list[Found] = field(default_factory=list)
     answers: dict[int, Answer] = field(default_factory=dict)
     families: tuple[int, ...] = ()
-    finished: bool = False
+    told: bool = False
 
     def start(self) -> None:
         line = self.line
@@ -108,38 +129,45 @@ class _Lookup:
             self.resolver.reactor.again(self.finish)
 
     def answered(self, family: int, answer: Answer) -> None:
-        """One family is settled; the lookup ends when both are, or a while after the first with addresses."""
-        if self.finished:
-            return
+        """One family is settled; what there is is told when both are, at once with addresses of AAAA, or a while after
+        addresses of A."""
         self.answers[family] = answer
         if len(self.answers) == len(self.families):
             self.finish()
+        elif answer.addresses and family == 6:
+            self.tell_part()
         elif answer.addresses:
-            self.resolver.reactor.later(RESOLUTION_DELAY, self.finish)
+            self.resolver.reactor.later(RESOLUTION_DELAY, self.tell_part)
+
+    def tell_part(self) -> None:
+        """What one family has, while the other is still asked for."""
+        if len(self.answers) == 1 and not self.told:
+            self.told = True
+            self.resolver.tell(self, self._names(part=True))
 
     def finish(self) -> None:
-        if self.finished:
-            return
-        self.finished = True
+        """Both families are settled."""
+        self.resolver.tell(self, self._names(part=False))
+
+    def _names(self, part: bool) -> Names:
         now = self.resolver.reactor.now
-        addresses = tuple(
-            a for family in self.families if family in self.answers for a in self.answers[family].addresses
-        )
+        answers = [self.answers[family] for family in self.families if family in self.answers]
+        addresses = tuple(a for answer in answers for a in answer.addresses)
         if addresses:
-            ttl = min(a.ttl for a in self.answers.values() if a.addresses)
-            names = Names(addresses, now + ttl)
-        else:
-            failed = next((a.failed for a in self.answers.values() if a.failed), "")
-            ttl = 0 if failed else min((a.ttl for a in self.answers.values()), default=0)
-            detail = f"over line {self.line.id}: {failed or 'the name has no address'}"
-            names = Names((), now + ttl, Reason.RESOLVE_FAILED, detail)
-        self.resolver.done(self.line, self.host, names)
+            return Names(addresses, now + min(a.ttl for a in answers if a.addresses), partial=part)
+        failed = next((a.failed for a in answers if a.failed), "") or ("" if answers else "it has no source address")
+        ttl = 0 if failed else min(a.ttl for a in answers)
+        detail = f"over line {self.line.id}: {failed or 'the name has no address'}"
+        return Names((), now + ttl, Reason.RESOLVE_FAILED, detail, failed=bool(failed))
 
 
 class _Exchange:
-    """One question, asked of the line's resolvers in turn, over UDP and, where the answer is cut short, TCP."""
+    """One question, asked of the line's resolvers in turn, over UDP and, where the answer is cut short, TCP; or over
+    TLS, and then never in clear."""
 
-    __slots__ = ("attempts", "buffer", "fd", "lookup", "question", "sock", "tcp", "tries")
+    __slots__ = (
+        "again", "attempts", "buffer", "channel", "fd", "lookup", "question", "sock", "tcp", "tries", "why",
+    )  # fmt: skip
 
     def __init__(self, lookup: _Lookup, question: Question) -> None:
         self.lookup = lookup
@@ -150,21 +178,28 @@ class _Exchange:
         self.attempts = 0  # the same, with those over TCP for an answer that was cut short
         self.tcp = False
         self.buffer = b""
+        self.channel: TlsChannel | None = None
+        self.again = False  # asked anew, since a connection kept open had been closed
+        self.why = ""
 
     def attempt(self) -> None:
         """Asks the next resolver; gives up after ROUNDS over all of them."""
         resolvers = self.lookup.line.resolvers
-        if self.lookup.finished:
-            return
         if self.tries >= ROUNDS * len(resolvers):
-            self.lookup.answered(self.question.family, Answer((), 0, failed="no resolver answered"))
+            why = "no resolver answered" + (f": {self.why}" if self.why else "")
+            self.lookup.answered(self.question.family, Answer((), 0, failed=why))
             return
         target = resolvers[self.tries % len(resolvers)]
         self.tries += 1
         self.attempts += 1
         ticket = self.attempts
         reactor = self.lookup.resolver.reactor
+        asked = reactor.now
         try:
+            if target.tls_name:
+                self.channel = self.lookup.resolver.channels.ask(self.lookup.line, target, self)
+                reactor.later(TLS_TRY_SECONDS, lambda: self.timed_out(ticket, asked))
+                return
             sock = self.sock = connect_resolver(self.lookup.line, target, datagram=not self.tcp)
             self.fd = sock.fileno()
             if self.tcp:
@@ -172,16 +207,34 @@ class _Exchange:
             else:
                 sock.send(self.question.wire)
                 reactor.watch(self.fd, READ_EDGE, self.on_udp)
-        except (LineError, DialError, OSError):
+        except (LineError, DialError, OSError) as error:
+            self.why = str(error)
             self.close()
             reactor.again(self.attempt)
             return
-        reactor.later(TRY_SECONDS, lambda: self.timed_out(ticket))
+        reactor.later(TRY_SECONDS, lambda: self.timed_out(ticket, asked))
 
-    def timed_out(self, ticket: int) -> None:
-        if self.sock is not None and self.attempts == ticket:
+    def timed_out(self, ticket: int, asked: float) -> None:
+        """The resolver asked at that time has not answered."""
+        if self.attempts != ticket:
+            return
+        if self.channel is not None:
+            channel, self.channel = self.channel, None
+            channel.give_up(self, asked)
+            self.why = "no answer over TLS in time"
+            self.attempt()
+        elif self.sock is not None:
             self.close()
             self.attempt()
+
+    def lost(self, why: str, reused: bool) -> None:
+        """The connection over TLS ended. One that had been kept open is made anew, once."""
+        self.channel = None
+        self.why = why
+        if reused and not self.again:
+            self.again = True
+            self.tries -= 1
+        self.lookup.resolver.reactor.again(self.attempt)
 
     def on_udp(self, mask: int) -> None:
         """Datagrams of the connected resolver; what does not answer the question is ignored."""
@@ -229,9 +282,11 @@ class _Exchange:
             answer = read(self.question, wire)
         except BadAnswer:
             return False
+        over_tls = self.channel is not None
+        self.channel = None
         self.close()
         if answer.truncated:
-            if self.tcp:
+            if self.tcp or over_tls:
                 self.attempt()
             else:
                 self.tcp = True
