@@ -1,10 +1,14 @@
-"""The resolvers abroad, over UDP and TCP, in a thread: they answer as a test tells them to, and keep what was asked."""
+"""The resolvers abroad, over UDP, TCP and TLS: they answer as a test tells them to, and keep what was asked."""
 
+import contextlib
+import datetime as dt
 import selectors
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import dns.flags
@@ -12,6 +16,10 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 
 class Asked(NamedTuple):
@@ -129,3 +137,111 @@ class NameServer:
         self.asked.append(asked)
         answer = self.answers.get(host)
         return [reply(query, rcode=3)] if answer is None else answer(query, asked)
+
+
+Talk = Callable[[ssl.SSLSocket, Callable[[], dns.message.Message]], None]
+
+
+def certificate(directory: Path, name: str, *, days: int = 2, issuer: Path | None = None) -> Path:
+    """A file with key and certificate for a name, self-signed or by the authority in `issuer`; days: how long it holds
+    from now, less than 0 if it has ended."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    signer, signer_key = subject, key
+    if issuer is not None:
+        signer = x509.load_pem_x509_certificate(issuer.read_bytes()).subject
+        loaded = serialization.load_pem_private_key(issuer.read_bytes(), None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        signer_key = loaded
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=9))
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_key.public_key()), critical=False)
+        .add_extension(_usage(signs_certificates=issuer is None), critical=True)
+        .sign(signer_key, hashes.SHA256())
+    )
+    file = directory / f"{name}-{made.serial_number:x}.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=signs_certificates, crl_sign=signs_certificates, encipher_only=False,
+        decipher_only=False,
+    )  # fmt: skip
+
+
+class TlsNameServer:
+    """A resolver on port 853 of an address, a thread per connection. talk: what it does with one, given the TLS socket
+    and how to read the next question; raw: what it does with the TCP connection before TLS."""
+
+    def __init__(self, address: str, pem: Path, talk: Talk, raw: Callable[[socket.socket], None] | None = None) -> None:
+        self.connections = 0
+        self.questions: list[dns.message.Message] = []
+        self.sizes: list[int] = []
+        self.faults: list[str] = []
+        self._talk, self._raw = talk, raw
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(pem)
+        self._listener = socket.create_server((address, 853))
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._serve, name="resolver over TLS", daemon=True).start()
+
+    def close(self) -> None:
+        """Ends it and its connections."""
+        for sock in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                plain, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.append(plain)
+            threading.Thread(target=self._one, args=(plain,), daemon=True).start()
+
+    def _one(self, plain: socket.socket) -> None:
+        plain.settimeout(10)
+        try:
+            if self._raw is not None:
+                self._raw(plain)
+            with self._context.wrap_socket(plain, server_side=True) as sock:
+                self._open.append(sock)
+                self._talk(sock, lambda: self._question(sock))
+        except (OSError, EOFError) as error:
+            self.faults.append(str(error))
+
+    def _question(self, sock: ssl.SSLSocket) -> dns.message.Message:
+        data = b""
+        while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):
+            more = sock.recv(1 if len(data) < 2 else 2 + int.from_bytes(data[:2]) - len(data))
+            if not more:
+                raise EOFError("the client closed")
+            data += more
+        self.sizes.append(len(data) - 2)
+        query = dns.message.from_wire(data[2:])
+        self.questions.append(query)
+        return query
+
+
+def framed(wire: bytes) -> bytes:
+    """A message with its length, as over TCP and TLS."""
+    return len(wire).to_bytes(2) + wire
