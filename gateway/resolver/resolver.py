@@ -1,8 +1,8 @@
 """The resolver: questions leave marked and bound on the flow's own line, to that line's resolvers, and to no other.
 
 Equal questions in flight are asked once; answers and their absence are kept for their bounded time. A and AAAA are
-asked together: addresses of AAAA serve at once, those of A after a short while more (RFC 8305 clause 3), and what comes
-later is added to what is known.
+asked together: once one has come, the other gets a short while more (RFC 8305 clause 3), and what comes later is added
+to what is known.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,8 @@ from gateway.resolver.tls import TlsChannel, TlsChannels
 from whitelist.address import CheckedAddress
 from whitelist.reason import Reason
 
-RESOLUTION_DELAY = 0.05  # RFC 8305 clause 3
+# How long addresses of a family wait for those of the other (RFC 8305 clause 3).
+RESOLUTION_DELAY = {6: 0.05, 4: 0.05}
 TRY_SECONDS = 2.0
 TLS_TRY_SECONDS = 3.0  # three round trips, where the connection is new
 ROUNDS = 2
@@ -67,8 +68,11 @@ class Resolver:
         """Calls found once, with addresses or a reason, later in this or another turn. Where known() has told a part,
         it is called with the whole."""
         key = (line.id, host)
-        lookup = self._asking.get(key)
-        if lookup is not None and not (lookup.told and self.known(line, host) is None):
+        lookup, names = self._asking.get(key), self.known(line, host)
+        if names is not None and not names.partial:  # the whole has come since
+            found(names)
+            return
+        if lookup is not None and not (lookup.told and names is None):
             lookup.waiting.append(found)
             return
         if not line.resolvers:
@@ -129,15 +133,12 @@ class _Lookup:
             self.resolver.reactor.again(self.finish)
 
     def answered(self, family: int, answer: Answer) -> None:
-        """One family is settled; what there is is told when both are, at once with addresses of AAAA, or a while after
-        addresses of A."""
+        """One family is settled; what there is is told when both are, or a while after the first with addresses."""
         self.answers[family] = answer
         if len(self.answers) == len(self.families):
             self.finish()
-        elif answer.addresses and family == 6:
-            self.tell_part()
         elif answer.addresses:
-            self.resolver.reactor.later(RESOLUTION_DELAY, self.tell_part)
+            self.resolver.reactor.later(RESOLUTION_DELAY[family], self.tell_part)
 
     def tell_part(self) -> None:
         """What one family has, while the other is still asked for."""
