@@ -65,7 +65,8 @@ class Passage:
 
     __slots__ = (
         "addresses", "ctx", "deadline", "dialled_at", "earlier", "expires", "fault", "fd", "flow", "free_at",
-        "interface", "ip", "line", "lines", "listener", "port", "priority", "ref", "target", "tried", "upstream",
+        "interface", "ip", "line", "lines", "listener", "more_coming", "port", "priority", "ref", "target", "tried",
+        "upstream",
     )  # fmt: skip
 
     def __init__(self, ctx: "Context", listener: str, fd: int, ip: str, port: int, interface: str) -> None:
@@ -86,6 +87,7 @@ class Passage:
         self.upstream: socket.SocketType | None = None
         self.earlier: list[tuple[socket.SocketType, str]] | None = None
         self.dialled_at = 0.0
+        self.more_coming = False
         self.fault: tuple[Reason, str] = (Reason.DIAL_FAILED, "no address answered")
         self.tried: list[str] = []
         self.free_at = 0.0
@@ -242,18 +244,48 @@ class Passage:
             return
         if names.reason is not None:
             self.fault = names.reason, names.detail
-            self._line_failed()
+            self._line_failed(names.failed)
             return
         self.checked(names)
 
     def checked(self, names: Names) -> None:
-        """Puts every address through the classifier; those that pass may be dialled, in order. What passed once is kept
-        with the answer, for as long as neither the question nor the host's own addresses change."""
-        ctx, flow, target = self.ctx, self.flow, self.target
-        assert flow is not None and flow.permit is not None and target is not None
+        """Takes the addresses that pass the classifier, and dials. Where one family is not settled yet, its addresses
+        are added when they come."""
+        flow, line, target = self.flow, self.line, self.target
+        assert flow is not None and line is not None and target is not None
+        passed = self._passed(flow, names)
+        if passed is None:
+            return
+        self.addresses = list(passed[:MAX_ADDRESSES])
+        self.more_coming = names.partial
+        if names.partial:
+            known = frozenset(names.addresses)
+            self.ctx.resolver.resolve(line, target.host, partial(self._add, flow, line, known))
+        self.dial()
+
+    def _add(self, flow: Flow, line: LineHandle, known: frozenset[str], names: Names) -> None:
+        """The other family is settled: its addresses are tried too, each in its time."""
+        if self.flow is not flow or flow.opened_at or self.line is not line or not self.more_coming:
+            return
+        self.more_coming = False
+        if names.addresses:
+            passed = self._passed(flow, names)
+            if passed is None:
+                return
+            self.addresses += [a for a in passed if a.text not in known][:MAX_ADDRESSES]
+        if self.upstream is None:
+            self.dial()
+        elif self.addresses:
+            self.ctx.reactor.later(max(0.0, self.dialled_at + ATTEMPT_DELAY - self.ctx.reactor.now), self.hurry)
+
+    def _passed(self, flow: Flow, names: Names) -> tuple[CheckedAddress, ...] | None:
+        """Puts every address through the classifier; None: the flow was refused. What passed once is kept with the
+        answer, for as long as neither the question nor the host's own addresses change."""
+        ctx, target = self.ctx, self.target
+        assert flow.permit is not None and target is not None
         if ctx.snapshot is None:  # lost while the name was being resolved
             self.refuse(Reason.POLICY_UNAVAILABLE, "no valid policy")
-            return
+            return None
         asked = (flow.permit.special_prefixes, ctx.own, ctx.revision, target.port)
         passed = names.checked.get(asked)
         if passed is None:
@@ -270,14 +302,13 @@ class Passage:
                     found.append(checked)
             if rule:  # a name must not lead around a global deny of an address behind it
                 self.refuse(Reason.NOT_WHITELISTED, "global deny of an address behind the name", rule=rule)
-                return
+                return None
             if not found:
                 self.refuse(Reason.ADDRESS_FORBIDDEN, forbidden)
-                return
+                return None
             passed = _interleaved(found)
             names.checked = {asked: passed}
-        self.addresses = list(passed[:MAX_ADDRESSES])
-        self.dial()
+        return passed
 
     def dial(self) -> None:
         """Tries the next address on this line. Where none is left, attempts under way may still succeed; else the next
@@ -315,13 +346,13 @@ class Passage:
             flow.record.address = checked.text
             flow.record.line = line.id
             ctx.reactor.watch(self.upstream.fileno(), BOTH_EDGE, self.on_dialling)
+            self.dialled_at = ctx.reactor.now
             if self.addresses:
-                self.dialled_at = ctx.reactor.now
                 ctx.reactor.later(ATTEMPT_DELAY, self.hurry)
             return
         if self.earlier:
             self._back_to_earlier()
-        else:
+        elif not self.more_coming:
             self._line_failed(elsewhere)
 
     def hurry(self) -> None:
@@ -401,12 +432,13 @@ class Passage:
                 self.dial()
             elif self.earlier:
                 self._back_to_earlier()
-            else:
+            elif not self.more_coming:
                 self._line_failed(error in _NO_WAY)
             return
         if not mask & OUT:
             return
         self.addresses.clear()
+        self.more_coming = False
         if self.earlier is not None:
             self._drop_earlier()
         self.classify(self.line)
