@@ -1,15 +1,19 @@
 """The dial primitive on real devices: what it sets, what it refuses, and with which capability."""
 
 import dataclasses
+import errno
 import os
 import socket
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.line import dial
-from gateway.line.model import LineError, LineHandle, LineResolver
+from gateway.line.dial import DialError
+from gateway.line.model import Egress, LineError, LineHandle, LineResolver, class_of
 from ops.privileges import Privileges, apply
 from tests.netns.bench import FLUSH_ROUTES, Bench
 from tests.netns.kit import ABROAD, PORT
@@ -53,6 +57,39 @@ def test_questions_go_to_the_lines_own_resolvers(bench: Bench, version: int) -> 
     assert bench.zone.count("iplc1").leaked == 1
     with pytest.raises(LineError, match="is not one of its resolvers"):
         dial.connect_resolver(bench.one, LineResolver(4, "8.8.8.8"))
+
+
+@FAMILIES
+def test_a_tenant_with_a_share_leaves_by_its_own_source_in_its_own_class(bench: Bench, version: int) -> None:
+    own = {4: "198.51.100.77", 6: "2001:db8:77::7"}
+    bench.run("ip addr add 198.51.100.77/32 dev iplc1", "ip addr add 2001:db8:77::7/128 dev iplc1 nodad")
+    share = Egress(own[4], own[6], class_of(1, 9))
+    line = dataclasses.replace(bench.one, tenants={"t": share})
+    sock = dial.connect(permit("line-1"), checked(version), PORT, line)
+    assert sock.getsockname()[0] == own[version]
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 0x46000109
+    sock.close()
+    other = dial.connect(replace(permit("line-1"), tenant="u"), checked(version), PORT, line)
+    assert other.getsockname()[0] == bench.zone.wires["iplc1"].near[version]
+    assert other.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 0, "the line is not shaped for the others"
+    other.close()
+
+
+def test_without_a_free_port_it_is_said_between_which_addresses(bench: Bench) -> None:
+    path = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    before = path.read_text()
+    path.write_text("40000 40001")
+    try:
+        held = [dial.connect(permit("line-1"), checked(4), PORT, bench.one) for _ in range(2)]
+        with pytest.raises(DialError) as caught:
+            dial.connect(permit("line-1"), checked(4), PORT, bench.one)
+    finally:
+        path.write_text(before)
+    source = bench.zone.wires["iplc1"].near[4]
+    assert str(caught.value) == f"line line-1: no free port of {source} towards {ABROAD[4]}:{PORT}"
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+    for sock in held:
+        sock.close()
 
 
 def test_a_line_the_permit_does_not_name_is_refused(bench: Bench) -> None:
