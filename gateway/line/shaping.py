@@ -34,8 +34,7 @@ class Class:
 @dataclass(frozen=True, slots=True)
 class Tree:
     """The root qdisc of a device and its classes by minor. default: minor for packets without a class, 0 for those
-    that are not shaped; foreign: what stands there instead of ours, and whether it is the kernel's own default stays
-    unsaid (empty)."""
+    that are not shaped; foreign: what stands there instead of ours, which is neither ours nor the kernel's default."""
 
     default: int = 0
     classes: Mapping[int, Class] = field(default_factory=dict)
@@ -92,12 +91,12 @@ Step = AddQdisc | DeleteQdisc | SetClass | DeleteClass
 
 def trees(entries: Iterable[LineEntry], node: NodeConfig) -> dict[str, Tree]:
     """What every device shall have; a device that is not named shall have nothing of ours. Entries that no socket can
-    be put on are left out."""
+    be put on are left out; the caller leaves out retired ones."""
     up: dict[str, dict[int, Class]] = {}
     defaults: dict[str, int] = {}
     down: dict[int, Class] = {}
     for line in entries:
-        if line.retired or not 1 <= line.index <= MAX_INDEX or not 0 < len(line.device) <= DEVICE_BYTES:
+        if not 1 <= line.index <= MAX_INDEX or not 0 < len(line.device) <= DEVICE_BYTES:
             continue
         if line.rate_up > 0:
             shares = {share.number: (share.up, share.up_ceiling) for share in line.shares}

@@ -59,7 +59,7 @@ class TrafficControl:
                     if new and one.parent:
                         self._leaf(index, HANDLE | one.minor)
                 case DeleteClass(_, minor):
-                    self._ip.tc("del-class", "htb", index, HANDLE | minor)
+                    self._ip.tc("del-class", index=index, handle=HANDLE | minor)
         except NetlinkError as error:
             if error.code not in (errno.EEXIST, errno.ENODEV):
                 raise OSError(error.code, str(error)) from error
