@@ -175,3 +175,13 @@ def test_a_device_that_comes_again_is_shaped_again_without_drift(zone: Zone) -> 
         assert shaper.sweep() == 0
         assert stands(zone, line)
         assert told == []
+
+
+def test_a_line_of_100_gbit_with_250_shares_reads_back_as_it_was_written(zone: Zone) -> None:
+    rows = tuple(LineShare(tenant=f"t{n}", number=n, up=n, up_ceiling=400_000 * n) for n in range(1, 251))
+    plain = line_of(zone, 1, "iplc1")
+    fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
+    line = Line(**(fields | {"rate_up": 100_000_000, "shares": rows}))
+    with shaping(zone, line) as (shaper, _):
+        assert stands(zone, line)
+        assert shaper.sweep() == 0
