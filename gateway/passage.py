@@ -303,6 +303,8 @@ class Passage:
             if rule:  # a name must not lead around a global deny of an address behind it
                 self.refuse(Reason.NOT_WHITELISTED, "global deny of an address behind the name", rule=rule)
                 return None
+            if not found and names.partial:  # the other family may have what may be dialled
+                return ()
             if not found:
                 self.refuse(Reason.ADDRESS_FORBIDDEN, forbidden)
                 return None

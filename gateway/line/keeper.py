@@ -11,6 +11,7 @@ from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.netlink import Kernel
 from gateway.line.plan import Plan, plan, sort_out
 from gateway.line.reconcile import Action, Actual, AddRoute, DeleteRoute, Link, LoadTable, SetSysctl, diff
+from gateway.line.shaper import Shaper
 from gateway.line.spec import LineSpec
 
 OnState = Callable[[str, str, str], None]  # line, "up" or "down", why
@@ -36,26 +37,31 @@ class Keeper:
         self._on_drift = on_drift
         self._persist = persist
         self._kernel = Kernel()
+        self._shaper = Shaper(node, on_drift)
         self._problems: dict[str, str] = {}
         self._plan: Plan = plan((), node)
         self._text = ""
         self._table: str | None = None  # as it reads back
         self._fresh = True
         self._is_told = False
-        self._links: dict[str, Link | None] = {}
+        self._links: dict[str, tuple[Link | None, frozenset[str]]] = {}  # and its addresses
         self._states: dict[str, tuple[str, str]] = {}
         self._told: set[str] = set()
         self.repairs = 0
 
     def close(self) -> None:
-        """Closes the netlink connection; the kernel's state stays."""
+        """Closes the netlink connections; the kernel's state stays."""
         self._kernel.close()
+        self._shaper.close()
 
     def want(self, entries: Iterable[LineEntry]) -> dict[str, str]:
         """Takes the lines of a policy revision. Answers why some were left out: those are reported down; nothing of
         them is put into the kernel."""
         self._is_told = True
+        entries = list(entries)
         specs, self._problems = sort_out(entries, self._node)
+        usable = {spec.id for spec in specs}
+        self._shaper.want(entry for entry in entries if entry.id in usable)
         wanted = plan(specs, self._node)
         text = render(specs, self._node)
         if wanted != self._plan or text != self._text:
@@ -86,9 +92,11 @@ class Keeper:
                 fault = fault or (f"cannot {left[0]}" if left else "")
         except (OSError, nft.NftError) as error:
             fault = f"cannot read the kernel's state: {error}"
+        if self._is_told:
+            self.repairs += self._shaper.sweep()
         self._tell_foreign(actual)
         self._fresh = self._fresh and bool(fault)
-        self._links = {device: actual.links.get(device) for device in self._devices()}
+        self._links = {device: _device(actual, device) for device in self._devices()}
         self._tell_states(actual, fault)
         return taken
 
@@ -133,7 +141,7 @@ class Keeper:
             devices = {device for device in self._links if f"/{device}/" in step.path}
         else:
             return False
-        return any(self._links.get(device) != actual.links.get(device) for device in devices)
+        return any(self._links.get(device) != _device(actual, device) for device in devices)
 
     def _devices(self) -> list[str]:
         return [*(line.device for line in self._plan.lines), *(access.interface for access in self._node.access)]
@@ -178,10 +186,16 @@ class Keeper:
         empty = Plan((), frozenset(), frozenset(), {})
         for step in diff(empty, "", actual):
             self._kernel.apply(step)
+        self._shaper.want(())
+        self._shaper.sweep()
         nft.remove()
         self._table = None
         if self._persist is not None:
             self._persist.unlink(missing_ok=True)
+
+
+def _device(actual: Actual, device: str) -> tuple[Link | None, frozenset[str]]:
+    return actual.links.get(device), actual.addresses.get(device, frozenset())
 
 
 def keep(path: Path, text: str) -> None:

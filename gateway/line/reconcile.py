@@ -99,7 +99,8 @@ Action = LoadTable | SetSysctl | AddRule | DeleteRule | AddRoute | DeleteRoute
 def diff(plan: Plan, table: str | None, actual: Actual) -> list[Action]:
     """The steps from actual to plan, in an order in which no step opens a way: the table, then what blocks, then what
     leads. table: the nft table as it read back after its last load, None when not loaded yet. A gateway's route is
-    wanted only while its device is up: the kernel takes no other."""
+    added only while its device is up, for the kernel takes no other, and while the line's source stands on it: what
+    merely has the line's name now (renamed, or made by somebody else) is not the line."""
     steps: list[Action] = []
     if table is None or actual.table != table:
         steps.append(LoadTable("new" if table is None else "edited" if actual.table else "missing"))
@@ -111,7 +112,12 @@ def diff(plan: Plan, table: str | None, actual: Actual) -> list[Action]:
             steps.append(SetSysctl(path, value, was))
     missing_rules = sorted(plan.rules - actual.rules)
     steps += [AddRule(rule) for rule in missing_rules if not rule.table]
-    wanted = {route for route in plan.routes if not route.device or _is_up(actual, route.device)}
+    sources = {(line.table, way.version): way.source for line in plan.lines for way in line.ways}
+    wanted = {
+        route
+        for route in plan.routes
+        if not route.device or _leads(actual, route.device, sources[route.table, route.version])
+    }
     missing_routes = sorted(wanted - actual.routes)
     steps += [AddRoute(route) for route in missing_routes if not route.device]
     steps += [DeleteRule(rule) for rule in sorted(actual.rules - plan.rules)]
@@ -121,6 +127,6 @@ def diff(plan: Plan, table: str | None, actual: Actual) -> list[Action]:
     return steps
 
 
-def _is_up(actual: Actual, device: str) -> bool:
+def _leads(actual: Actual, device: str, source: str) -> bool:
     link = actual.links.get(device)
-    return link is not None and link.up
+    return link is not None and link.up and source in actual.addresses.get(device, frozenset())

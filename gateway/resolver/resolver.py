@@ -19,7 +19,7 @@ from whitelist.address import CheckedAddress
 from whitelist.reason import Reason
 
 # How long addresses of a family wait for those of the other (RFC 8305 clause 3).
-RESOLUTION_DELAY = {6: 0.05, 4: 0.05}
+RESOLUTION_DELAY = {6: 0.0, 4: 0.05}
 TRY_SECONDS = 2.0
 TLS_TRY_SECONDS = 3.0  # three round trips, where the connection is new
 ROUNDS = 2

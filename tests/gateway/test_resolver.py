@@ -332,3 +332,20 @@ def test_what_a_policy_no_longer_covers_is_not_taken_from_memory(own: Node, grou
     node.put(services=service("tcp", special_prefixes=()))
     talk = node.connect(worker, site.authority)
     assert outcome(node, talk)[0] == "address-forbidden"
+
+
+def test_a_dead_aaaa_is_tried_at_once_and_gives_way_to_an_a_that_comes_later(
+    node: Node, worker: Worker, ground: Ground
+) -> None:
+    site = ground.site("tcp")
+
+    def answer(query: dns.message.Message, asked: Asked) -> list[bytes]:
+        if asked.kind == "AAAA":
+            return [reply(query, ("", "AAAA", "2001:db8:a::10"))]  # nobody listens there
+        return [] if asked.resolver == RESOLVERS[0] else [reply(query, ("", "A", site.address))]
+
+    ground.names.answers[site.host] = answer
+    talk = node.tunnel(worker, site.authority)
+    site.accept().close()
+    talk.close()
+    assert node.final(talk)["address"] == site.address

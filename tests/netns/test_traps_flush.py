@@ -179,8 +179,7 @@ EXCHANGES = [
     for live in (False, True)
     for opener in (whole, bare)
 ]  # fmt: skip
-FAULT = pytest.mark.xfail(strict=True, reason="the gateway's route is put on whatever device has the line's name")
-PARAMETERS = [*CASES, *(pytest.param(case, marks=FAULT) for case in EXCHANGES)]
+PARAMETERS = [*CASES, *EXCHANGES]
 
 
 @pytest.mark.parametrize("case", PARAMETERS, ids=lambda case: case.sentence)

@@ -53,6 +53,10 @@ STEPS: dict[str, tuple[Actual, list[Action]]] = {
         dataclasses.replace(WHOLE, sysctls={**WANTED.sysctls, "net/ipv4/conf/iplc1/rp_filter": None}),
         [],
     ),
+    "a device without the line's source is not the line": (
+        dataclasses.replace(WHOLE, routes=WANTED.routes - {GATEWAY}, addresses={"iplc1": frozenset({"2001:db8:1::2"})}),
+        [],
+    ),
     "a device that is down has no route": (
         dataclasses.replace(
             WHOLE,
@@ -71,7 +75,9 @@ def test_the_steps_when(sentence: str) -> None:
 
 
 def test_what_blocks_comes_before_what_leads() -> None:
-    nothing = Actual(links=WHOLE.links, rules=frozenset({FOREIGN}), sysctls={"net/ipv4/ip_forward": "1"})
+    nothing = dataclasses.replace(
+        WHOLE, rules=frozenset({FOREIGN}), routes=frozenset(), sysctls={"net/ipv4/ip_forward": "1"}, table=""
+    )
     steps = diff(WANTED, None, nothing)
 
     def rank(step: Action) -> int:
