@@ -90,6 +90,11 @@ def _check_line(reader: Reader, before: Line | None, after: Line) -> Errors:
     other = queries.line_with_device(reader.connection, after.device, after.id)
     if other is not None and not after.retired:
         errors.append(("device", f"line {other} has device {after.device}; a line needs one of its own"))
+    errors += [
+        (f"shares[{n}].tenant", f"there is no tenant {share.tenant}")
+        for n, share in enumerate(after.shares)
+        if reader.find("tenants", share.tenant) is None
+    ]
     if before is not None and after.side != before.side and (users := _grants_of_line(reader, after)):
         errors.append(("side", f"used by {', '.join(users[:10])}"))
     if after.index > MAX_LINES:

@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from publicsuffixlist import PublicSuffixList
 
 from tenants.model import Credential, Place, Side, Tenant
+from whitelist import line_rules
 from whitelist.model import Category, DataGrade, Deny, Endpoint, Grant, Group, Line, Service, Window
 from whitelist.name import canonical_name
 from whitelist.target import TargetError, parse_host
@@ -37,6 +38,11 @@ def validate_tenant(tenant: Tenant) -> Errors:
         )
     if not 0 <= tenant.max_tunnels <= 1_000_000:
         errors.append(("max_tunnels", "needs 0 (the node's default) to 1000000"))
+    if not 0 <= tenant.tunnels_per_second <= 1_000_000:
+        errors.append(("tunnels_per_second", "needs 0 (no limit) to 1000000"))
+    for name in ("bytes_per_day", "bytes_per_month"):
+        if not 0 <= getattr(tenant, name) < 1 << 53:
+            errors.append((name, "needs 0 (no quota) to 9007199254740991 bytes"))
     errors += _too_many("places", tenant.places, MAX_PLACES) + _names("groups", tenant.groups)
     for n, place in enumerate(tenant.places[:MAX_PLACES]):
         errors += _place(f"places[{n}]", place)
@@ -108,7 +114,7 @@ def validate_grant(grant: Grant) -> Errors:
     ):
         if not (optional and not country) and not _COUNTRY(country):
             errors.append((field, "needs two capital letters (ISO 3166-1), such as SG"))
-    return errors + _window(grant.window)
+    return errors + line_rules.weight_faults(grant) + _window(grant.window)
 
 
 def validate_deny(deny: Deny) -> Errors:
@@ -117,8 +123,20 @@ def validate_deny(deny: Deny) -> Errors:
 
 
 def validate_line(line: Line) -> Errors:
-    """A dedicated line: its device, addresses and term."""
-    errors = _texts(name=line.name, carrier=line.carrier, circuit=line.circuit)
+    """A dedicated line: its ledger entry, device, addresses, shares and term."""
+    texts = ("name", "carrier", "circuit", "purpose", "officer", "officer_contact")
+    file = line.customer
+    parties = ("name", "legal_representative", "officer", "contact", "licence", "scope")
+    errors = _texts(**{name: getattr(line, name) for name in texts})
+    errors += _texts(**{f"customer.{name}": getattr(file, name) for name in parties})
+    errors += line_rules.customer_faults(file, credit_code_is_right(file.credit_code))
+    errors += line_rules.ledger_faults(line) + line_rules.encapsulation_faults(line) + line_rules.share_faults(line)
+    for name, listed, most in (
+        ("attachments", line.attachments, MAX_NAMES),
+        ("probes", line.probes, 8),
+        ("shares", line.shares, line_rules.MAX_SHARE),
+    ):
+        errors += _too_many(name, listed, most)
     if not _DEVICE(line.device) or line.device in {".", "..", "lo"}:
         errors.append(("device", "needs the name of a network device, 1 to 15 characters, not lo"))
     for family in (4, 6):
@@ -131,8 +149,6 @@ def validate_line(line: Line) -> Errors:
     if not (line.source4 or line.source6):
         errors.append(("source4", "is empty, and source6 too; a line needs an address and a gateway of its own"))
     errors += _too_many("resolvers", line.resolvers, MAX_NAMES)
-    for n, resolver in enumerate(line.resolvers[:MAX_NAMES]):
-        errors += _address(f"resolvers[{n}]", resolver, 6 if ":" in resolver else 4)
     errors += _time("valid_from", line.valid_from)
     if line.valid_until:
         errors += _term(line.valid_from, line.valid_until)

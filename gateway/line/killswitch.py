@@ -43,7 +43,8 @@ def _line_chain(line: LineSpec) -> str:
     rules = []
     for way in line.ways:
         ip = "ip" if way.version == 4 else "ip6"
-        where = f'oifname "{line.device}" {ip} saddr {way.source} rt {ip} nexthop {way.gateway}'
+        sources = f"{{ {', '.join(way.sources)} }}" if way.others else way.source
+        where = f'oifname "{line.device}" {ip} saddr {sources} rt {ip} nexthop {way.gateway}'
         rules.append(f'{where} counter name "line_{line.index}" accept')
     return _chain(f"line_{line.index}", [*rules, _DROP.format(f"line_{line.index}_dropped")])
 
@@ -91,7 +92,7 @@ def _output(lines: tuple[LineSpec, ...], node: NodeConfig) -> list[str]:
 
 
 def _sources(lines: Iterable[LineSpec], key: str) -> list[str]:
-    return _prefixes([way.source for line in lines for way in line.ways], key)
+    return _prefixes([source for line in lines for way in line.ways for source in way.sources], key)
 
 
 def _line_input() -> list[str]:

@@ -98,7 +98,11 @@ def sort_out(entries: Iterable[LineEntry], node: NodeConfig) -> tuple[list[LineS
             problems[spec.id] = (
                 f"line {spec.id}: {spec.device} is a device of {taken[spec.device]}; give the line its own"
             )
-        for claim in (f"index {spec.index}", f"device {spec.device}", *(f"source {way.source}" for way in spec.ways)):
+        for claim in (
+            f"index {spec.index}",
+            f"device {spec.device}",
+            *(f"source {text}" for way in spec.ways for text in way.sources),
+        ):
             claims.setdefault(claim, set()).add(spec.id)
     for claim, ids in sorted(claims.items()):
         if len(ids) > 1:
@@ -121,8 +125,9 @@ def plan(lines: Iterable[LineSpec], node: NodeConfig) -> Plan:
             rules.add(Rule(version, PRIORITY_MARK, line.mark, node.mark_mask, table=line.table))
             routes.add(Route(version, line.table, METRIC_UNREACHABLE))
         for way in line.ways:
-            rules.add(Rule(way.version, PRIORITY_SOURCE, source=way.source, table=line.table))
-            rules.add(Rule(way.version, PRIORITY_PROHIBIT_SOURCE, source=way.source))
+            for source in way.sources:
+                rules.add(Rule(way.version, PRIORITY_SOURCE, source=source, table=line.table))
+                rules.add(Rule(way.version, PRIORITY_PROHIBIT_SOURCE, source=source))
             routes.add(Route(way.version, line.table, METRIC_GATEWAY, line.device, way.gateway))
     return Plan(lines, frozenset(rules), frozenset(routes), _sysctls(lines, node))
 

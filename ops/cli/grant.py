@@ -66,6 +66,14 @@ def list_(app: App, tenant: str | None, service: str | None, state: str | None) 
     app.rows(items, COLUMNS, t("There are no grants."))
 
 
+def lines_text(item: Item) -> list[str]:
+    """Lines in order of preference, or with their weights."""
+    weights = item.get("line_weights") or []
+    if not weights:
+        return list(item["lines"])
+    return [f"{line}:{weight}" for line, weight in zip(item["lines"], weights, strict=True)]
+
+
 @group.command("show", help=t("Show one grant."), example="feiyu grant show g-7k3m9q2x")
 @click.argument("grant", type=ID)
 @pass_app
@@ -80,7 +88,7 @@ def show(app: App, grant: str) -> None:
             ("State", item.get("state")),
             ("For", item["subject"]),
             ("Reaches", item["object"]),
-            ("Lines", item["lines"]),
+            ("Lines", lines_text(item)),
             ("From", format_moment(window.get("valid_from", 0))),
             ("Until", format_end(window.get("valid_until", 0))),
             ("Hours", hours_text(window) or t("always")),
@@ -110,6 +118,14 @@ def show(app: App, grant: str) -> None:
     type=values.Identifier("lines"),
     help=t("A line it may use, the best first; may be repeated."),
 )
+@click.option(
+    "--weight",
+    "line_weights",
+    multiple=True,
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help=t("Share of new flows for each --line, in their order (default: strictly in order)."),
+)
 @validity
 @click.option("--weekdays", type=values.WEEKDAYS, help=t("Only on these days: mon-fri."))
 @click.option("--hours", type=values.HOURS, help=t("Only at these hours, zone time: 08:00-20:00."))
@@ -129,6 +145,7 @@ def add(
     service: str | None,
     category: str | None,
     lines: tuple[str, ...],
+    line_weights: tuple[int, ...],
     from_: int | None,
     until: int | None,
     for_: int | None,
@@ -156,6 +173,7 @@ def add(
         **given(
             {
                 "id": identifier,
+                "line_weights": line_weights,
                 "purpose": purpose,
                 "data_grade": grade,
                 "origin_country": origin.upper() if origin else None,

@@ -118,13 +118,41 @@ HELP_ZH: dict[str, str] = {
     "The network device that leads to it.": "通往该专线的网络设备。",
     "Next hop; once for each family.": "下一跳地址；IPv4、IPv6 各一次。",
     "Our address on it; once for each family.": "本端地址；IPv4、IPv6 各一次。",
-    "Resolver asked over it; may be repeated.": "经该专线查询的解析服务器；可重复。",
     "The carrier that sells it.": "基础电信企业。",
     "The carrier's circuit number.": "电路编号。",
     "Where its far end lies (default: abroad).": "对端所在侧（默认 abroad，境外）。",
     "Let no new flows onto a line; live ones go on.": "排空专线：不接新连接，现有连接继续。",
     "Use a drained line again.": "重新启用已排空的专线。",
     "Take a line out of use for good.": "永久停用专线。",
+    "What the carrier sells (default: iplc).": "专线种类（默认 iplc）。",
+    "Contracted bandwidth.": "合同带宽。",
+    "The responsible officer.": "责任人。",
+    "How to reach the responsible officer.": "责任人联系方式。",
+    "A field of the customer file ({fields}).": "用户档案的一个字段（{fields}）。",
+    "A document of the contract: its digest is kept, the document stays with you.": (
+        "合同材料：只登记摘要，原件由您保管。"
+    ),
+    "What is asked over it to see that it carries: tcp://ADDRESS:PORT or http://ADDRESS/PATH.": (
+        "经该专线探测的目标：tcp://地址:端口 或 http://地址/路径。"
+    ),
+    "Shape it to this rate towards abroad.": "上行（出境方向）限速。",
+    "Shape it to this rate from abroad.": "下行（入境方向）限速。",
+    "Resolver asked over it, over TLS or not; may be repeated.": "经该专线查询的解析服务器，可用 TLS；可重复。",
+    "Give a tenant its share of a line: rates, and egress addresses of its own.": (
+        "为租户划定专线份额：速率与专用出口地址。"
+    ),
+    "Its egress address; once for each family.": "其出口地址；IPv4、IPv6 各一次。",
+    "Guaranteed rate and ceiling towards abroad.": "上行保障速率与上限。",
+    "Guaranteed rate and ceiling from abroad.": "下行保障速率与上限。",
+    "Take a tenant's share of a line back; it uses the line as all others do.": (
+        "收回租户的专线份额；此后与其他租户同等使用。"
+    ),
+    "Most new tunnels a second.": "每秒新建隧道上限。",
+    "Quota of a day, both directions together.": "日流量配额，双向合计。",
+    "Quota of a month, both directions together.": "月流量配额，双向合计。",
+    "Share of new flows for each --line, in their order (default: strictly in order).": (
+        "各 --line 分担新连接的权重，依次给出（默认严格按序）。"
+    ),
     # explain, flows, log
     "Say which grant lets a tenant through, or why not and what would have to change.": (
         "说明由哪项授权放行，或为何拒绝、需作何改变。"

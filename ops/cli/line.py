@@ -2,7 +2,7 @@
 
 import rich_click as click
 
-from ops.cli import values
+from ops.cli import line_ledger, line_share, values
 from ops.cli.app import App
 from ops.cli.arguments import parse_address
 from ops.cli.base import Group, pass_app
@@ -91,9 +91,12 @@ def show(app: App, line: str) -> None:
             ("Side", t(item.get("side", "abroad"))),
             ("From", format_moment(item.get("valid_from", 0))),
             ("Until", format_end(item.get("valid_until", 0)) or t("no end")),
+            *line_ledger.rows(item, app.now()),
             *provenance_rows(item),
         ],
     )
+    if told := line_ledger.warning(item, app.now()):
+        app.say(t("warning: {text}", text=told))
 
 
 def _options(function: click.decorators.FC) -> click.decorators.FC:
@@ -113,8 +116,8 @@ def _options(function: click.decorators.FC) -> click.decorators.FC:
                 "--resolver",
                 "resolvers",
                 multiple=True,
-                type=values.ADDRESS,
-                help=t("Resolver asked over it; may be repeated."),
+                metavar="ADDRESS|tls://ADDRESS#NAME",
+                help=t("Resolver asked over it, over TLS or not; may be repeated."),
             ),
             click.option("--name", metavar="TEXT", help=t("Name.")),
             click.option("--carrier", metavar="TEXT", help=t("The carrier that sells it.")),
@@ -128,7 +131,7 @@ def _options(function: click.decorators.FC) -> click.decorators.FC:
         ]
     ):
         function = option(function)
-    return function
+    return line_ledger.options(function)
 
 
 @group.command(
@@ -155,7 +158,7 @@ def add(
     """A new line."""
     end = either(until, for_, "--until", "--for", required=False)
     addresses = {**by_family("gateway", gateways), **by_family("source", sources)}
-    body = {"id": line, **addresses, **given({**fields, "valid_until": end})}
+    body = {"id": line, **addresses, **given(line_ledger.gathered({**fields, "valid_until": end}))}
     report(app, app.write("POST", ["lines"], body), "line", "added")
 
 
@@ -168,7 +171,10 @@ def add(
 @click.argument("line", type=ID)
 @click.option("--device", metavar="NAME", help=t("The network device that leads to it."))
 @_options
-@clearing("name", "carrier", "circuit", "resolvers", "valid-until", "gateway4", "gateway6", "source4", "source6")
+@clearing(
+    "name", "carrier", "circuit", "resolvers", "valid-until", "gateway4", "gateway6", "source4", "source6", "customer",
+    "attachments", "probes", "bandwidth", "rate-up", "rate-down", "officer", "officer-contact",
+)  # fmt: skip
 @pass_app
 def edit(
     app: App,
@@ -185,7 +191,8 @@ def edit(
     """Other values for some fields of a line."""
     end = either(until, for_, "--until", "--for", required=False)
     addresses = {**by_family("gateway", gateways), **by_family("source", sources)}
-    body = changes({**fields, **addresses, "valid_until": end}, clear)
+    before = app.get_one("lines", line) if fields.get("customer") else None
+    body = changes(line_ledger.gathered({**fields, **addresses, "valid_until": end}, before), clear)
     report(app, app.write("PATCH", ["lines", line], body), "line", "changed", line)
 
 
@@ -200,3 +207,4 @@ def _action(name: str, done: str, help_text: str, why: str) -> None:
 _action("drain", "drained", t("Let no new flows onto a line; live ones go on."), "maintenance tonight")
 _action("undrain", "undrained", t("Use a drained line again."), "maintenance done")
 _action("retire", "retired", t("Take a line out of use for good."), "contract ended")
+line_share.add_to(group, ID)

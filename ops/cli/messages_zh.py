@@ -150,4 +150,14 @@ MESSAGES_ZH: dict[str, str] = {
     "{count} problems": "{count} 个问题",
     "no problem": "没有问题",
     "To keep it: {command}": "保存方法：{command}",
+    "{text!r} is not a rate; expected 500kbit, 10mbit or 1gbit": "{text!r} 不是速率；应如 500kbit、10mbit、1gbit",
+    "{text!r} is not an amount of bytes; expected 500MB, 10GB or 2TB": "{text!r} 不是流量；应如 500MB、10GB、2TB",
+    "{text!r} is no field of the customer file; expected FIELD=TEXT": "{text!r} 不是用户档案字段；应为 字段=内容",
+    "{text!r} is no attachment; expected KIND=FILE": "{text!r} 不是附件；应为 种类=文件",
+    "{path} cannot be read: {why}": "无法读取 {path}：{why}",
+    "tenant {tenant} has no share of line {line}": "租户 {tenant} 在专线 {line} 上没有份额",
+    "the contract has ended: the line carries nothing; feiyu line edit {line} --until": (
+        "合同已到期，专线不再承载流量；请 feiyu line edit {line} --until"
+    ),
+    "the contract ends in {days} days": "合同将于 {days} 天后到期",
 }

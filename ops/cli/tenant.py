@@ -3,6 +3,7 @@
 import rich_click as click
 
 from ops.cli import values
+from ops.cli.amounts import format_size
 from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.client import Json
@@ -29,6 +30,21 @@ COLUMNS = [
     Column("PLACES", _places, wide=True),
     field("GROUPS", "groups", wide=True),
 ]
+
+
+def quotas(function: click.decorators.FC) -> click.decorators.FC:
+    """The options for rates and quotas of a firm, over all workers."""
+    for option in reversed(
+        [
+            click.option(
+                "--tunnels-per-second", type=click.IntRange(1), metavar="N", help=t("Most new tunnels a second.")
+            ),
+            click.option("--bytes-per-day", type=values.SIZE, help=t("Quota of a day, both directions together.")),
+            click.option("--bytes-per-month", type=values.SIZE, help=t("Quota of a month, both directions together.")),
+        ]
+    ):
+        function = option(function)
+    return function
 
 
 @click.group("tenant", cls=Group, help=t("Firms and institutions that were let in."))
@@ -73,6 +89,9 @@ def show(app: App, tenant: str) -> None:
             ),
             ("Groups", item.get("groups")),
             ("Most tunnels", item.get("max_tunnels") or ""),
+            ("New tunnels a second", item.get("tunnels_per_second") or ""),
+            ("Bytes a day", format_size(int(item.get("bytes_per_day") or 0))),
+            ("Bytes a month", format_size(int(item.get("bytes_per_month") or 0))),
             *provenance_rows(item),
         ],
     )
@@ -95,6 +114,7 @@ def show(app: App, tenant: str) -> None:
 @click.option("--group", "groups", multiple=True, metavar="ID", help=t("A group it belongs to; may be repeated."))
 @validity
 @click.option("--max-tunnels", type=click.IntRange(1), metavar="N", help=t("Most tunnels at a time, over all workers."))
+@quotas
 @pass_app
 def add(app: App, /, tenant: str, *, from_: int | None, until: int | None, for_: int | None, **fields: object) -> None:
     """A new tenant."""
@@ -118,7 +138,8 @@ def add(app: App, /, tenant: str, *, from_: int | None, until: int | None, for_:
 @click.option("--group", "groups", multiple=True, metavar="ID", help=t("A group it belongs to; may be repeated."))
 @validity
 @click.option("--max-tunnels", type=click.IntRange(1), metavar="N", help=t("Most tunnels at a time, over all workers."))
-@clearing("name-zh", "credit-code", "groups", "max-tunnels")
+@quotas
+@clearing("name-zh", "credit-code", "groups", "max-tunnels", "tunnels-per-second", "bytes-per-day", "bytes-per-month")
 @pass_app
 def edit(
     app: App,

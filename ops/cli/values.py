@@ -5,6 +5,7 @@ import time
 import click
 from click.shell_completion import CompletionItem
 
+from ops.cli.amounts import parse_rate, parse_size, parse_span
 from ops.cli.app import App
 from ops.cli.arguments import SIDES, parse_address, parse_endpoint, parse_place, parse_ports, parse_prefix, parse_target
 from ops.cli.base import Parsed
@@ -29,6 +30,9 @@ FROM = Parsed("WHEN", lambda text: parse_when(text, _now()))
 UNTIL = Parsed("WHEN", lambda text: parse_when(text, _now(), end_of_day=True))
 FOR = Parsed("DURATION", lambda text: parse_duration(text).shift(_now()))
 SINCE = Parsed("WHEN", lambda text: parse_when(text, _now(), past=True))
+RATE = Parsed("RATE", parse_rate)
+SPAN = Parsed("RATE[..RATE]", parse_span)
+SIZE = Parsed("BYTES", parse_size)
 SIDE = click.Choice(SIDES)
 
 

@@ -92,13 +92,13 @@ def test_the_second_line_takes_over_and_only_where_it_is_designated(node: Node) 
         try:
             assert stage.is_line("hk1", "down")
             assert [close["cause"] for close in node.closing(flow)] == ["line-down"]
-            assert stage.clients["acme"].curl(f"https://{SEARCH}/").json["client"] == LINES["sg1"].near[6]
+            assert stage.clients["acme"].curl(f"https://{SEARCH}/").json["client"] in LINES["sg1"].near.values()
             dead = stage.clients["acme"].curl(f"https://{PAPERS}/")
             assert (dead.status, dead.reason) == (503, "line-unavailable")
         finally:
             stage.zone.mend(LINES["hk1"])
     assert stage.is_line("hk1", "up")
-    assert stage.clients["acme"].curl(f"https://{PAPERS}/").json["client"] == LINES["hk1"].near[6]
+    assert stage.clients["acme"].curl(f"https://{PAPERS}/").json["client"] in LINES["hk1"].near.values()
 
 
 def test_another_name_in_the_hello_is_answered_with_alert_112(node: Node) -> None:

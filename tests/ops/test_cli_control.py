@@ -1,5 +1,6 @@
 """The command against a real control process: what is typed is in the register, and is shown again."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -253,6 +254,55 @@ def test_a_line_from_add_to_retire(feiyu: Feiyu) -> None:
     feiyu("line", "retire", "hk9", "--reason", "contract ended")
     assert "hk9" not in feiyu("line", "list")
     assert "hk9" in feiyu("line", "list", "--all")
+
+
+def test_a_line_s_contract_side_and_its_shares(feiyu: Feiyu, tmp_path: Path) -> None:
+    zone(feiyu, "ledger", "10.77.0.0/24")
+    document = tmp_path / "agreement.pdf"
+    document.write_bytes(b"signed")
+    feiyu(
+        "line", "edit", "ledger-line", "--kind", "iepl", "--bandwidth", "100mbit", "--rate-up", "20mbit",
+        "--rate-down", "40mbit", "--customer", "name=Acme Ltd", "--customer", "headcount=40", "--officer", "Li",
+        "--attach", f"agreement={document}", "--resolver", "tls://192.0.2.53#dns.example", "--for", "30d",
+        "--reason", "contract 7",
+    )  # fmt: skip
+    feiyu("line", "edit", "ledger-line", "--customer", "contact=desk 4", "--reason", "contact")
+    feiyu("line", "share", "ledger-line", "ledger", "--up", "5mbit..20mbit", "--source", "192.0.2.3", "--reason", "c7")
+    feiyu("line", "share", "ledger-line", "ledger", "--down", "10mbit", "--reason", "c7")
+    item = feiyu.json("line", "show", "ledger-line")
+    assert item["customer"] == {**item["customer"], "name": "Acme Ltd", "headcount": 40, "contact": "desk 4"}
+    assert item["attachments"][0]["sha256"] == hashlib.sha256(b"signed").hexdigest()
+    assert (item["bandwidth"], item["rate_up"], item["kind"]) == (100_000, 20_000, "iepl")
+    share = item["shares"][0]
+    assert (share["number"], share["up"], share["up_ceiling"], share["down"]) == (1, 5_000, 20_000, 10_000)
+    shown = feiyu("line", "show", "ledger-line")
+    assert "ledger (1) 192.0.2.3 up 5mbit..20mbit down 10mbit" in shown
+    assert "the contract ends in " in feiyu.err
+
+    feiyu("line", "share", "ledger-line", "nobody", "--reason", "x", code=2)
+    assert "there is no tenant nobody" in feiyu.err
+    feiyu("line", "share", "ledger-line", "ledger", "--up", "30mbit", "--reason", "x", code=2)
+    assert "lower them" in feiyu.err
+    feiyu("line", "edit", "ledger-line", "--customer", "shoe-size=4", "--reason", "x", code=2)
+    assert "no field of the customer file" in feiyu.err
+    feiyu("line", "unshare", "ledger-line", "ledger", "--reason", "ended")
+    assert feiyu.json("line", "show", "ledger-line")["shares"] == []
+    feiyu("line", "unshare", "ledger-line", "ledger", "--reason", "again", code=2)
+
+
+def test_limits_of_a_tenant_and_weights_of_lines(feiyu: Feiyu) -> None:
+    zone(feiyu, "limited", "10.78.0.0/24")
+    zone(feiyu, "second", "10.79.0.0/24")
+    feiyu("tenant", "edit", "limited", "--tunnels-per-second", "5", "--bytes-per-day", "10GB", "--reason", "plan S")
+    item = feiyu.json("tenant", "show", "limited")
+    assert (item["tunnels_per_second"], item["bytes_per_day"], item["bytes_per_month"]) == (5, 10**10, 0)
+    assert "10GB" in feiyu("tenant", "show", "limited")
+    grant = ("grant", "add", "--tenant", "limited", "--service", "limited-api", "--for", "90d", "--reason", "r")
+    lines = ("--line", "limited-line", "--line", "second-line")
+    feiyu(*grant, *lines, "--weight", "70", "--weight", "30", "--id", "g-weights0001")
+    assert "limited-line:70" in feiyu("grant", "show", "g-weights0001")
+    feiyu(*grant, *lines, "--weight", "70", code=2)
+    assert "one number from 1 to 1000 for each line" in feiyu.err
 
 
 def test_explain_says_what_carries_a_permit_and_what_a_refusal_would_need(feiyu: Feiyu) -> None:

@@ -42,7 +42,7 @@ RELEASED = {
     "category": "list show add",
     "deny": "list add remove",
     "grant": "list show add revoke suspend resume",
-    "line": "list show add edit drain undrain retire",
+    "line": "list show add edit drain undrain retire share unshare",
     "flow": "list show cut",
     "log": "search tail",
 }
@@ -73,6 +73,7 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
+    verbs |= {"share", "unshare"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
         assert shown is (path[-1] in verbs or path[0] == "log"), path

@@ -195,7 +195,7 @@ def test_nothing_is_wrong_with(item: Any) -> None:
         ),
         pytest.param(line(gateway4=""), "gateway4", "or neither", id="a source without a gateway"),
         pytest.param(line(source4="", gateway4=""), "source4", "of its own", id="no address at all"),
-        pytest.param(line(resolvers=("dns.example",)), "resolvers[0]", "no IPv4 address", id="a resolver by name"),
+        pytest.param(line(resolvers=("dns.example",)), "resolvers[0]", "no IP address", id="a resolver by name"),
         pytest.param(
             line(valid_from=NOW, valid_until=NOW), "valid_until", "after", id="a contract that ends as it begins"
         ),

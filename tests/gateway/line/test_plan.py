@@ -10,13 +10,19 @@ from gateway.line.model import LineError, NodeConfig, handle_of
 from gateway.line.plan import plan, sort_out
 from gateway.line.spec import spec_of
 from tests.gateway.line.kit import NODE, line
-from whitelist.model import Line
+from whitelist.model import Line, LineShare, Vxlan
 
 GOLDEN = Path(__file__).parent / "golden"
+SHARES = (
+    LineShare(tenant="acme", number=1, source4="198.51.100.6"),
+    LineShare(tenant="birch", number=2, source4="198.51.100.5", source6="2001:db8:1::5"),
+    LineShare(tenant="cedar", number=3),
+)
 SETS: dict[str, tuple[list[Line], NodeConfig]] = {
     "no_lines": ([], NodeConfig()),
     "one_line": ([line(1)], NodeConfig()),
     "two_lines": ([line(2), line(255, gateway6="", source6="")], NODE),
+    "tenants_sources": ([line(1, shares=SHARES)], NODE),
     "other_mark": ([line(1)], NodeConfig(mark_base=0x10000000, mark_mask=0xFFFFFF00)),
 }
 
@@ -41,6 +47,19 @@ def test_nft_takes_the_table(name: str) -> None:
     text = (GOLDEN / f"{name}.nft").read_text()
     done = subprocess.run(["nft", "--check", "-f", "-"], input=text, capture_output=True, text=True, timeout=10)
     assert done.stderr == ""
+
+
+def test_two_lines_that_claim_one_source_for_a_tenant_are_both_left_out() -> None:
+    specs, problems = sort_out([line(1, shares=SHARES), line(2, shares=SHARES[:1])], NODE)
+    assert not specs
+    assert "source 198.51.100.6 is also that of" in problems["line-1"]
+
+
+def test_a_line_with_an_encapsulation_is_left_out_rather_than_sent_in_the_clear() -> None:
+    vxlan = Vxlan(vni=7, underlay="eth9", local="192.0.2.9", peer="192.0.2.10", gateway="192.0.2.10")
+    specs, problems = sort_out([line(1, encapsulation=vxlan)], NODE)
+    assert not specs
+    assert "encapsulation is not supported" in problems["line-1"]
 
 
 def test_counts_are_carried_over_without_changing_the_digest() -> None:

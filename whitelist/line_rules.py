@@ -1,0 +1,189 @@
+"""Whether the ledger entry of a line is right in itself, beyond its device and addresses: customer file, resolvers,
+probes, encapsulation and shares. Each fault as (field, message in plain words, with the remedy)."""
+
+import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from whitelist.model import CustomerFile, Grant, Line, LineShare, Srv6, Vxlan
+from whitelist.name import canonical_name
+from whitelist.target import TargetError
+
+Errors = list[tuple[str, str]]
+
+MAX_RATE = 100_000_000  # kbit/s: 100 Gbit/s
+MAX_SHARE = 250  # numbers of shares on one line; the rest of a class's byte is the line's own
+MAX_HEADCOUNT = 10_000_000
+_SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+_KIND = re.compile(r"[a-z][a-z0-9-]{0,39}").fullmatch
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}").fullmatch
+
+
+def resolver_fault(text: str) -> str:
+    """What is wrong with ADDRESS or tls://ADDRESS#NAME (RFC 7858), or nothing."""
+    if not text.startswith("tls://"):
+        return address_fault(text)
+    address, mark, name = text.removeprefix("tls://").partition("#")
+    if address.startswith("[") and address.endswith("]") and ":" in address:
+        address = address[1:-1]
+    if fault := address_fault(address):
+        return fault
+    try:
+        right = bool(mark) and canonical_name(name) == name
+    except TargetError:
+        right = False
+    return "" if right else "needs tls://ADDRESS#NAME, with the name in its certificate in canonical form"
+
+
+def address_fault(text: str, family: int = 0) -> str:
+    """What is wrong with an address, or nothing. family: 4 or 6, 0 for either."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return f"is no IP{f'v{family}' if family else ''} address"
+    if family and address.version != family:
+        return f"needs an IPv{family} address"
+    if str(address) != text or getattr(address, "scope_id", None):
+        return f"is not in its canonical form; write {str(address).partition('%')[0]}"
+    return ""
+
+
+def probe_fault(text: str) -> str:
+    """What is wrong with tcp://ADDRESS:PORT or http://ADDRESS[:PORT]/PATH, or nothing."""
+    wanted = "needs tcp://ADDRESS:PORT or http://ADDRESS[:PORT]/PATH"
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        return wanted
+    plain = text.isascii() and text.isprintable() and " " not in text and "@" not in url.netloc
+    if not plain or url.query or url.fragment or "?" in text or "#" in text or url.scheme not in ("tcp", "http"):
+        return wanted
+    if (url.scheme == "tcp" and (port is None or url.path)) or (url.scheme == "http" and not url.path) or port == 0:
+        return wanted
+    return address_fault(host)
+
+
+def customer_faults(file: CustomerFile, credit_code_is_right: bool) -> Errors:
+    """The customer file's numbers. credit_code_is_right: as whitelist.validate found."""
+    errors: Errors = []
+    if file.credit_code and not credit_code_is_right:
+        message = "is not 18 characters with a right check character (GB 32100-2015); copy it again"
+        errors.append(("customer.credit_code", message))
+    if not 0 <= file.headcount <= MAX_HEADCOUNT:
+        errors.append(("customer.headcount", f"needs 0 to {MAX_HEADCOUNT}"))
+    return errors
+
+
+def encapsulation_faults(line: Line) -> Errors:
+    """A VXLAN segment or a segment list."""
+    match line.encapsulation:
+        case Vxlan() as vxlan:
+            return _vxlan(line, vxlan)
+        case Srv6() as srv6:
+            errors = [("encapsulation.segments", "is empty; name the segments, the first one first")]
+            errors = [] if srv6.segments else errors
+            if len(srv6.segments) > 8:
+                errors.append(("encapsulation.segments", "has more than 8 segments"))
+            for field, text in (
+                *((f"segments[{n}]", segment) for n, segment in enumerate(srv6.segments)),
+                ("gateway", srv6.gateway),
+                ("local", srv6.local),
+            ):
+                if fault := address_fault(text, 6):
+                    errors.append((f"encapsulation.{field}", fault))
+            return errors
+        case _:
+            return []
+
+
+def _vxlan(line: Line, vxlan: Vxlan) -> Errors:
+    errors: Errors = []
+    if not 0 < vxlan.vni < 1 << 24:
+        errors.append(("encapsulation.vni", "needs 1 to 16777215 (RFC 7348)"))
+    if not 0 < vxlan.port < 65_536:
+        errors.append(("encapsulation.port", "needs 1 to 65535"))
+    if not vxlan.underlay or vxlan.underlay == line.device:
+        errors.append(("encapsulation.underlay", "needs the device that leads to the peer, not the line's own"))
+    addresses = (("local", vxlan.local), ("peer", vxlan.peer), ("gateway", vxlan.gateway))
+    found = [(f"encapsulation.{name}", fault) for name, text in addresses if (fault := address_fault(text))]
+    if not found and len({ip_address(text).version for _, text in addresses}) != 1:
+        found.append(("encapsulation.peer", "local, peer and gateway need one family"))
+    if vxlan.local == vxlan.peer:
+        found.append(("encapsulation.peer", "is the local address; give the far end's"))
+    return errors + found
+
+
+def share_faults(line: Line) -> Errors:
+    """Shares of tenants: each tenant and number once, sources of the line's families, rates that fit into the line."""
+    errors: Errors = []
+    tenants: set[str] = set()
+    numbers: set[int] = set()
+    for n, share in enumerate(line.shares):
+        field = f"shares[{n}]"
+        if not _ID(share.tenant) or share.tenant in tenants:
+            errors.append((f"{field}.tenant", "needs a tenant's id, each once"))
+        if not 1 <= share.number <= MAX_SHARE or share.number in numbers:
+            errors.append((f"{field}.number", f"needs 1 to {MAX_SHARE}, each once on a line"))
+        tenants.add(share.tenant)
+        numbers.add(share.number)
+        errors += _sources(field, line, share) + _rates(field, line, share)
+    for name, total in (("up", sum(s.up for s in line.shares)), ("down", sum(s.down for s in line.shares))):
+        rate: int = getattr(line, f"rate_{name}")
+        if 0 < rate < total:
+            message = f"guarantees of {total} kbit/s {name} are more than the line's {rate}; lower them"
+            errors.append(("shares", message))
+    return errors
+
+
+def _sources(field: str, line: Line, share: LineShare) -> Errors:
+    errors: Errors = []
+    for family in (4, 6):
+        name = f"source{family}"
+        text: str = getattr(share, name)
+        if not text:
+            continue
+        if fault := address_fault(text, family):
+            errors.append((f"{field}.{name}", fault))
+        elif not getattr(line, name):
+            errors.append((f"{field}.{name}", f"the line carries no IPv{family}"))
+        elif text == getattr(line, f"gateway{family}"):
+            errors.append((f"{field}.{name}", "is the line's gateway; give an address of our own"))
+    return errors
+
+
+def _rates(field: str, line: Line, share: LineShare) -> Errors:
+    errors: Errors = []
+    for name in ("up", "down"):
+        rate, ceiling, most = getattr(share, name), getattr(share, f"{name}_ceiling"), getattr(line, f"rate_{name}")
+        if not 0 <= rate <= MAX_RATE or not 0 <= ceiling <= MAX_RATE:
+            errors.append((f"{field}.{name}", f"needs 0 to {MAX_RATE} kbit/s"))
+        elif (rate or ceiling) and not most:
+            errors.append((f"{field}.{name}", f"the line is not shaped; give it a rate_{name} first"))
+        elif ceiling and rate > ceiling:
+            errors.append((f"{field}.{name}_ceiling", "is below the guarantee"))
+    return errors
+
+
+def ledger_faults(line: Line) -> Errors:
+    """Bandwidth, rates, attachments, resolvers and probes."""
+    errors: Errors = [
+        (name, f"needs 0 to {MAX_RATE} kbit/s")
+        for name in ("bandwidth", "rate_up", "rate_down")
+        if not 0 <= getattr(line, name) <= MAX_RATE
+    ]
+    for n, attachment in enumerate(line.attachments):
+        if not _KIND(attachment.kind):
+            errors.append((f"attachments[{n}].kind", "needs a word such as agreement, authorisation or commitment"))
+        if not _SHA256(attachment.sha256):
+            errors.append((f"attachments[{n}].sha256", "needs the document's SHA-256 in 64 lower-case hex digits"))
+    errors += [(f"resolvers[{n}]", f) for n, text in enumerate(line.resolvers) if (f := resolver_fault(text))]
+    return errors + [(f"probes[{n}]", f) for n, text in enumerate(line.probes) if (f := probe_fault(text))]
+
+
+def weight_faults(grant: Grant) -> Errors:
+    """Weights of a grant's lines: one for each, or none."""
+    weights = grant.line_weights
+    if weights and (len(weights) != len(grant.lines) or any(not 1 <= weight <= 1000 for weight in weights)):
+        return [("line_weights", "needs one number from 1 to 1000 for each line, or none at all")]
+    return []
