@@ -10,12 +10,16 @@ import socket
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
 
+from gateway.line.hysteresis import HealthRules
 from gateway.line.model import Access, LineEntry, Management, NodeConfig
+from gateway.line.probe import ProbeResult
 from gateway.line.process import LinesConfig, run
 from gateway.live import MAX_PACKET, ack, hello, parse
 from ops.settings import Settings, SettingsError, load_settings, settings_path
@@ -37,7 +41,8 @@ def lines_config(settings: Settings) -> LinesConfig:
         mark_mask=settings.line_base.mark_mask,
         worker_uids=() if settings.users.worker is None else (settings.users.worker,),
     )
-    return LinesConfig(node=node, state_dir=str(Path(settings.state_dir) / "lines"))
+    rules = HealthRules(**msgspec.structs.asdict(settings.health))
+    return LinesConfig(node=node, state_dir=str(Path(settings.state_dir) / "lines"), health=rules)
 
 
 class Policy:
@@ -58,6 +63,27 @@ class Policy:
         return snapshot.lines().values()
 
 
+@dataclass(slots=True)
+class Probed:
+    """Probes of one line since a moment (monotonic seconds)."""
+
+    since: float
+    sent: int = 0
+    lost: int = 0
+    rtts: list[int] = field(default_factory=list)  # µs
+
+    def take(self, results: list[ProbeResult]) -> None:
+        """One round."""
+        self.sent += len(results)
+        self.lost += sum(not result.ok for result in results)
+        self.rtts += [result.rtt_us for result in results if result.ok]
+
+    def values(self) -> dict[str, int]:
+        """For the record: the median round trip and the lost part."""
+        found = {"loss_permille": self.lost * 1000 // max(1, self.sent)}
+        return found | ({"rtt_us": int(median(self.rtts))} if self.rtts else {})
+
+
 class Reporter:
     """Line states to the hub, one at a time and only the latest of each line; states and drift to the spool."""
 
@@ -66,6 +92,7 @@ class Reporter:
         self._unsaid: dict[str, tuple[str, str]] = {}
         self._waiting = False
         self._drift: dict[str, float] = {}
+        self._probed: dict[str, Probed] = {}
 
     def on_state(self, line: str, state: str, detail: str) -> None:
         """A line's first state, or a new one."""
@@ -73,6 +100,15 @@ class Reporter:
         self._unsaid[line] = (state, detail)
         self._say_next()
         self._record(line=line, detail=f"{state}: {detail}", values={"state": STATES.get(state, 0)})
+
+    def on_round(self, line: str, results: list[ProbeResult]) -> None:
+        """What the probes of a line said; told once a minute."""
+        probed = self._probed.setdefault(line, Probed(since=time.monotonic()))
+        probed.take(results)
+        if time.monotonic() - probed.since >= REPEAT:
+            del self._probed[line]
+            if not self._spool.healthy(time.monotonic()):
+                self._record(line=line, detail="probes of the last minute", values=probed.values())
 
     def on_drift(self, detail: str, *, repaired: bool) -> None:
         """The kernel differed from the plan."""
@@ -150,7 +186,15 @@ async def serve(settings: Settings, boot: str, process: str) -> None:
         loop.add_reader(hub, reporter.on_hub)
         policy = Policy(state / "snapshot", state / "keys" / "snapshot.pub")
         try:
-            await run(lines_config(settings), policy.lines, reporter.on_state, reporter.on_drift, wake, stop)
+            await run(
+                lines_config(settings),
+                policy.lines,
+                reporter.on_state,
+                reporter.on_drift,
+                wake,
+                stop,
+                reporter.on_round,
+            )
         finally:
             loop.remove_reader(hub)
             spool.close()

@@ -100,6 +100,16 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     address: str = "127.0.0.1:9464"
 
 
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Probes of lines, and when they change a line's state; see gateway.line.hysteresis."""
+
+    interval: float = 5
+    timeout: float = 2
+    failures: int = 3
+    successes: int = 3
+    hold_down: float = 10
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole node. max_staleness: seconds without a word from control before new flows are refused."""
 
@@ -111,6 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     access: tuple[Access, ...] = ()
     management: tuple[Management, ...] = ()
     line_base: LineBase = LineBase()
+    health: Health = Health()
     users: Users = Users()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()

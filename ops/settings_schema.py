@@ -142,6 +142,16 @@ _settings = section(
                 "priority": integer(1, 32_600),
             },
         ),
+        "health": section(
+            s.Health,
+            {
+                "interval": _seconds,
+                "timeout": _seconds,
+                "failures": integer(1, 100),
+                "successes": integer(1, 100),
+                "hold_down": _seconds,
+            },
+        ),
         "users": section(s.Users, {"base": integer(0, 0x7FFFFF00)}),
         "timeouts": section(Timeouts, dict.fromkeys(("handshake", "dial", "idle", "total", "drain"), _seconds)),
         "limits": section(
@@ -199,6 +209,8 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
             f"mark {base.mark:#010x} and mask {base.mark_mask:#010x} leave no room for the line's number",
             "a mark inside its mask, with bits 8 to 15 zero in the mark and one in the mask",
         )
+    if settings.health.timeout > settings.health.interval:
+        add("health", "timeout is longer than interval", "timeout at most as long as interval")
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
     if settings.metrics.address in {listener.address for listener in settings.listeners}:

@@ -64,6 +64,8 @@ class Tally(msgspec.Struct):
     tenant_bytes: dict[str, list[int]] = {}
     line_bytes: dict[str, list[int]] = {}
     line_state: dict[str, int] = {}
+    line_rtt: dict[str, int] = {}  # µs, of the last minute's probes
+    line_loss: dict[str, int] = {}  # of a thousand probes
     bytes: list[int] = msgspec.field(default_factory=lambda: [0, 0])
     durations: list[int] = msgspec.field(default_factory=lambda: [0] * (len(DURATION_BUCKETS) + 1))
     duration_sum: int = 0  # µs
@@ -170,6 +172,10 @@ class State(msgspec.Struct):
             state = values.get("state", LINE_STATES.get(word))
             if state is not None:
                 self.tally.line_state[record.line] = bounded(state)
+            if "rtt_us" in values:
+                self.tally.line_rtt[record.line] = bounded(values["rtt_us"])
+            if "loss_permille" in values:
+                self.tally.line_loss[record.line] = bounded(values["loss_permille"], 1000)
         elif record.kind == Kind.ACTION.value and record.worker == OWN:
             self.tally.gaps += values.get("gaps", 0)
             self.tally.missing = min(_CEILING, self.tally.missing + bounded(values.get("missing", 0)))

@@ -12,17 +12,19 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from gateway.line import events
+from gateway.line.hysteresis import HealthRules
 from gateway.line.keeper import Keeper, OnDrift, OnState
 from gateway.line.killswitch import render
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.plan import plan, sort_out
+from gateway.line.watch import OnRound, Watch
 from whitelist.model import Line
 
 Lines = Callable[[], Iterable[LineEntry]]
@@ -38,6 +40,7 @@ class LinesConfig:
     lines: tuple[Line, ...] = ()
     state_dir: str = ""
     sweep_seconds: float = 5.0
+    health: HealthRules = field(default_factory=HealthRules)
 
     @property
     def table_file(self) -> Path | None:
@@ -52,18 +55,22 @@ async def run(
     on_drift: OnDrift,
     wake: asyncio.Event,
     stop: asyncio.Event,
+    on_round: OnRound = lambda _line, _results: None,
 ) -> None:
-    """Keeps the kernel to lines() until stop is set. Set wake when lines() may answer anew (a new revision). The
-    callbacks run in the event loop. An exception of lines() leaves the last plan in force and is reported as drift."""
+    """Keeps the kernel to lines() and probes them until stop is set. Set wake when lines() may answer anew (a new
+    revision). The callbacks run in the event loop. An exception of lines() leaves the last plan in force and is
+    reported as drift."""
     loop = asyncio.get_running_loop()
     sockets = events.open_sockets()
+    watch = Watch(config.health, config.node.mark_base, on_state, on_round)
+    probing = loop.create_task(watch.run())
     # pyroute2's synchronous calls run an event loop of their own, so they get a thread of their own.
     with ThreadPoolExecutor(1, "lines") as pool:
         keeper = await loop.run_in_executor(
             pool,
             lambda: Keeper(
                 config.node,
-                lambda *a: _call(loop, on_state, *a),
+                lambda *a: _call(loop, watch.told, *a),
                 lambda detail, *, repaired: _call(loop, partial(on_drift, detail, repaired=repaired)),
                 config.table_file,
             ),
@@ -83,12 +90,14 @@ async def run(
                 except Exception as error:  # noqa: BLE001 - whatever is wrong with the policy, the kernel stays as it is
                     on_drift(f"cannot read the lines, the last plan stays: {error}", repaired=False)
                 else:
+                    watch.want(wanted)
                     await loop.run_in_executor(pool, keeper.want, wanted)
                 await loop.run_in_executor(pool, keeper.sweep)
                 await asyncio.sleep(_BETWEEN_SWEEPS)
                 if not await _rung(wake, stop, config.sweep_seconds):
                     await loop.run_in_executor(pool, keeper.solicit)
         finally:
+            probing.cancel()
             for sock in sockets:
                 loop.remove_reader(sock)
                 sock.close()

@@ -147,6 +147,7 @@ HELP_ZH: dict[str, str] = {
     "Take a tenant's share of a line back; it uses the line as all others do.": (
         "收回租户的专线份额；此后与其他租户同等使用。"
     ),
+    "Ask the line's probes once, over the line; as root on the node.": "经该专线立即探测一次；须在节点上以 root 运行。",
     "Most new tunnels a second.": "每秒新建隧道上限。",
     "Quota of a day, both directions together.": "日流量配额，双向合计。",
     "Quota of a month, both directions together.": "月流量配额，双向合计。",

@@ -1,5 +1,7 @@
 """feiyu line: the ledger of dedicated international lines."""
 
+from dataclasses import asdict
+
 import rich_click as click
 
 from ops.cli import line_ledger, line_share, values
@@ -7,7 +9,7 @@ from ops.cli.app import App
 from ops.cli.arguments import parse_address
 from ops.cli.base import Group, pass_app
 from ops.cli.common import changes, clearing, either, given, provenance_rows
-from ops.cli.errors import CliError, usage
+from ops.cli.errors import CliError, ExitCode, usage
 from ops.cli.output import Column, Item, field
 from ops.cli.result import report
 from ops.cli.status import state_word
@@ -208,3 +210,35 @@ _action("drain", "drained", t("Let no new flows onto a line; live ones go on."),
 _action("undrain", "undrained", t("Use a drained line again."), "maintenance done")
 _action("retire", "retired", t("Take a line out of use for good."), "contract ended")
 line_share.add_to(group, ID)
+
+
+@group.command(
+    "probe", help=t("Ask the line's probes once, over the line; as root on the node."), example="feiyu line probe hk1"
+)
+@click.argument("line", type=ID)
+@pass_app
+def probe(app: App, line: str) -> None:
+    """One round; exit status 1 where one is not answered."""
+    import msgspec
+
+    from gateway.line.model import LineError
+    from gateway.line.probe import probe_line  # brings sockets and asyncio with it
+    from ops.settings import load_settings
+    from whitelist.model import Line
+
+    entry = msgspec.convert(app.get_one("lines", line), Line)
+    try:
+        base = load_settings(app.config_path).line_base.mark
+        results = probe_line(entry, base)
+    except LineError as error:
+        raise CliError(ExitCode.NO, str(error)) from None
+    rows = [asdict(result) for result in results]
+    columns = [
+        field("TARGET", "target"),
+        Column("ANSWERED", lambda item: t("yes") if item["ok"] else t("no")),
+        Column("RTT", lambda item: f"{item['rtt_us'] / 1000:.1f} ms" if item["rtt_us"] else ""),
+        field("WHY", "why"),
+    ]
+    app.rows(rows, columns, t("The line has no probes: feiyu line edit {line} --probe", line=line))
+    if not all(result.ok for result in results):
+        raise CliError(ExitCode.NO, t("a probe was not answered"))

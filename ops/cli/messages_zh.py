@@ -160,4 +160,6 @@ MESSAGES_ZH: dict[str, str] = {
         "合同已到期，专线不再承载流量；请 feiyu line edit {line} --until"
     ),
     "the contract ends in {days} days": "合同将于 {days} 天后到期",
+    "a probe was not answered": "有探测未获应答",
+    "The line has no probes: feiyu line edit {line} --probe": "该专线没有探测目标：feiyu line edit {line} --probe",
 }

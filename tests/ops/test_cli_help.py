@@ -42,7 +42,7 @@ RELEASED = {
     "category": "list show add",
     "deny": "list add remove",
     "grant": "list show add revoke suspend resume",
-    "line": "list show add edit drain undrain retire share unshare",
+    "line": "list show add edit drain undrain retire share unshare probe",
     "flow": "list show cut",
     "log": "search tail",
 }

@@ -1,0 +1,99 @@
+"""From what the kernel and the probes say of a line, round by round, to the state that new flows go by. Pure.
+
+kernel down                                    down, at once
+every probe failed in `failures` rounds        down, until `successes` rounds in which one answered
+some probe failed in `failures` rounds         degraded, until `successes` rounds in which all answered
+went down `flaps` times within `flap_window`   stays down for `hold_down` more, doubled with each further time
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.line.health import DOWN, UP
+
+DEGRADED = "degraded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthRules:
+    """interval, timeout: of probes, seconds; failures, successes: rounds; hold_down, hold_down_max, flap_window:
+    seconds."""
+
+    interval: float = 5.0
+    timeout: float = 2.0
+    failures: int = 3
+    successes: int = 3
+    hold_down: float = 10.0
+    hold_down_max: float = 300.0
+    flaps: int = 3
+    flap_window: float = 300.0
+
+
+@dataclass(slots=True)
+class _Run:
+    """How often in a row something went one way, and the state that came of it."""
+
+    failed: bool = False
+    bad: int = 0
+    good: int = 0
+
+    def take(self, ok: bool, rules: HealthRules) -> None:
+        self.bad, self.good = (0, self.good + 1) if ok else (self.bad + 1, 0)
+        if self.bad >= rules.failures:
+            self.failed = True
+        elif self.good >= rules.successes:
+            self.failed = False
+
+
+@dataclass(slots=True)
+class LineHealth:
+    """One line. Times are monotonic seconds; every method answers nothing, state() says what came of it."""
+
+    rules: HealthRules
+    kernel: str = DOWN
+    kernel_why: str = "not yet looked at"
+    any_answers: _Run = field(default_factory=_Run)
+    all_answer: _Run = field(default_factory=_Run)
+    why: str = ""  # what the last failed probe said
+    downs: list[float] = field(default_factory=list)
+    held_until: float = 0.0
+    was_up: bool = False
+
+    def told(self, state: str, why: str, now: float) -> None:
+        """The kernel's word. A line without carrier forgets what its probes said: they could not be sent."""
+        self.kernel, self.kernel_why = state, why
+        if state == DOWN:
+            self.any_answers, self.all_answer = _Run(), _Run()
+        self._settle(now)
+
+    def probed(self, answers: Sequence[tuple[bool, str]], now: float) -> None:
+        """One round: (ok, why) of each probe."""
+        if not answers:
+            return
+        self.any_answers.take(any(ok for ok, _ in answers), self.rules)
+        self.all_answer.take(all(ok for ok, _ in answers), self.rules)
+        self.why = next((why for ok, why in answers if not ok), self.why)
+        self._settle(now)
+
+    def state(self, now: float) -> tuple[str, str]:
+        """(up, degraded or down; why)."""
+        if self.kernel == DOWN:
+            return DOWN, self.kernel_why
+        if self.any_answers.failed:
+            return DOWN, f"no probe is answered: {self.why}"
+        if now < self.held_until:
+            return DOWN, f"it went down {len(self.downs)} times of late: held down for a while"
+        if self.all_answer.failed:
+            return DEGRADED, f"a probe is not answered: {self.why}"
+        return UP, self.kernel_why
+
+    def _settle(self, now: float) -> None:
+        """Counts the times it went down, and holds down what does so too often."""
+        alive = self.kernel != DOWN and not self.any_answers.failed
+        if self.was_up and not alive:
+            self.downs = [*(at for at in self.downs if now - at < self.rules.flap_window), now]
+            beyond = len(self.downs) - self.rules.flaps
+            if beyond >= 0:
+                held = min(self.rules.hold_down * 2.0 ** min(beyond, 32), self.rules.hold_down_max)
+                self.held_until = now + held
+        self.was_up = alive

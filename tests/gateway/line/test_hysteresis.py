@@ -1,0 +1,56 @@
+"""What rounds of probes and the kernel's word make of a line's state: tables of what happened, second by second."""
+
+import pytest
+
+from gateway.line.hysteresis import HealthRules, LineHealth
+
+RULES = HealthRules(failures=3, successes=2, hold_down=10, hold_down_max=35, flaps=3, flap_window=300)
+UP, DOWN = ("kernel", "up"), ("kernel", "down")
+GOOD, BAD, HALF = ("probes", "11"), ("probes", "00"), ("probes", "01")
+NOTHING = ("wait", "")
+
+# sentence: what happens in each second from 0, and the state after the last of them
+HISTORIES: dict[str, tuple[list[tuple[str, str]], str]] = {
+    "a line without probes goes by the kernel": ([UP], "up"),
+    "a line that the kernel has down is down at once": ([UP, GOOD, DOWN], "down"),
+    "two lost rounds are not yet three": ([UP, BAD, BAD], "up"),
+    "three lost rounds are a dead line": ([UP, BAD, BAD, BAD], "down"),
+    "lost rounds must follow each other": ([UP, BAD, BAD, GOOD, BAD, BAD], "up"),
+    "one answered round does not revive a line": ([UP, BAD, BAD, BAD, GOOD], "down"),
+    "two do": ([UP, BAD, BAD, BAD, GOOD, GOOD], "up"),
+    "two with a lost one between do not": ([UP, BAD, BAD, BAD, GOOD, BAD, GOOD], "down"),
+    "one probe of two lost is degraded after three rounds": ([UP, HALF, HALF, HALF], "degraded"),
+    "and not before": ([UP, HALF, HALF], "up"),
+    "degraded ends after two whole rounds": ([UP, HALF, HALF, HALF, GOOD, GOOD], "up"),
+    "a dead line of which one probe answers again is degraded": ([UP, BAD, BAD, BAD, HALF, HALF], "degraded"),
+    "a link that comes back forgets the probes before": ([UP, BAD, BAD, BAD, DOWN, UP], "up"),
+    "a link that comes back twice is up": ([UP, DOWN, UP, DOWN, UP], "up"),
+    "the third time it is held down": ([UP, DOWN, UP, DOWN, UP, DOWN, UP], "down"),
+    "for ten seconds": ([UP, DOWN, UP, DOWN, UP, DOWN, UP, *[NOTHING] * 8], "down"),
+    "and no longer": ([UP, DOWN, UP, DOWN, UP, DOWN, UP, *[NOTHING] * 9], "up"),
+    "the fourth time for twenty": ([UP, *[DOWN, UP] * 3, DOWN, UP, *[NOTHING] * 17], "down"),
+    "and then no longer": ([UP, *[DOWN, UP] * 3, DOWN, UP, *[NOTHING] * 19], "up"),
+    "never longer than the most": ([UP, *[DOWN, UP] * 9, *[NOTHING] * 34], "up"),
+    "what is long ago counts no more": ([UP, DOWN, UP, DOWN, UP, *[NOTHING] * 300, DOWN, UP], "up"),
+}
+
+
+@pytest.mark.parametrize("sentence", HISTORIES)
+def test_the_state_when(sentence: str) -> None:
+    history, wanted = HISTORIES[sentence]
+    health = LineHealth(RULES)
+    for second, (what, word) in enumerate(history):
+        if what == "kernel":
+            health.told(word, f"the kernel says {word}", second)
+        elif what == "probes":
+            health.probed(
+                [(answer == "1", "" if answer == "1" else "tcp://192.0.2.9:1: lost") for answer in word], second
+            )
+    state, why = health.state(len(history) - 1)
+    assert state == wanted
+    if state != "up":
+        assert "lost" in why or "kernel says down" in why or "times of late" in why
+
+
+def test_a_line_nobody_has_looked_at_is_down() -> None:
+    assert LineHealth(RULES).state(0)[0] == "down"
