@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops import privileges
-from ops.doctor import host
+from ops.doctor import host, lines
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.settings import Settings, split_address
 
@@ -142,7 +142,8 @@ def devices(settings: Settings) -> Iterator[Finding]:
             )
     if not settings.access:
         yield fail("access", "no access interface is configured", "name one under access: nobody can come in otherwise")
-    for line, device in host.line_devices(settings):
+    used = host.lines_in_use(settings)
+    for line, device in ((str(line["id"]), str(line["device"])) for line in used):
         if device in present:
             yield ok(f"line {line}", device)
         else:
@@ -151,6 +152,8 @@ def devices(settings: Settings) -> Iterator[Finding]:
                 f"its device {device} is not there",
                 f"bring it up, or feiyu line edit {line} --device NAME",
             )
+    yield from lines.addresses(used, host.device_addresses())
+    yield lines.networkd(lines.networkd_files(), runs=lines.NETWORKD_RUNS.exists())
 
 
 def management(settings: Settings) -> Finding:

@@ -37,8 +37,8 @@ def clock() -> Finding:
     return ok("clock", "synchronised")
 
 
-def line_devices(settings: Settings) -> list[tuple[str, str]]:
-    """Id and device of the lines in use, from the register where it can be read; else none."""
+def lines_in_use(settings: Settings) -> list[dict[str, Any]]:
+    """The lines in use, from the register where it can be read; else none."""
     from tenants import schema
     from tenants.store import RegisterUnavailable, Store
 
@@ -58,7 +58,17 @@ def line_devices(settings: Settings) -> list[tuple[str, str]]:
         return []
     finally:
         store.close()
-    return [(str(line["id"]), str(line["device"])) for line in documents if not line.get("retired")]
+    return [line for line in documents if not line.get("retired")]
+
+
+def device_addresses() -> dict[str, list[str]]:
+    """Addresses with their prefix length, by device."""
+    return {
+        str(link.get("ifname")): [
+            f"{one['local']}/{one['prefixlen']}" for one in link.get("addr_info", []) if "local" in one
+        ]
+        for link in _ip("addr", "show")
+    }
 
 
 def foreign_marks(settings: Settings) -> Iterator[Finding]:
