@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from gateway.line.health import DOWN, UP
 
 DEGRADED = "degraded"
+_INCIDENT = 2.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,8 @@ class LineHealth:
     def _settle(self, now: float) -> None:
         """Counts the times it went down, and holds down what does so too often."""
         alive = self.kernel != DOWN and not self.any_answers.failed
-        if self.was_up and not alive:
+        # One incident often makes a device come and go several times in an instant: that counts once.
+        if self.was_up and not alive and not (self.downs and now - self.downs[-1] < _INCIDENT):
             self.downs = [*(at for at in self.downs if now - at < self.rules.flap_window), now]
             beyond = len(self.downs) - self.rules.flaps
             if beyond >= 0:

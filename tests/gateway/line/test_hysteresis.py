@@ -54,3 +54,13 @@ def test_the_state_when(sentence: str) -> None:
 
 def test_a_line_nobody_has_looked_at_is_down() -> None:
     assert LineHealth(RULES).state(0)[0] == "down"
+
+
+def test_a_link_that_bounces_in_one_instant_went_down_once() -> None:
+    health = LineHealth(RULES)
+    for tenth in range(10):
+        health.told("up", "", tenth / 10)
+        health.told("down", "no carrier", tenth / 10 + 0.05)
+    health.told("up", "", 1.0)
+    assert health.state(1.0)[0] == "up"
+    assert len(health.downs) == 1
