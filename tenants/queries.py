@@ -33,6 +33,13 @@ def line_with_device(connection: Connection, device: str, other_than: str) -> st
     return connection.execute(found).scalar()
 
 
+def lines_in_use(connection: Connection, other_than: str) -> list[str]:
+    """Documents of the lines in use but this one, by id."""
+    columns = schema.lines.c
+    found = select(columns.document).where(columns.retired == 0, columns.id != other_than).order_by(columns.id)
+    return list(connection.execute(found).scalars())
+
+
 def grants_naming(connection: Connection, column: str, item: str, states: Sequence[str] = ()) -> list[str]:
     """Ids of grants whose column ("tenant", "group_id", "service", "category") is the item, in these states or any."""
     columns = schema.grants.c

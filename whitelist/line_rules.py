@@ -15,6 +15,7 @@ MAX_RATE = 100_000_000  # kbit/s: 100 Gbit/s
 MAX_SHARE = 250  # numbers of shares on one line; the rest of a class's byte is the line's own
 MAX_HEADCOUNT = 10_000_000
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+_DEVICE = re.compile(r"[^\s/:\x00-\x1f]{1,15}").fullmatch  # the kernel's dev_valid_name(), IFNAMSIZ less the NUL
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,39}").fullmatch
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}").fullmatch
 
@@ -103,7 +104,7 @@ def _vxlan(line: Line, vxlan: Vxlan) -> Errors:
         errors.append(("encapsulation.vni", "needs 1 to 16777215 (RFC 7348)"))
     if not 0 < vxlan.port < 65_536:
         errors.append(("encapsulation.port", "needs 1 to 65535"))
-    if not vxlan.underlay or vxlan.underlay == line.device:
+    if not _DEVICE(vxlan.underlay) or vxlan.underlay in {line.device, ".", "..", "lo"}:
         errors.append(("encapsulation.underlay", "needs the device that leads to the peer, not the line's own"))
     addresses = (("local", vxlan.local), ("peer", vxlan.peer), ("gateway", vxlan.gateway))
     found = [(f"encapsulation.{name}", fault) for name, text in addresses if (fault := address_fault(text))]
@@ -111,6 +112,8 @@ def _vxlan(line: Line, vxlan: Vxlan) -> Errors:
         found.append(("encapsulation.peer", "local, peer and gateway need one family"))
     if vxlan.local == vxlan.peer:
         found.append(("encapsulation.peer", "is the local address; give the far end's"))
+    if vxlan.gateway == vxlan.local:
+        found.append(("encapsulation.gateway", "is the local address; give the next hop towards the peer"))
     return errors + found
 
 
@@ -162,6 +165,8 @@ def _rates(field: str, line: Line, share: LineShare) -> Errors:
             errors.append((f"{field}.{name}", f"the line is not shaped; give it a rate_{name} first"))
         elif ceiling and rate > ceiling:
             errors.append((f"{field}.{name}_ceiling", "is below the guarantee"))
+        elif ceiling > most:
+            errors.append((f"{field}.{name}_ceiling", f"is more than the line's {most} kbit/s; lower it"))
     return errors
 
 

@@ -4,6 +4,8 @@ hang together with each other and with tenants."""
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tenants import queries, schema
 from tenants.kinds import (
     GONE,
@@ -24,6 +26,7 @@ from tenants.store import BUSY_TIMEOUT, Store
 from whitelist import validate
 from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Service
 
+_decode_line = msgspec.json.Decoder(Line).decode
 _LIVE = (GrantState.EFFECTIVE, GrantState.SUSPENDED)  # a suspended grant comes back with all it refers to
 
 
@@ -84,7 +87,7 @@ def _check_grant(reader: Reader, before: Grant | None, after: Grant) -> Errors:
 
 
 def _check_line(reader: Reader, before: Line | None, after: Line) -> Errors:
-    """No other line in use has its device; a line that grants use stays abroad."""
+    """No other line in use has its device or a source of it; its tenants exist; a line that grants use stays abroad."""
     errors = []
     reader.flush()
     other = queries.line_with_device(reader.connection, after.device, after.id)
@@ -95,11 +98,37 @@ def _check_line(reader: Reader, before: Line | None, after: Line) -> Errors:
         for n, share in enumerate(after.shares)
         if reader.find("tenants", share.tenant) is None
     ]
+    if not after.retired and (before is None or _sources(after) != _sources(before)):
+        errors += _taken_sources(reader, after)
     if before is not None and after.side != before.side and (users := _grants_of_line(reader, after)):
         errors.append(("side", f"used by {', '.join(users[:10])}"))
     if after.index > MAX_LINES:
         errors.append(("id", f"{MAX_LINES} lines were added, which is all that marks and tables have room for"))
     return errors
+
+
+def _sources(line: Line) -> dict[str, str]:
+    """Addresses the line's packets leave from, each with the field it stands in."""
+    own = {address: field for field in ("source4", "source6") if (address := getattr(line, field))}
+    for n, share in enumerate(line.shares):
+        for field in ("source4", "source6"):
+            if address := getattr(share, field):
+                own.setdefault(address, f"shares[{n}].{field}")
+    return own
+
+
+def _taken_sources(reader: Reader, after: Line) -> Errors:
+    """A rule leads what comes from an address to one line's table, so two lines with one address are both left out:
+    a new one would take the old one down."""
+    taken = {}
+    for document in queries.lines_in_use(reader.connection, after.id):
+        other = _decode_line(document)
+        taken.update(dict.fromkeys(_sources(other), other.id))
+    return [
+        (field, f"line {taken[address]} has source {address}; a line needs addresses of its own")
+        for address, field in _sources(after).items()
+        if address in taken
+    ]
 
 
 def _check_service(reader: Reader, _before: Service | None, after: Service) -> Errors:

@@ -146,6 +146,8 @@ def validate_line(line: Line) -> Errors:
         if len([address for address in fields.values() if address]) == 1:
             lacking = next(field for field, address in fields.items() if not address)
             errors.append((lacking, f"is empty; IPv{family} needs gateway{family} and source{family}, or neither"))
+        elif fields[f"source{family}"] and len(set(fields.values())) == 1:
+            errors.append((f"source{family}", "is the gateway; give our own address on the line"))
     if not (line.source4 or line.source6):
         errors.append(("source4", "is empty, and source6 too; a line needs an address and a gateway of its own"))
     errors += _too_many("resolvers", line.resolvers, MAX_NAMES)

@@ -61,10 +61,13 @@ class LineHealth:
     was_up: bool = False
 
     def told(self, state: str, why: str, now: float) -> None:
-        """The kernel's word. A line without carrier forgets what its probes said: they could not be sent."""
+        """The kernel's word. Without carrier no probe can be sent, so rounds in a row start anew; a line that its
+        probes had found dead stays so until they are answered: a bounce of the link proves nothing of what lies
+        behind."""
         self.kernel, self.kernel_why = state, why
         if state == DOWN:
-            self.any_answers, self.all_answer = _Run(), _Run()
+            for run in (self.any_answers, self.all_answer):
+                run.bad = run.good = 0
         self._settle(now)
 
     def probed(self, answers: Sequence[tuple[bool, str]], now: float) -> None:

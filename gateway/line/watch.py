@@ -1,8 +1,10 @@
 """Probes the lines and tells their states: between the keeper, who knows the kernel, and whoever is to be told."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from gateway.line.health import DOWN
 from gateway.line.hysteresis import HealthRules, LineHealth
@@ -12,6 +14,17 @@ from gateway.line.probe import ProbeResult, ask_all
 OnState = Callable[[str, str, str], None]
 OnRound = Callable[[str, list[ProbeResult]], None]
 _TICK = 1.0  # seconds between looks at what is due
+_REASONS = 30.0  # seconds at least between two reasons for one state
+
+
+@dataclass(frozen=True, slots=True)
+class _Probed:
+    """A line with probes. begins, ends: its contract, Unix seconds; nothing is sent over it outside of that."""
+
+    handle: LineHandle
+    targets: tuple[str, ...]
+    begins: float
+    ends: float
 
 
 class Watch:
@@ -23,9 +36,15 @@ class Watch:
         self._on_state = on_state
         self._on_round = on_round
         self._health: dict[str, LineHealth] = {}
-        self._said: dict[str, tuple[str, str]] = {}
-        self._probed: dict[str, tuple[LineHandle, tuple[str, ...]]] = {}
+        self._said: dict[str, tuple[str, str, float]] = {}  # state, why, when (monotonic)
+        self._probed: dict[str, _Probed] = {}
         self._rounds: dict[str, asyncio.Task[None]] = {}
+        self._due: dict[str, float] = {}
+        self._sooner = asyncio.Event()  # a round became due earlier than was thought
+        # After a lost round the next comes sooner by its share of the last one's wait, and a quarter to spare: the
+        # verdict on a line that dies right after an answer is then no later than `failures` intervals.
+        sooner = 1.25 * rules.timeout / max(1, rules.failures - 1)
+        self._after_loss = max(rules.timeout, rules.interval - sooner)
 
     def want(self, entries: Iterable[LineEntry]) -> None:
         """The lines of a policy revision."""
@@ -33,9 +52,11 @@ class Watch:
         for entry in entries:
             if entry.probes and not getattr(entry, "retired", False):
                 try:
-                    self._probed[entry.id] = handle_of(entry, self._mark_base), entry.probes
+                    handle = handle_of(entry, self._mark_base)
                 except LineError:  # the keeper says so
                     continue
+                term = getattr(entry, "valid_from", 0), getattr(entry, "valid_until", 0) or float("inf")
+                self._probed[entry.id] = _Probed(handle, entry.probes, *term)
 
     def told(self, line: str, state: str, why: str) -> None:
         """The keeper's word on a line."""
@@ -45,34 +66,45 @@ class Watch:
 
     async def run(self) -> None:
         """Probes until cancelled."""
-        due: dict[str, float] = {}
         try:
             while True:
                 now = time.monotonic()
-                for line, (handle, targets) in self._probed.items():
-                    if due.get(line, 0.0) <= now and line not in self._rounds:
-                        due[line] = now + self._rules.interval
-                        if (health := self._health.get(line)) is not None and health.kernel != DOWN:
-                            self._rounds[line] = asyncio.create_task(self._round(line, handle, targets))
+                wall = time.time()
+                for line, probed in self._probed.items():
+                    if self._due.get(line, 0.0) <= now and line not in self._rounds:
+                        self._due[line] = now + self._rules.interval
+                        health = self._health.get(line)
+                        if health is not None and health.kernel != DOWN and probed.begins <= wall < probed.ends:
+                            self._rounds[line] = asyncio.create_task(self._round(line, probed))
                 for line, health in self._health.items():
                     self._tell(line, health)
-                await asyncio.sleep(min(_TICK, self._rules.interval))
+                waiting = [self._due[line] - now for line in self._probed if line not in self._rounds]
+                self._sooner.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._sooner.wait(), min(_TICK, self._rules.interval, *waiting))
         finally:
             for task in self._rounds.values():
                 task.cancel()
 
-    async def _round(self, line: str, handle: LineHandle, targets: tuple[str, ...]) -> None:
+    async def _round(self, line: str, probed: "_Probed") -> None:
+        began = time.monotonic()
         try:
-            results = await ask_all(handle, targets, self._rules.timeout)
+            results = await ask_all(probed.handle, probed.targets, self._rules.timeout)
         finally:
             self._rounds.pop(line, None)
+        if not any(result.ok for result in results):
+            self._due[line] = min(self._due[line], began + self._after_loss)
+            self._sooner.set()
         health = self._health[line]
         health.probed([(result.ok, f"{result.target}: {result.why}") for result in results], time.monotonic())
         self._on_round(line, results)
         self._tell(line, health)
 
     def _tell(self, line: str, health: LineHealth) -> None:
-        state = health.state(time.monotonic())
-        if self._said.get(line) != state:
-            self._said[line] = state
-            self._on_state(line, *state)
+        """A change of state at once; another reason for the same state now and then, for probes fail in many words."""
+        now = time.monotonic()
+        state, why = health.state(now)
+        said = self._said.get(line)
+        if said is None or state != said[0] or (why != said[1] and now - said[2] >= _REASONS):
+            self._said[line] = state, why, now
+            self._on_state(line, state, why)

@@ -16,7 +16,9 @@ def parse_rate(text: str) -> int:
     match = _RATE.fullmatch(text.strip())
     if not match:
         raise ArgumentError("{text!r} is not a rate; expected 500kbit, 10mbit or 1gbit", text=text)
-    return int(Decimal(match[1]) * _KBIT[match[2].lower()])
+    if (rate := _whole(match[1], _KBIT[match[2].lower()])) is None:
+        raise ArgumentError("{text!r} is not a whole number of kbit/s", text=text)
+    return rate
 
 
 def parse_span(text: str) -> tuple[int, int]:
@@ -31,7 +33,15 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if not match:
         raise ArgumentError("{text!r} is not an amount of bytes; expected 500MB, 10GB or 2TB", text=text)
-    return int(Decimal(match[1]) * _BYTES[match[2].lower()])
+    if (size := _whole(match[1], _BYTES[match[2].lower()])) is None:
+        raise ArgumentError("{text!r} is not a whole number of bytes", text=text)
+    return size
+
+
+def _whole(number: str, unit: int) -> int | None:
+    """Never rounded: 0.5kbit must not become 0, which means no limit at all."""
+    amount = Decimal(number) * unit
+    return int(amount) if amount == int(amount) else None
 
 
 def format_rate(kbit: int) -> str:

@@ -97,6 +97,8 @@ MESSAGES_ZH: dict[str, str] = {
         "{part!r} 不是星期；应为 mon、tue、wed、thu、fri、sat、sun 或范围如 mon-fri"
     ),
     "the duration leads out of the calendar": "该时长超出日历范围",
+    "{text!r} is not a whole number of kbit/s": "{text!r} 不是整数 kbit/s",
+    "{text!r} is not a whole number of bytes": "{text!r} 不是整数字节",
     "empty": "为空",
     "--port and --protocol belong to --host, which is missing": "--port 与 --protocol 须与 --host 同用",
     "a tcp endpoint names its port: add --port": "tcp 端点须写明端口：请加 --port",

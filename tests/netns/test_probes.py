@@ -108,6 +108,41 @@ def watched(
     return states
 
 
+@pytest.mark.parametrize(
+    ("sentence", "term"),
+    [
+        ("ended", {"valid_from": 1, "valid_until": 2}),
+        ("has not begun", {"valid_from": 1 << 39}),
+    ],
+)
+def test_nothing_is_sent_over_a_line_whose_contract(zone: Zone, sentence: str, term: dict[str, int]) -> None:
+    """Of two lines alike but for the contract only the other one is probed."""
+    lines = [
+        replace(line_of(zone, 1, "iplc1"), probes=BOTH, **term),
+        replace(line_of(zone, 2, "iplc2"), probes=BOTH),
+    ]
+    probed: list[str] = []
+
+    async def go() -> None:
+        stop = asyncio.Event()
+
+        def on_round(line: str, _: object) -> None:
+            probed.append(line)
+            if len(probed) == 5:
+                stop.set()
+
+        config = LinesConfig(node=node_of(zone), health=RULES)
+        async with asyncio.timeout(20):
+            ignored = lambda *_, **__: None  # noqa: E731
+            await run(config, lambda: lines, ignored, ignored, asyncio.Event(), stop, on_round)
+
+    with zone.gateway.inside():
+        zone.count("iplc1")
+        asyncio.run(go())
+    assert probed == ["line-2"] * 5, sentence
+    assert zone.count("iplc1").leaked == 0
+
+
 def test_a_line_with_carrier_that_carries_nothing_is_down_after_three_rounds_and_up_after_two(zone: Zone) -> None:
     """Its gateway answers for its own address, and passes nothing on."""
     far = zone.wires["iplc1"].ns

@@ -14,7 +14,7 @@ def test_a_rate_is(text: str, kbit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "10MB", "-1mbit", "1e3mbit", "１0mbit", "10 mbit extra", "9999999999mbit", "..5mbit"]
+    "text", ["", "10", "10MB", "-1mbit", "1e3mbit", "１0mbit", "10 mbit extra", "9999999999mbit", "..5mbit", "0.5kbit"]
 )
 def test_no_rate_is(text: str) -> None:
     with pytest.raises(ArgumentError):
@@ -34,7 +34,7 @@ def test_an_amount_is(text: str, octets: int) -> None:
     assert parse_size(text) == octets
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1GiB", "1 2"])
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1GiB", "1 2", "0.4"])
 def test_no_amount_is(text: str) -> None:
     with pytest.raises(ArgumentError):
         parse_size(text)

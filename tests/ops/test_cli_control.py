@@ -77,7 +77,7 @@ def zone(feiyu: Feiyu, name: str, prefix: str) -> None:
     """A tenant with one service on one line, all named after `name`."""
     feiyu("tenant", "add", name, "--name", name, "--place", f"s1/r1/acc0/{prefix}", "--for", "12mo", "--reason", "new")
     feiyu("service", "add", f"{name}-api", "--host", f"api.{name}.example", "--reason", "new")
-    addresses = ("--gateway", "192.0.2.1", "--source", "192.0.2.2", "--resolver", "192.0.2.53")
+    addresses = ("--gateway", "192.0.2.1", "--source", prefix.replace(".0/24", ".254"), "--resolver", "192.0.2.53")
     feiyu("line", "add", f"{name}-line", "--device", f"l-{name}", *addresses, "--reason", "new")
 
 

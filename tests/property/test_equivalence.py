@@ -126,17 +126,19 @@ def documents(draw: Any) -> Document:
     ]
     subjects = [f"tenant:{name}" for name in TENANTS] + [f"group:{name}" for name in GROUPS]
     objects = [f"service:{name}" for name in SERVICES] + [f"category:{name}" for name in CATEGORIES]
+    over = [draw(mostly(("hk1",), few(LINES, least=1))) for _ in range(draw(st.integers(1, 6)))]
     grants = [
         Grant(
             id=f"g-{n}",
             subject=draw(st.sampled_from(subjects)),
             object=draw(st.sampled_from(objects)),
             window=draw(windows()),
-            lines=draw(mostly(("hk1",), few(LINES, least=1))),
+            lines=lines,
+            line_weights=draw(st.sampled_from([(), tuple(range(7, 7 + len(lines)))])),
             state=draw(mostly(GrantState.EFFECTIVE, st.sampled_from(GrantState))),
             data_grade=draw(mostly(DataGrade.GENERAL, st.sampled_from(DataGrade))),
         )
-        for n in range(draw(st.integers(1, 6)))
+        for n, lines in enumerate(over)
     ]
     denies = [
         Deny(id=f"d-{n}", target=draw(st.sampled_from(TARGETS)), ports=draw(some_ports))
@@ -236,6 +238,7 @@ def readings_agree(case: tuple[Document, list[Any]]) -> None:
                 "compiled": compiled(snapshot, *question),
             }
             assert len(set(readings.values())) == 1, (readings, question)
+            weights_agree(document, snapshot, question)
             SEEN[readings["naive"]] += 1
         snapshot.close()
 
@@ -256,6 +259,22 @@ def compiled(
     assert entry is not None
     target = Target(host, port, is_ip=host in ADDRESSES)
     return isinstance(decide(snapshot, entry, source, interface, target, access, now), Permit)
+
+
+def weights_agree(document: Document, snapshot: Snapshot, question: Any) -> None:
+    """A permit has the grant's lines that lead abroad, in its order, each with the weight it was given."""
+    name, source, interface, host, port, access, now = question
+    entry = snapshot.tenant(name)
+    assert entry is not None
+    target = Target(host, port, is_ip=host in ADDRESSES)
+    permit = decide(snapshot, entry, source, interface, target, access, now)
+    if not isinstance(permit, Permit):
+        return
+    grant = next(one for one in document.grants if one.id == permit.grant)
+    abroad = {line.id for line in document.lines if line.side.value == "abroad" and not line.retired}
+    kept = [n for n, line in enumerate(grant.lines) if line in abroad]
+    assert permit.lines == tuple(grant.lines[n] for n in kept)
+    assert permit.weights == (tuple(grant.line_weights[n] for n in kept) if grant.line_weights else ())
 
 
 def naive(

@@ -300,3 +300,30 @@ def test_skipping_leaves_a_gap_that_history_explains(zone: Register) -> None:
     assert zone.skip_to(40, "control", "put back", NOW) == 40
     assert zone.skip_to(7, "control", "already past", NOW) == 40
     assert zone.apply_change(grant(), "root", "x", NOW).revision == 41
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        pytest.param({"source4": "192.0.2.77"}, "source4", id="another line's address"),
+        pytest.param({"source4": "192.0.2.78"}, "source4", id="the address of a tenant on another line"),
+        pytest.param(
+            {"source4": "192.0.2.9", "shares": [{"tenant": "firm-a", "number": 1, "source4": "192.0.2.77"}]},
+            "shares[0].source4",
+            id="another line's address for a tenant",
+        ),
+    ],
+)
+def test_a_source_belongs_to_one_line(zone: Register, fields: dict[str, Any], field: str) -> None:
+    share = {"tenant": "firm-a", "number": 1, "source4": "192.0.2.78"}
+    zone.apply_change(line("hk8", "l8", source4="192.0.2.77", shares=[share]), "root", "x", NOW)
+    error = refused(zone, line("hk9", "l9", **fields), kind=InvalidChange)
+    assert [name for name, _ in error.errors] == [field]
+    assert error.errors[0][1].startswith("line hk8 has source 192.0.2.7")
+    zone.apply_change(change("lines", "retire", "hk8"), "root", "x", NOW)
+    assert zone.apply_change(line("hk9", "l9", **fields), "root", "x", NOW).items[0].id == "hk9"
+
+
+def test_a_share_is_of_a_tenant_there_is(zone: Register) -> None:
+    error = refused(zone, line("hk9", "l9", shares=[{"tenant": "nobody", "number": 1}]), kind=InvalidChange)
+    assert error.errors == [("shares[0].tenant", "there is no tenant nobody")]

@@ -1,6 +1,8 @@
 """A small zone to put into a register, and changes in one line each."""
 
+from ipaddress import IPv4Address
 from typing import Any
+from zlib import crc32
 
 from tenants.change import Change
 
@@ -28,7 +30,8 @@ def grant(item: str = "", /, **fields: Any) -> Change:
 
 def line(item: str, device: str, /, **fields: Any) -> Change:
     """A line to add."""
-    whole = {"gateway4": "192.0.2.1", "source4": "192.0.2.2", "resolvers": ["198.51.100.53"], **fields}
+    own = str(IPv4Address((10 << 24) + (crc32(item.encode()) & 0xFFFFFF)))  # no two lines leave from one address
+    whole = {"gateway4": "192.0.2.1", "source4": own, "resolvers": ["198.51.100.53"], **fields}
     return change("lines", "add", item, device=device, **whole)
 
 

@@ -14,7 +14,7 @@ from tests.whitelist.policies import KEY, NOW, WINDOW, added, edited, endpoint, 
 from whitelist import compiler
 from whitelist.casbin_model import ModelError, closure, load_model
 from whitelist.entries import decode_grants, decode_rows
-from whitelist.model import Deny, GrantState, Line, Protocol
+from whitelist.model import CustomerFile, Deny, GrantState, Line, LineShare, Protocol
 from whitelist.publisher import Publisher
 
 
@@ -174,6 +174,16 @@ def test_changes_come_to_the_same_bytes_as_everything_compiled_again(
             id="so does a service",
         ),
         pytest.param([edited(Line(id="hk1", device="l1"), name="HK")], {}, id="a line's new name touches nobody"),
+        pytest.param(
+            [edited(Line(id="hk1", device="l1"), officer="L", bandwidth=7, customer=CustomerFile(name="A"))],
+            {},
+            id="nor does its contract side",
+        ),
+        pytest.param(
+            [edited(Line(id="hk1", device="l1"), shares=(LineShare(tenant="firm-a", number=1),))],
+            {"lines": {"hk1"}, "everything": True},
+            id="a share of it touches everybody",
+        ),
         pytest.param(
             [edited(Line(id="hk1", device="l1"), drained=True)],
             {"lines": {"hk1"}, "everything": True},

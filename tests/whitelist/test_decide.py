@@ -408,3 +408,22 @@ def test_an_address_behind_a_name_can_be_denied(tmp_path: Path) -> None:
     with published(tmp_path, *ALL, *denies) as snapshot:
         asked = [("203.0.113.7", 443), ("203.0.113.7", 80), ("203.0.113.16", 443), ("2001:db8:5::7", 80)]
         assert [denied_address(snapshot, address, port) for address, port in asked] == ["d-1", "", "", "d-2"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "weights", "expected"),
+    [
+        pytest.param(("hk1", "sg1"), (70, 30), (("hk1", "sg1"), (70, 30)), id="all lead abroad"),
+        pytest.param(("sg1", "hk1"), (30, 70), (("sg1", "hk1"), (30, 70)), id="in the grant's order"),
+        pytest.param(("hk1", "home", "sg1"), (5, 90, 7), (("hk1", "sg1"), (5, 7)), id="a line at home takes its own"),
+        pytest.param(("home", "sg1"), (), (("sg1",), ()), id="no weights stay none"),
+    ],
+)
+def test_weights_stay_with_their_lines(
+    tmp_path: Path, lines: tuple[str, ...], weights: tuple[int, ...], expected: tuple[Any, Any]
+) -> None:
+    held = grant(lines=lines, line_weights=weights)
+    with published(tmp_path, tenant(), service("docs", "docs.example.com"), held) as snapshot:
+        verdict = ask(snapshot)
+    assert isinstance(verdict, Permit)
+    assert (verdict.lines, verdict.weights) == expected

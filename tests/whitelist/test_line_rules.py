@@ -76,6 +76,16 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a VXLAN over itself": (
         {"encapsulation": msgspec.structs.replace(VXLAN, underlay=LINE.device)}, "encapsulation.underlay", "own",
     ),
+    "a VXLAN over no device's name": (
+        {"encapsulation": msgspec.structs.replace(VXLAN, underlay="a b")}, "encapsulation.underlay", "device",
+    ),
+    "a VXLAN next hop that is we": (
+        {"encapsulation": msgspec.structs.replace(VXLAN, gateway="192.0.2.9")}, "encapsulation.gateway", "next hop",
+    ),
+    "a gateway that is we": ({"gateway4": LINE.source4}, "source4", "our own address"),
+    "a ceiling beyond the line": (
+        {**SHAPED, "shares": (share(up_ceiling=20_001),)}, "shares[0].up_ceiling", "20000",
+    ),
     "no segments": ({"encapsulation": msgspec.structs.replace(SRV6, segments=())}, "encapsulation.segments", "empty"),
     "an IPv4 segment": (
         {"encapsulation": msgspec.structs.replace(SRV6, segments=("192.0.2.1",))},
