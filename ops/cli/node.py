@@ -15,7 +15,7 @@ from ops.cli.app import App
 from ops.cli.base import Command, pass_app
 from ops.cli.client import Client
 from ops.cli.configuration import load
-from ops.cli.errors import CliError, ExitCode
+from ops.cli.errors import CliError, ExitCode, usage
 from ops.cli.output import Column, field
 from ops.cli.words import t
 from ops.doctor.finding import Finding, Level
@@ -112,14 +112,30 @@ def check(app: App) -> None:
 
 
 @click.command(
-    "doctor", cls=Command, help=t("Examine the running node: processes, lines, spools, clock."), example="feiyu doctor"
+    "doctor",
+    cls=Command,
+    help=t(
+        "Examine the running node: processes, lines, spools, clock; or try whether a packet leaves beside its line."
+    ),
+    example="feiyu doctor egress",
+)
+@click.argument("what", type=click.Choice(["egress"]), required=False)
+@click.option(
+    "--line", "lines", multiple=True, metavar="ID", help=t("With egress: only this line's ways; may be repeated.")
 )
 @pass_app
-def doctor(app: App) -> None:
-    """Exit 1 if something does not work, 5 if the node does not run."""
+def doctor(app: App, *, what: str | None, lines: tuple[str, ...]) -> None:
+    """Exit 1 if something does not work, 5 if the node does not run. With egress, which needs no running node: 1 if a
+    packet got out beside its line, or nothing would stop one."""
+    settings = load(app.config_path)
+    if what:
+        from ops.cli.egress import egress
+
+        raise Exit(egress(app, settings, lines))
+    if lines:
+        raise usage(t("--line is for feiyu doctor egress"))
     from ops.doctor.running import examine
 
-    settings = load(app.config_path)
     if not os.path.exists(app.socket) and not os.path.exists(os.path.join(settings.run_dir, "live.sock")):
         app.client.get("/v1/status")  # says why, with exit 5
     raise Exit(tell(app, list(examine(settings, app.client, Client(f"{settings.run_dir}/recorder.sock", 5)))))

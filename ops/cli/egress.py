@@ -1,0 +1,63 @@
+"""feiyu doctor egress: what stops a packet that tries to leave beside its line."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import msgspec
+
+from gateway.line.nft import NftError
+from ops.cli.app import App
+from ops.cli.errors import CliError, ExitCode, usage
+from ops.cli.output import Column, field
+from ops.cli.words import t
+from ops.doctor import host
+from ops.doctor.egress import BAD, examine
+from ops.lines import lines_config
+from ops.settings import Settings
+from whitelist.model import Line
+
+COLUMNS = [
+    Column("VERDICT", lambda item: t(str(item["verdict"]))),
+    field("LINE", "line"),
+    Column("ATTEMPT", lambda item: t(str(item["attempt"]))),
+    field("KIND", "kind"),
+    field("BY", "by", wide=True),
+]
+
+
+def egress(app: App, settings: Settings, only: Sequence[str]) -> ExitCode:
+    """Shows every attempt; the status says whether anything got out."""
+    lines = _lines(app, settings)
+    if unknown := sorted(set(only) - {line.id for line in lines}):
+        known = ", ".join(sorted(line.id for line in lines))
+        raise usage(t("there is no line {names}", names=", ".join(unknown)), t("Lines in use: {names}", names=known))
+    try:
+        results = examine(lines_config(settings).node, lines, only)
+    except PermissionError as error:
+        raise CliError(
+            ExitCode.NO,
+            t("packets cannot be sent and watched: {why}", why=error.strerror),
+            t("Run it as root, in the node's network namespace."),
+        ) from None
+    except NftError as error:
+        raise CliError(ExitCode.NO, str(error)) from None
+    app.rows([asdict(result) | {"verdict": result.verdict.value} for result in results], COLUMNS)
+    bad = sum(result.verdict in BAD for result in results)
+    if bad:
+        app.say(t("{count} ways are open: feiyu doctor says what is missing in the kernel", count=bad))
+        return ExitCode.NO
+    app.say(t("no packet left beside its line"))
+    return ExitCode.YES
+
+
+def _lines(app: App, settings: Settings) -> list[Line]:
+    """The lines in use: from control, or from the register where control does not answer."""
+    try:
+        items: list[dict[str, object]] = app.items("lines")
+    except CliError:
+        items = host.lines_in_use(settings)
+        if not items:
+            app.say(
+                t("note: neither control nor the register says which lines there are; only the node's ways are tried")
+            )
+    return [line for line in msgspec.convert(items, list[Line]) if not line.retired]

@@ -1,0 +1,124 @@
+"""feiyu doctor egress: on a whole node nothing gets out and each way is told by what stopped it; with layers off it
+sees the packets that the wires' far ends see."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from gateway.line.model import NodeConfig
+from ops.doctor import egress
+from ops.doctor.egress import Result, Verdict
+from tests.netns.bench import FLUSH_ROUTES, FLUSH_RULES, NO_TABLE, configured, line_of, node_of
+from tests.netns.kit import Zone
+from whitelist.model import Line
+
+pytestmark = pytest.mark.root
+WORKER = 62_001
+DEVICES = ("acc0", "iplc1", "iplc2", "wan0")
+
+
+@contextmanager
+def whole(zone: Zone) -> Iterator[tuple[NodeConfig, list[Line]]]:
+    lines = [line_of(zone, 1, "iplc1"), line_of(zone, 2, "iplc2")]
+    node = node_of(zone, worker_uids=(WORKER,))
+    with zone.gateway.inside(), configured(node, lines):
+        yield node, lines
+
+
+def examine(zone: Zone, removed: list[str], only: tuple[str, ...] = ()) -> tuple[list[Result], dict[str, int]]:
+    """Results, and what came out by each device beside the kernel's ND and MLD."""
+    with whole(zone) as (node, lines):
+        zone.run(*removed)
+        for device in DEVICES:
+            zone.count(device)
+        results = egress.examine(node, lines, only)
+        return results, {device: zone.count(device).leaked for device in DEVICES}
+
+
+def found(results: list[Result], attempt: str, kind: str, line: str = "") -> tuple[Verdict, str]:
+    (one,) = [r for r in results if (r.attempt, r.kind, r.line) == (attempt, kind, line)]
+    return one.verdict, one.by
+
+
+def test_a_whole_node_lets_nothing_out_and_each_way_is_told_by_what_stopped_it(zone: Zone) -> None:
+    results, out = examine(zone, [])
+    assert out == dict.fromkeys(DEVICES, 0)
+    assert [r for r in results if r.verdict in egress.BAD] == []
+    assert [r.attempt for r in results if r.verdict is Verdict.NOT_TRIED] == ["packet socket (AF_PACKET)"]
+    assert {r.attempt for r in results if r.verdict is Verdict.HELD} == {"mark without device"}
+    assert [r for r in results if r.by.startswith("not seen")] == []
+    stopped = Verdict.STOPPED
+    for version in (4, 6):
+        assert found(results, "plain socket of root", f"tcp{version}") == (stopped, "nft: counter dropped")
+        assert found(results, "plain socket of a worker's user", f"udp{version}") == (stopped, "nft: counter unmarked")
+        for line, other in (("line-1", 2), ("line-2", 1)):
+            for kind in (f"tcp{version}", f"udp{version}"):
+                crossed = found(results, "another line's mark", kind, line)
+                assert crossed == (stopped, f"nft: counter line_{other}_dropped")
+                assert found(results, "mark of no line", kind, line) == (stopped, "nft: counter marked")
+            forged = found(results, "forged packet with its source", f"raw{version}", line)
+            assert forged == (stopped, "nft: counter unmarked")
+    neighbour = found(results, "past the gateway, to a neighbour", "udp4", "line-1")
+    assert neighbour == (stopped, "nft: counter line_1_dropped")
+    assert found(results, "device without mark", "tcp6", "line-1")[1].startswith("routing: unreachable")
+    assert found(results, "forwarded packet", "") == (stopped, "sysctl: forwarding is off; nft: chain forward")
+
+
+def test_the_table_alone_stops_every_way(zone: Zone) -> None:
+    results, out = examine(zone, [*FLUSH_RULES, *FLUSH_ROUTES])
+    assert [r for r in results if r.verdict in egress.BAD] == []
+    assert out == dict.fromkeys(DEVICES, 0)
+    assert found(results, "mark without device", "tcp4", "line-1") == (Verdict.STOPPED, "nft: counter line_1_dropped")
+
+
+def test_without_the_table_what_only_it_stops_is_seen_leaking(zone: Zone) -> None:
+    results, out = examine(zone, NO_TABLE)
+    for version in (4, 6):
+        leak = (Verdict.LEAKED, "a packet left by wan0")
+        assert found(results, "plain socket of root", f"tcp{version}") == leak
+        assert found(results, "plain socket of a worker's user", f"udp{version}") == leak
+        assert found(results, "forged packet with its source", f"raw{version}", "line-2") == leak
+        assert found(results, "source alone", f"tcp{version}", "line-1")[0] is Verdict.HELD
+    asked = found(results, "past the gateway, to a neighbour", "tcp4", "line-1")
+    assert asked == (Verdict.LEAKED, "a packet left by iplc1")
+    leaked = [r for r in results if r.by == "a packet left by wan0"]
+    assert len(leaked) == out["wan0"]
+
+
+def test_with_all_layers_off_every_packet_at_the_far_end_is_told(zone: Zone) -> None:
+    results, out = examine(zone, [*NO_TABLE, *FLUSH_RULES, *FLUSH_ROUTES])
+    for device in ("wan0", "iplc1", "iplc2"):
+        assert sum(r.by == f"a packet left by {device}" for r in results) == out[device] > 0
+    assert found(results, "mark without device", "udp6", "line-1")[0] is Verdict.LEAKED
+
+
+def test_forwarding_that_neither_layer_stops_is_open(zone: Zone) -> None:
+    forward = "sysctl -qw net.ipv4.ip_forward=1"
+    results, _ = examine(zone, [forward], only=("line-1",))
+    assert found(results, "forwarded packet", "") == (Verdict.STOPPED, "nft: chain forward")
+    with Zone() as other:
+        results, _ = examine(other, [forward, *NO_TABLE])
+        assert found(results, "forwarded packet", "")[0] is Verdict.OPEN
+
+
+def test_settings_that_let_neighbours_lead_packets_away_are_open(zone: Zone) -> None:
+    results, _ = examine(zone, ["sysctl -qw net.ipv6.conf.iplc1.accept_ra=2 net.ipv4.conf.iplc2.proxy_arp=1"])
+    advertised = found(results, "route told by an advertisement or redirect", "")
+    assert advertised == (Verdict.OPEN, "sysctl: net.ipv6.conf.iplc1.accept_ra")
+    answered = found(results, "answer for an address of another device", "")
+    assert answered == (Verdict.OPEN, "sysctl: net.ipv4.conf.iplc2.proxy_arp")
+
+
+def test_only_the_lines_that_were_named_are_tried(zone: Zone) -> None:
+    results, _ = examine(zone, [], only=("line-2",))
+    assert {r.line for r in results} == {"", "line-2"}
+
+
+def test_what_the_time_does_not_suffice_for_is_told_as_not_tried(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egress, "LIMIT", -1.0)
+    results, out = examine(zone, NO_TABLE)
+    assert out == dict.fromkeys(DEVICES, 0)
+    verdict, by = found(results, "plain socket of root", "tcp4")
+    assert verdict is Verdict.NOT_TRIED
+    assert "feiyu doctor egress --line ID" in by
