@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import msgspec
 
@@ -29,7 +30,7 @@ def egress(app: App, settings: Settings, only: Sequence[str]) -> ExitCode:
     """Shows every attempt; the status says whether anything got out."""
     lines = _lines(app, settings)
     if unknown := sorted(set(only) - {line.id for line in lines}):
-        known = ", ".join(sorted(line.id for line in lines))
+        known = ", ".join(sorted(line.id for line in lines)) or "-"
         raise usage(t("there is no line {names}", names=", ".join(unknown)), t("Lines in use: {names}", names=known))
     try:
         results = examine(lines_config(settings).node, lines, only)
@@ -52,12 +53,14 @@ def egress(app: App, settings: Settings, only: Sequence[str]) -> ExitCode:
 
 def _lines(app: App, settings: Settings) -> list[Line]:
     """The lines in use: from control, or from the register where control does not answer."""
+    items: list[dict[str, Any]] | None
     try:
-        items: list[dict[str, object]] = app.items("lines")
+        items = app.items("lines")
     except CliError:
         items = host.lines_in_use(settings)
-        if not items:
-            app.say(
-                t("note: neither control nor the register says which lines there are; only the node's ways are tried")
-            )
+    if items is None:
+        app.say(t("note: neither control nor the register says which lines there are; only the node's ways are tried"))
+        return []
+    if not items:
+        app.say(t("note: there is no line; only the node's ways are tried"))
     return [line for line in msgspec.convert(items, list[Line]) if not line.retired]

@@ -14,6 +14,7 @@ EGRESS_ZH: dict[str, str] = {
     "no packet left beside its line": "没有数据包绕开专线外出",
     "note: neither control nor the register says which lines there are; only the node's ways are tried":
         "注意：控制进程和登记册都未能给出专线，只试节点自身的途径",
+    "note: there is no line; only the node's ways are tried": "注意：没有专线，只试节点自身的途径",
     "VERDICT": "结论",
     "ATTEMPT": "尝试",
     "KIND": "类型",

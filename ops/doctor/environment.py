@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops import privileges
-from ops.doctor import host, lines
+from ops.doctor import host, lines, rivals
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.settings import Settings, split_address
 
@@ -143,6 +143,11 @@ def devices(settings: Settings) -> Iterator[Finding]:
     if not settings.access:
         yield fail("access", "no access interface is configured", "name one under access: nobody can come in otherwise")
     used = host.lines_in_use(settings)
+    if used is None:
+        yield skip(
+            "lines", "the register cannot be read, so its lines are not checked", "run as root, after feiyu init"
+        )
+        used = []
     for line, device in ((str(line["id"]), str(line["device"])) for line in used):
         if device in present:
             yield ok(f"line {line}", device)
@@ -152,8 +157,12 @@ def devices(settings: Settings) -> Iterator[Finding]:
                 f"its device {device} is not there",
                 f"bring it up, or feiyu line edit {line} --device NAME",
             )
+    yield from lines.contradictions(used, settings)
     yield from lines.addresses(used, host.device_addresses())
     yield lines.networkd(lines.networkd_files(), runs=lines.NETWORKD_RUNS.exists())
+    yield rivals.nftables(Path("/"))
+    names = {str(line["device"]) for line in used}
+    yield from rivals.network_manager(Path("/"), [(name, n) for n, name in socket.if_nameindex() if name in names])
 
 
 def management(settings: Settings) -> Finding:

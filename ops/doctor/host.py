@@ -37,14 +37,14 @@ def clock() -> Finding:
     return ok("clock", "synchronised")
 
 
-def lines_in_use(settings: Settings) -> list[dict[str, Any]]:
-    """The lines in use, from the register where it can be read; else none."""
+def lines_in_use(settings: Settings) -> list[dict[str, Any]] | None:
+    """The lines in use as the register has them; None where it cannot be read."""
     from tenants import schema
     from tenants.store import RegisterUnavailable, Store
 
     path = Path(settings.state_dir) / "register.db"
     if not os.access(path, os.R_OK | os.W_OK):  # SQLite in WAL mode writes even to read
-        return []
+        return None
     store = Store(path)
     try:
         with store.transaction(write=False) as connection:
@@ -55,7 +55,7 @@ def lines_in_use(settings: Settings) -> list[dict[str, Any]]:
                 ).scalars()
             ]
     except RegisterUnavailable:
-        return []
+        return None
     finally:
         store.close()
     return [line for line in documents if not line.get("retired")]
@@ -102,15 +102,17 @@ def uses_mark(rule: dict[str, Any], mark: int) -> bool:
 
 
 def nft_marks(ruleset: str, mark: int) -> Iterator[str]:
-    """The rules outside table inet feiyu that set a mark in the range of ours."""
+    """The rules outside table inet feiyu that set a mark in the range of ours, whole or beside a part that they keep
+    (`meta mark set meta mark & 0x0000ffff | 0x46000100`)."""
     table = ""
     for line in ruleset.splitlines():
         if line.startswith("table "):
             table = line.removeprefix("table ").removesuffix(" {")
         if table == "inet feiyu":
             continue
-        for found in re.finditer(r"mark set (0x[0-9a-f]+|[0-9]+)", line):
-            if int(found[1], 0) >> 16 == mark >> 16:
+        for found in re.finditer(r"mark set ((?:(?:meta|ct) mark [&|^] )?[0-9a-fx]+(?: [&|^] [0-9a-fx]+)*)", line):
+            numbers = re.findall(r"(?:[|^] |^)(0x[0-9a-f]+|[0-9]+)", found[1])
+            if any(int(number, 0) >> 16 == mark >> 16 for number in numbers):
                 yield f"table {table}: {found[0]}"
 
 

@@ -7,11 +7,32 @@ from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ops.doctor.finding import Finding, fail, ok, warn
+from ops.settings import Settings
+from whitelist.model import Line
 
 NETWORKD = ("/etc/systemd/networkd.conf", "/run/systemd/networkd.conf", "/usr/lib/systemd/networkd.conf")
 NETWORKD_RUNS = Path("/run/systemd/netif")
 _NO = ("no", "false", "0", "off", "n", "f")
+
+
+def contradictions(lines: Iterable[Mapping[str, Any]], settings: Settings) -> Iterator[Finding]:
+    """Lines that the lines process would leave out: not whole, or two with one device, number or source."""
+    # loaded only here: it brings the lines' code, and netlink, with it
+    from gateway.line.plan import sort_out
+    from ops.lines import lines_config
+
+    entries = []
+    for line in lines:
+        try:
+            entries.append(msgspec.convert(line, Line))
+        except msgspec.ValidationError as error:
+            yield fail(f"line {line['id']}", f"its entry cannot be read: {error}", "restore register.db from a backup")
+    for name, problem in sorted(sort_out(entries, lines_config(settings).node)[1].items()):
+        seen, _, remedy = problem.removeprefix(f"line {name}: ").partition("; ")
+        yield fail(f"line {name}", seen, f"{remedy or 'correct it'}: feiyu line edit {name}")
 
 
 def addresses(lines: Iterable[Mapping[str, Any]], found: Mapping[str, list[str]]) -> Iterator[Finding]:

@@ -163,9 +163,15 @@ def test_nft_rules_of_others_that_set_a_lines_mark() -> None:
 table ip other {
 \t\tct mark set 0x46000200 accept
 \t\tmeta mark set 0x00000001
+\t\tmeta mark set meta mark & 0x0000ffff | 0x46000000
+\t\tmeta mark set meta mark & 0x4600ffff | 0x00000001
+\t\tmeta mark set ct mark
 }
 """
-    assert list(host.nft_marks(ruleset, 0x46000000)) == ["table ip other: mark set 0x46000200"]
+    assert list(host.nft_marks(ruleset, 0x46000000)) == [
+        "table ip other: mark set 0x46000200",
+        "table ip other: mark set meta mark & 0x0000ffff | 0x46000000",
+    ]
 
 
 def test_no_control_is_exit_5_with_what_to_do(node: Path, capsys: Output) -> None:
