@@ -1,17 +1,23 @@
 """feiyu doctor egress: on a whole node nothing gets out and each way is told by what stopped it; with layers off it
 sees the packets that the wires' far ends see."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from gateway.line.model import NodeConfig
 from ops.doctor import egress
 from ops.doctor.egress import Result, Verdict
+from tenants.change import Change
 from tests.netns.bench import FLUSH_ROUTES, FLUSH_RULES, NO_TABLE, configured, line_of, node_of
 from tests.netns.kit import Zone
 from whitelist.model import Line
+from whitelist.store import open_register
 
 pytestmark = pytest.mark.root
 WORKER = 62_001
@@ -122,3 +128,45 @@ def test_what_the_time_does_not_suffice_for_is_told_as_not_tried(zone: Zone, mon
     verdict, by = found(results, "plain socket of root", "tcp4")
     assert verdict is Verdict.NOT_TRIED
     assert "feiyu doctor egress --line ID" in by
+
+
+CONFIG = """\
+node: gw1.zone.example
+state_dir: {0}/state
+run_dir: {0}/run
+listeners: [{{name: plain, kind: plain, address: "10.0.0.2:3128"}}]
+access: [{{interface: acc0, site: s1, room: r1, prefixes: ["10.0.0.0/29"], side: offshore}}]
+"""
+
+
+def feiyu(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ops.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_takes_lines_of_the_register_and_its_status_says_whether_anything_got_out(
+    zone: Zone, tmp_path: Path
+) -> None:
+    path = tmp_path / "feiyu.yaml"
+    path.write_text(CONFIG.format(tmp_path))
+    with whole(zone) as (_, (first, _second)):
+        assert feiyu("init", "--config", str(path)).returncode == 0
+        register = open_register(tmp_path / "state" / "register.db", create=False)
+        fields = {key: getattr(first, key) for key in ("device", "gateway4", "gateway6", "source4", "source6")}
+        change = Change(collection="lines", verb="add", id="hk1", fields=fields | {"resolvers": ["203.0.113.53"]})
+        register.apply_changes([change], "root", "set up", 1_800_000_000)
+        register.store.close()
+        healthy = feiyu("doctor", "egress", "--config", str(path), "-o", "json")
+        assert healthy.returncode == 0, healthy.stderr
+        rows = json.loads(healthy.stdout)
+        assert {row["line"] for row in rows} == {"", "hk1"}
+        assert {row["verdict"] for row in rows} == {"stopped", "held", "not tried"}
+        assert "no packet left beside its line" in healthy.stderr
+        zone.run(*NO_TABLE)
+        leaking = feiyu("doctor", "egress", "--config", str(path), "--lang", "zh", "--line", "hk1")
+        assert leaking.returncode == 1
+        assert "泄漏" in leaking.stdout
+        assert "绕过网关，直达邻居" in leaking.stdout
+        unknown = feiyu("doctor", "egress", "--config", str(path), "--line", "hk9")
+        assert unknown.returncode == 2
+        assert "hk1" in unknown.stderr
