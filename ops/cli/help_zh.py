@@ -39,7 +39,6 @@ HELP_ZH: dict[str, str] = {
     "Run a whole small zone in network namespaces.": "在网络命名空间中演示一个完整的小园区。",
     "End after the walk.": "演示走完即结束。",
     "Check the configuration and the machine before a start.": "启动前检查配置与本机环境。",
-    "Examine the running node: processes, lines, spools, clock.": "诊断运行中的节点：进程、专线、缓存、时钟。",
     "Show the node on one screen.": "一屏查看节点状态。",
     "Print the version.": "显示版本。",
     "Print the completion script of a shell.": "输出命令补全脚本。",
