@@ -12,7 +12,7 @@ from pathlib import Path
 _HEAD = 4096
 
 
-class ColumnsError(Exception):
+class SharesError(Exception):
     """The shared counters cannot be used; says why and what to do."""
 
 
@@ -65,7 +65,7 @@ class Columns:
                     self.left(column * self.COLUMN_CELLS)
                 flags[column] = 1
                 return column
-        raise ColumnsError(f"all {columns} columns of the shared counters are in use: too many workers run")
+        raise SharesError(f"all {columns} columns of the shared counters are in use: too many workers run")
 
     def _lock(self, column: int) -> bool:
         try:
@@ -73,6 +73,12 @@ class Columns:
         except OSError:
             return False
         return True
+
+    def clear(self, start: int) -> None:
+        """Empties the column from this cell on."""
+        assert self._map is not None
+        at = _HEAD + start * 8
+        self._map[at : at + self._column_bytes] = bytes(self._column_bytes)
 
     def left(self, start: int) -> None:
         """Puts the column from this cell on in order, whose worker ended; nobody else writes it meanwhile."""

@@ -2,54 +2,18 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from gateway.shares import ROWS, Shares, SharesError
-from tests.gateway.node import CODE
-
-# A worker in a process of its own: a lock belongs to a process. It obeys what it reads: "take S L", "give S", "survey".
-_WORKER = """
-import sys
-from pathlib import Path
-from gateway.shares import Shares
-shares = Shares(Path(sys.argv[1]), int(sys.argv[2]))
-print("ready", flush=True)
-for line in sys.stdin:
-    name, *numbers = line.split()
-    print(getattr(shares, name)(*map(int, numbers)), flush=True)
-shares.close()
-"""
+from gateway.columns import SharesError
+from gateway.shares import ROWS, Shares
+from tests.gateway.counters import Counting
 
 
-class Other:
-    """A worker in another process."""
-
-    def __init__(self, path: Path, columns: int = 4) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _WORKER, str(path), str(columns)], cwd=CODE, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        self.ready = self._line() == "ready"
-
-    def _line(self) -> str:
-        assert self.process.stdout
-        return self.process.stdout.readline().strip()
-
-    def do(self, order: str) -> str:
-        assert self.process.stdin
-        self.process.stdin.write(order + "\n")
-        self.process.stdin.flush()
-        return self._line()
-
-    def end(self, number: int = 0) -> str:
-        """Ends it in order, or by a signal; what it complained about."""
-        if number:
-            self.process.send_signal(number)
-        return self.process.communicate(timeout=10)[1]
+def Other(path: Path, columns: int = 4) -> Counting:  # noqa: N802 - reads as what it is
+    """A worker in another process: "take S L", "give S", "survey"."""
+    return Counting(path.parent, columns, f":gateway.shares:Shares:{path.name}")
 
 
 @pytest.fixture

@@ -1,34 +1,14 @@
 """Bytes per firm, day and month, and new tunnels per second, over all workers: real files, locks and processes."""
 
 import datetime
+import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.usage import Used, day_end, day_of, month_end, month_of, read, zone_time
-from tests.gateway.node import CODE
-
-# A worker in a process of its own: a lock belongs to a process. It does what it reads, as "usage.add 7 1000 0.5".
-_WORKER = """
-import sys
-from pathlib import Path
-from gateway.attempts import Attempts
-from gateway.usage import Usage
-there = Path(sys.argv[1])
-usage, attempts = Usage(there / "bytes", int(sys.argv[2])), Attempts(there / "attempts", int(sys.argv[2]))
-print("ready", flush=True)
-for line in sys.stdin:
-    what, *numbers = line.split()
-    name, _, method = what.partition(".")
-    arguments = [float(n) if "." in n else int(n) for n in numbers]
-    found = getattr({"usage": usage, "attempts": attempts}[name], method)(*arguments)
-    print((found.day, found.month) if method == "used" else found, flush=True)
-usage.close()
-attempts.close()
-"""
+from tests.gateway.counters import Counting
 
 
 def at(text: str) -> float:
@@ -36,37 +16,26 @@ def at(text: str) -> float:
     return datetime.datetime.fromisoformat(f"{text}+08:00").timestamp()
 
 
-class Worker:
-    """A worker in another process."""
+class Worker(Counting):
+    """A worker in another process. It does what it is told, as "usage.add 7 1000 0.5"."""
 
     def __init__(self, there: Path, columns: int = 4) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _WORKER, str(there), str(columns)], cwd=CODE, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        assert self._line() == "ready"
-
-    def _line(self) -> str:
-        assert self.process.stdout
-        return self.process.stdout.readline().strip()
-
-    def do(self, order: str) -> str:
-        assert self.process.stdin
-        self.process.stdin.write(order + "\n")
-        self.process.stdin.flush()
-        return self._line()
+        super().__init__(
+            there, columns, "usage:gateway.usage:Usage:bytes", "attempts:gateway.attempts:Attempts:attempts"
+        )
+        assert self.ready
 
     def add(self, count: int, when: str, slot: int = 7) -> None:
         assert self.do(f"usage.add {slot} {count} {at(when)}") == "None"
 
     def used(self, when: str, slot: int = 7) -> str:
         """Bytes of the day and of the month, as this worker sees them."""
-        return self.do(f"usage.used {slot} {at(when)}")
+        said = self.do(f"usage.used {slot} {at(when)}")
+        numbers = dict(re.findall(r"(\w+)=(\d+)", said))
+        return f"({numbers['day']}, {numbers['month']})"
 
-    def end(self, number: int = 0) -> None:
-        if number:
-            self.process.send_signal(number)
-        assert self.process.communicate(timeout=10)[1] == ""
+    def finish(self, number: int = 0) -> None:
+        assert self.end(number) == ""
 
 
 def test_days_and_months_are_the_zones() -> None:
@@ -118,7 +87,7 @@ def test_of_the_bytes_of_two_workers(case: str, tmp_path: Path) -> None:
     assert str((found.day, found.month)) == expected
     assert workers[0].used(when, slot=8) == "(0, 0)", "another firm has its own"
     for worker in workers:
-        worker.end()
+        worker.finish()
 
 
 ENDS = {"ends in order": 0, "is killed": signal.SIGKILL}
@@ -130,18 +99,18 @@ def test_bytes_stay_counted_once_when_a_worker(end: str, tmp_path: Path) -> None
     one, two = Worker(tmp_path), Worker(tmp_path)
     one.add(100, day)
     two.add(10, day)
-    one.end(ENDS[end])
+    one.finish(ENDS[end])
     assert two.do("usage.survey") == "None"
     assert two.used(day) == "(110, 110)"
     successor = Worker(tmp_path)  # in the column of the first
     successor.add(1, day)
     assert [two.used(day), successor.used(day)] == ["(111, 111)"] * 2
-    two.end()
-    successor.end()
+    two.finish()
+    successor.finish()
     again = Worker(tmp_path, 2)  # all were gone, and there are fewer columns now
     again.add(1, day)
     assert again.used(day) == "(112, 112)"
-    again.end()
+    again.finish()
 
 
 QUOTAS: dict[str, tuple[int, int, tuple[str, int] | None]] = {
@@ -166,8 +135,8 @@ def test_a_rate_holds_over_all_workers_and_is_free_again_with_the_next_second(tm
     assert [w.do("attempts.take 7 3 101.0") for w in (two, two, one, one)] == [*["True"] * 3, "False"]
     assert two.do("attempts.take 7 3 100.999") == "False", "a turn that began before counts in the second of the others"
     assert one.do("attempts.take -1 3 102.0") == "False"
-    one.end(signal.SIGKILL)
+    one.finish(signal.SIGKILL)
     assert two.do("attempts.survey") == "None"
     assert two.do("attempts.take 7 3 101.9") == "False", "what a killed worker let through still counts"
     assert two.do("attempts.take 7 3 102.0") == "True"
-    two.end()
+    two.finish()
