@@ -26,6 +26,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     stranger_refusals_per_second: int = 10
 
 
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """When probes of a line are sent, and when they change its state (gateway.line.hysteresis). interval, timeout: of
+    probes, seconds; failures, successes: rounds; hold_down, hold_down_max, flap_window: seconds."""
+
+    interval: float = 5
+    timeout: float = 2
+    failures: int = 3
+    successes: int = 3
+    hold_down: float = 10
+    hold_down_max: float = 300
+    flaps: int = 3
+    flap_window: float = 300
+
+
 class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
     """An inherited listening socket."""
 

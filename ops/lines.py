@@ -17,18 +17,17 @@ from typing import Any
 
 import msgspec
 
-from gateway.line.hysteresis import HealthRules
 from gateway.line.model import Access, LineEntry, Management, NodeConfig
 from gateway.line.probe import ProbeResult
 from gateway.line.process import LinesConfig, run
 from gateway.live import MAX_PACKET, ack, hello, parse
 from ops.settings import Settings, SettingsError, load_settings, settings_path
+from telemetry.fold import LINE_STATES
 from telemetry.record import Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
 from whitelist.snapshot import Snapshot
 
 REPEAT = 60.0  # seconds before the same drift is told again
-STATES = {"down": 0, "up": 1, "draining": 2, "degraded": 3}
 
 
 def lines_config(settings: Settings) -> LinesConfig:
@@ -41,8 +40,7 @@ def lines_config(settings: Settings) -> LinesConfig:
         mark_mask=settings.line_base.mark_mask,
         worker_uids=() if settings.users.worker is None else (settings.users.worker,),
     )
-    rules = HealthRules(**msgspec.structs.asdict(settings.health))
-    return LinesConfig(node=node, state_dir=str(Path(settings.state_dir) / "lines"), health=rules)
+    return LinesConfig(node=node, state_dir=str(Path(settings.state_dir) / "lines"), health=settings.health)
 
 
 class Policy:
@@ -99,7 +97,7 @@ class Reporter:
         print(f"line {line} is {state}: {detail}", flush=True)
         self._unsaid[line] = (state, detail)
         self._say_next()
-        self._record(line=line, detail=f"{state}: {detail}", values={"state": STATES.get(state, 0)})
+        self._record(line=line, detail=f"{state}: {detail}", values={"state": LINE_STATES.get(state, 0)})
 
     def on_round(self, line: str, results: list[ProbeResult]) -> None:
         """What the probes of a line said; told once a minute."""

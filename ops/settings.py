@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.config import Limits, Timeouts
+from gateway.config import Health, Limits, Timeouts
 from ops.yamlnode import Problem, ProblemsError, compose
 from tenants.model import Side
 
@@ -98,16 +98,6 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """Where the recorder serves /metrics."""
 
     address: str = "127.0.0.1:9464"
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Probes of lines, and when they change a line's state; see gateway.line.hysteresis."""
-
-    interval: float = 5
-    timeout: float = 2
-    failures: int = 3
-    successes: int = 3
-    hold_down: float = 10
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from gateway.config import Limits, Timeouts
+from gateway.config import Health, Limits, Timeouts
 from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
@@ -143,13 +143,10 @@ _settings = section(
             },
         ),
         "health": section(
-            s.Health,
+            Health,
             {
-                "interval": _seconds,
-                "timeout": _seconds,
-                "failures": integer(1, 100),
-                "successes": integer(1, 100),
-                "hold_down": _seconds,
+                **dict.fromkeys(("interval", "timeout", "hold_down", "hold_down_max", "flap_window"), _seconds),
+                **dict.fromkeys(("failures", "successes", "flaps"), integer(1, 100)),
             },
         ),
         "users": section(s.Users, {"base": integer(0, 0x7FFFFF00)}),

@@ -14,8 +14,9 @@ Errors = list[tuple[str, str]]
 MAX_RATE = 100_000_000  # kbit/s: 100 Gbit/s
 MAX_SHARE = 250  # numbers of shares on one line; the rest of a class's byte is the line's own
 MAX_HEADCOUNT = 10_000_000
+_CREDIT_DIGITS = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
-_DEVICE = re.compile(r"[^\s/:\x00-\x1f]{1,15}").fullmatch  # the kernel's dev_valid_name(), IFNAMSIZ less the NUL
+is_device = re.compile(r"[^\s/:\x00-\x1f]{1,15}").fullmatch  # the kernel's dev_valid_name(), IFNAMSIZ less the NUL
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,39}").fullmatch
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}").fullmatch
 
@@ -65,12 +66,23 @@ def probe_fault(text: str) -> str:
     return address_fault(host)
 
 
-def customer_faults(file: CustomerFile, credit_code_is_right: bool) -> Errors:
-    """The customer file's numbers. credit_code_is_right: as whitelist.validate found."""
+def credit_code_fault(code: str) -> str:
+    """What is wrong with a unified social credit code, or nothing; it may be empty. The last of the 18 characters is
+    the check character of the others (GB 32100-2015 4.1.5)."""
+    fault = "is not 18 characters with a right check character (GB 32100-2015); copy it again"
+    if not code:
+        return ""
+    if len(code) != 18 or any(character not in _CREDIT_DIGITS for character in code):
+        return fault
+    total = sum(_CREDIT_DIGITS.index(character) * pow(3, n, 31) for n, character in enumerate(code[:17]))
+    return "" if _CREDIT_DIGITS.index(code[17]) == -total % 31 else fault
+
+
+def customer_faults(file: CustomerFile) -> Errors:
+    """The customer file's numbers."""
     errors: Errors = []
-    if file.credit_code and not credit_code_is_right:
-        message = "is not 18 characters with a right check character (GB 32100-2015); copy it again"
-        errors.append(("customer.credit_code", message))
+    if fault := credit_code_fault(file.credit_code):
+        errors.append(("customer.credit_code", fault))
     if not 0 <= file.headcount <= MAX_HEADCOUNT:
         errors.append(("customer.headcount", f"needs 0 to {MAX_HEADCOUNT}"))
     return errors
@@ -104,7 +116,7 @@ def _vxlan(line: Line, vxlan: Vxlan) -> Errors:
         errors.append(("encapsulation.vni", "needs 1 to 16777215 (RFC 7348)"))
     if not 0 < vxlan.port < 65_536:
         errors.append(("encapsulation.port", "needs 1 to 65535"))
-    if not _DEVICE(vxlan.underlay) or vxlan.underlay in {line.device, ".", "..", "lo"}:
+    if not is_device(vxlan.underlay) or vxlan.underlay in {line.device, ".", "..", "lo"}:
         errors.append(("encapsulation.underlay", "needs the device that leads to the peer, not the line's own"))
     addresses = (("local", vxlan.local), ("peer", vxlan.peer), ("gateway", vxlan.gateway))
     found = [(f"encapsulation.{name}", fault) for name, text in addresses if (fault := address_fault(text))]

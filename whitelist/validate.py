@@ -18,13 +18,11 @@ from whitelist.target import TargetError, parse_host
 Errors = list[tuple[str, str]]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}").fullmatch
-_DEVICE = re.compile(r"[^\s/:\x00-\x1f]{1,15}").fullmatch  # the kernel's dev_valid_name(), IFNAMSIZ less the NUL
 _COUNTRY = re.compile(r"[A-Z]{2}").fullmatch  # ISO 3166-1 alpha-2
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 MAX_TEXT = 200
 MAX_TIME = 1 << 40  # Unix seconds; what is further off is a mistake (milliseconds)
 MAX_ENDPOINTS, MAX_PLACES, MAX_NAMES, MAX_PORTS = 1000, 64, 64, 256
-_CREDIT_DIGITS = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 
 
 def validate_tenant(tenant: Tenant) -> Errors:
@@ -32,10 +30,8 @@ def validate_tenant(tenant: Tenant) -> Errors:
     errors = _texts(name=tenant.name, name_zh=tenant.name_zh) + _term(tenant.valid_from, tenant.valid_until)
     if not tenant.name.strip():
         errors.append(("name", "is empty; give the firm's name"))
-    if tenant.credit_code and not credit_code_is_right(tenant.credit_code):
-        errors.append(
-            ("credit_code", "is not 18 characters with a right check character (GB 32100-2015); copy it again")
-        )
+    if fault := line_rules.credit_code_fault(tenant.credit_code):
+        errors.append(("credit_code", fault))
     if not 0 <= tenant.max_tunnels <= 1_000_000:
         errors.append(("max_tunnels", "needs 0 (the node's default) to 1000000"))
     if not 0 <= tenant.tunnels_per_second <= 1_000_000:
@@ -129,7 +125,7 @@ def validate_line(line: Line) -> Errors:
     parties = ("name", "legal_representative", "officer", "contact", "licence", "scope")
     errors = _texts(**{name: getattr(line, name) for name in texts})
     errors += _texts(**{f"customer.{name}": getattr(file, name) for name in parties})
-    errors += line_rules.customer_faults(file, credit_code_is_right(file.credit_code))
+    errors += line_rules.customer_faults(file)
     errors += line_rules.ledger_faults(line) + line_rules.encapsulation_faults(line) + line_rules.share_faults(line)
     for name, listed, most in (
         ("attachments", line.attachments, MAX_NAMES),
@@ -137,7 +133,7 @@ def validate_line(line: Line) -> Errors:
         ("shares", line.shares, line_rules.MAX_SHARE),
     ):
         errors += _too_many(name, listed, most)
-    if not _DEVICE(line.device) or line.device in {".", "..", "lo"}:
+    if not line_rules.is_device(line.device) or line.device in {".", "..", "lo"}:
         errors.append(("device", "needs the name of a network device, 1 to 15 characters, not lo"))
     for family in (4, 6):
         fields = {f"{part}{family}": getattr(line, f"{part}{family}") for part in ("gateway", "source")}
@@ -155,14 +151,6 @@ def validate_line(line: Line) -> Errors:
     if line.valid_until:
         errors += _term(line.valid_from, line.valid_until)
     return errors
-
-
-def credit_code_is_right(code: str) -> bool:
-    """Whether the last of the 18 characters is the check character of the others (GB 32100-2015 4.1.5)."""
-    if len(code) != 18 or any(character not in _CREDIT_DIGITS for character in code):
-        return False
-    total = sum(_CREDIT_DIGITS.index(character) * pow(3, n, 31) for n, character in enumerate(code[:17]))
-    return _CREDIT_DIGITS.index(code[17]) == -total % 31
 
 
 def _endpoint(field: str, endpoint: Endpoint) -> Errors:
@@ -217,15 +205,8 @@ def _prefix(field: str, prefix: str) -> Errors:
 
 
 def _address(field: str, address: str, family: int) -> Errors:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return [(field, f"is no IPv{family} address")]
-    if parsed.version != family:
-        return [(field, f"needs an IPv{family} address")]
-    if str(parsed) != address:
-        return [(field, f"is not in its canonical form; write {parsed}")]
-    return []
+    fault = line_rules.address_fault(address, family)
+    return [(field, fault)] if fault else []
 
 
 def _place(field: str, place: Place) -> Errors:
@@ -235,7 +216,7 @@ def _place(field: str, place: Place) -> Errors:
             errors.append(
                 (f"{field}.{name}", f"is empty; a tenant is bound to site, room and access interface: name the {name}")
             )
-    if place.interface and not _DEVICE(place.interface):
+    if place.interface and not line_rules.is_device(place.interface):
         errors.append((f"{field}.interface", "needs the name of a network device, 1 to 15 characters"))
     if place.side is not Side.OFFSHORE:
         errors.append((f"{field}.side", f"is {place.side}; only places of the offshore zone can be granted anything"))

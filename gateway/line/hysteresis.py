@@ -9,25 +9,11 @@ went down `flaps` times within `flap_window`   stays down for `hold_down` more, 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.config import Health
 from gateway.line.health import DOWN, UP
 
 DEGRADED = "degraded"
 _INCIDENT = 2.0  # seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthRules:
-    """interval, timeout: of probes, seconds; failures, successes: rounds; hold_down, hold_down_max, flap_window:
-    seconds."""
-
-    interval: float = 5.0
-    timeout: float = 2.0
-    failures: int = 3
-    successes: int = 3
-    hold_down: float = 10.0
-    hold_down_max: float = 300.0
-    flaps: int = 3
-    flap_window: float = 300.0
 
 
 @dataclass(slots=True)
@@ -38,7 +24,7 @@ class _Run:
     bad: int = 0
     good: int = 0
 
-    def take(self, ok: bool, rules: HealthRules) -> None:
+    def take(self, ok: bool, rules: Health) -> None:
         self.bad, self.good = (0, self.good + 1) if ok else (self.bad + 1, 0)
         if self.bad >= rules.failures:
             self.failed = True
@@ -50,7 +36,7 @@ class _Run:
 class LineHealth:
     """One line. Times are monotonic seconds; every method answers nothing, state() says what came of it."""
 
-    rules: HealthRules
+    rules: Health
     kernel: str = DOWN
     kernel_why: str = "not yet looked at"
     any_answers: _Run = field(default_factory=_Run)

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.config import Health
 from gateway.line import events
-from gateway.line.hysteresis import HealthRules
 from gateway.line.keeper import Keeper, OnDrift, OnState
 from gateway.line.killswitch import render
 from gateway.line.model import LineEntry, NodeConfig
@@ -40,7 +40,7 @@ class LinesConfig:
     lines: tuple[Line, ...] = ()
     state_dir: str = ""
     sweep_seconds: float = 5.0
-    health: HealthRules = field(default_factory=HealthRules)
+    health: Health = field(default_factory=Health)
 
     @property
     def table_file(self) -> Path | None:

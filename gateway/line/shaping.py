@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.line.model import DEVICE_BYTES, MAX_INDEX, QDISC, REST, LineEntry, NodeConfig
+from whitelist.line_rules import MAX_SHARE
 
 KBIT = 125  # bytes per second
-MAX_NUMBER = 250
 _LEAST_PART = 200  # who has no guarantee still gets one part in so many, or could be starved
 _LEAST_RATE = 1_000
 _QUANTUM, _LEAST_QUANTUM = 60_000, 1_600  # bytes per turn: what is left over is lent in the ratio of the guarantees
@@ -118,7 +118,7 @@ def _classes(index: int, kbit: int, shares: Mapping[int, tuple[int, int]]) -> di
     HTB would else send more than the line's rate."""
     total, parent = kbit * KBIT, index << 8
     least = max(_LEAST_RATE, total // _LEAST_PART)
-    asked = {number: share for number, share in shares.items() if 1 <= number <= MAX_NUMBER} | {REST: (0, 0)}
+    asked = {number: share for number, share in shares.items() if 1 <= number <= MAX_SHARE} | {REST: (0, 0)}
     rates = {number: guaranteed * KBIT or least for number, (guaranteed, _) in asked.items()}
     spent = sum(rates.values())
     found = {parent: Class(parent, 0, total, total, _QUANTUM)}

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from gateway.config import Health
 from gateway.line.health import DOWN
-from gateway.line.hysteresis import HealthRules, LineHealth
+from gateway.line.hysteresis import LineHealth
 from gateway.line.model import LineEntry, LineError, LineHandle, handle_of
 from gateway.line.probe import ProbeResult, ask_all
 
@@ -30,7 +31,7 @@ class _Probed:
 class Watch:
     """Use in the event loop. on_state: a line's first state and each change; on_round: the answers of one round."""
 
-    def __init__(self, rules: HealthRules, mark_base: int, on_state: OnState, on_round: OnRound) -> None:
+    def __init__(self, rules: Health, mark_base: int, on_state: OnState, on_round: OnRound) -> None:
         self._rules = rules
         self._mark_base = mark_base
         self._on_state = on_state

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from gateway.line.hysteresis import HealthRules
+from gateway.config import Health
 from gateway.line.probe import ask_all, parse, probe_line
 from gateway.line.process import LinesConfig, run
 from tests.netns.bench import Bench, line_of, node_of
 from tests.netns.kit import ABROAD, PORT, Zone
 
 pytestmark = pytest.mark.root
-RULES = HealthRules(interval=0.05, timeout=0.04, failures=3, successes=2)
+RULES = Health(interval=0.05, timeout=0.04, failures=3, successes=2)
 BOTH = (f"tcp://{ABROAD[4]}:{PORT}", f"tcp://[{ABROAD[6]}]:{PORT}")
 
 

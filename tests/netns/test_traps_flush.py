@@ -12,8 +12,8 @@ from typing import Self
 
 import pytest
 
+from gateway.config import Health
 from gateway.line import nft
-from gateway.line.hysteresis import HealthRules
 from gateway.line.model import LineHandle, handle_of
 from gateway.line.process import LinesConfig, run
 from tests.netns.bench import FLUSH_ROUTES, FLUSH_RULES, NO_TABLE, line_of, node_of
@@ -22,7 +22,7 @@ from tests.netns.traffic import Opener, Traffic, partial, whole
 from tests.netns.trap_kit import FORWARDING, LOOSE
 from whitelist.model import Line
 
-UNDAMPED = HealthRules(flaps=1000)  # a line that comes and goes is held down: tested where that is the question
+UNDAMPED = Health(flaps=1000)  # a line that comes and goes is held down: tested where that is the question
 pytestmark = pytest.mark.root
 LIMIT = 10.0  # seconds a repair may take on a busy machine; it takes a tenth of one
 ROUNDS = 3

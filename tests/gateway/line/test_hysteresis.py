@@ -2,9 +2,10 @@
 
 import pytest
 
-from gateway.line.hysteresis import HealthRules, LineHealth
+from gateway.config import Health
+from gateway.line.hysteresis import LineHealth
 
-RULES = HealthRules(failures=3, successes=2, hold_down=10, hold_down_max=35, flaps=3, flap_window=300)
+RULES = Health(failures=3, successes=2, hold_down=10, hold_down_max=35, flaps=3, flap_window=300)
 UP, DOWN = ("kernel", "up"), ("kernel", "down")
 GOOD, BAD, HALF = ("probes", "11"), ("probes", "00"), ("probes", "01")
 NOTHING = ("wait", "")
