@@ -145,7 +145,7 @@ class Enforcer:
 
         def question(_: "Live", flow: Flow) -> CloseCause | None:
             tenant = flow.tenant
-            if tenant is None or not flow.opened_at or not (tenant.bytes_per_day or tenant.bytes_per_month):
+            if tenant is None or not flow.opened_at or not flow.has_quota:
                 return None
             if tenant.slot not in spent:
                 used = ctx.usage.used(tenant.slot, ctx.reactor.wall)

@@ -68,6 +68,11 @@ class Flow:
         self.record.decision = "permit"
         self.ctx.emit(self.record, Kind.OPEN)
 
+    @property
+    def has_quota(self) -> bool:
+        """Whether the tenant's bytes are limited."""
+        return self.tenant is not None and bool(self.tenant.bytes_per_day or self.tenant.bytes_per_month)
+
     def count(self, moved: int) -> None:
         """Puts what moved since the last time into the tenant's usage. moved: bytes so far, both directions."""
         if moved > self.counted and self.tenant is not None:

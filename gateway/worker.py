@@ -281,10 +281,13 @@ class Worker:
         lines; progress records of long flows, and pipes back from quiet ones."""
         ctx, now = self.ctx, self.reactor.now
         lives = list(ctx.live.values())
+        limited = False
         for live in lives:
-            if isinstance(live, Tunnel | Forwarder) and live.flow is not None:
-                live.flow.count(live.moved)
-        self.enforcer.by_quota()
+            if isinstance(live, Tunnel | Forwarder) and (flow := live.flow) is not None:
+                flow.count(live.moved)
+                limited = limited or flow.has_quota
+        if limited:
+            self.enforcer.by_quota()
         tunnels = [live for live in lives if isinstance(live, Tunnel)]
         at = self._sampled if self._sampled < len(tunnels) else 0
         self._sampled = at + SAMPLES

@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import os
 import socket
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from gateway.line.dial import DialError
 from gateway.line.model import Egress, LineError, LineHandle, LineResolver, class_of
 from ops.privileges import Privileges, apply
 from tests.netns.bench import FLUSH_ROUTES, Bench
+from tests.netns.child import in_a_child
 from tests.netns.kit import ABROAD, PORT
 from whitelist.address import CheckedAddress, check
 from whitelist.decide import Permit
@@ -152,22 +152,15 @@ def test_a_line_without_routes_is_a_line_error_and_not_the_destinations(bench: B
 
 def as_nobody(capabilities: frozenset[int], work: Callable[[], str]) -> str:
     """What work() answers, or why it failed, in a child of another user with only these capabilities."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
+
+    def confined() -> str:
+        apply(Privileges(uid=65534, gid=65534, capabilities=capabilities), os.getppid())
         try:
-            apply(Privileges(uid=65534, gid=65534, capabilities=capabilities), os.getppid())
-            answer = work()
+            return work()
         except LineError as error:
-            answer = str(error)
-        except BaseException:  # noqa: BLE001 - the parent shows it
-            answer = traceback.format_exc()
-        os.write(writer, answer.encode())
-        os._exit(0)
-    os.close(writer)
-    os.waitpid(pid, 0)
-    with os.fdopen(reader) as file:
-        return file.read()
+            return str(error)
+
+    return in_a_child(confined)
 
 
 def _established(line: LineHandle) -> str:

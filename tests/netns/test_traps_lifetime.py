@@ -3,8 +3,6 @@
 import contextlib
 import os
 import socket
-import traceback
-from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +11,7 @@ from gateway.line.keeper import Keeper
 from gateway.line.model import LineError
 from ops.privileges import CAP_NET_ADMIN, CAP_NET_RAW, Privileges, apply
 from tests.netns.bench import FLUSH_ROUTES, FLUSH_RULES, NO_TABLE, Bench, line_of, node_of
+from tests.netns.child import in_a_child
 from tests.netns.kit import ABROAD, AF, PORT
 from tests.netns.trap_kit import ALL_OFF, counted, watch
 
@@ -97,23 +96,6 @@ def test_a_socket_used_again_after_its_device_was_renamed_leaves_nowhere_else_wi
                 new.send(b"x")
     bench.run("ip link set iplc1 name wan0", "ip link set away name iplc1")  # as the counters know them
     assert counted(bench, "wan0", "iplc2") == SILENT
-
-
-def in_a_child(work: Callable[[], str]) -> str:
-    """What work() answers in a process of its own, or its traceback."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            answer = work()
-        except BaseException:  # noqa: BLE001 - the parent shows it
-            answer = traceback.format_exc()
-        os.write(writer, answer.encode())
-        os._exit(0)
-    os.close(writer)
-    os.waitpid(pid, 0)
-    with os.fdopen(reader) as file:
-        return file.read()
 
 
 def become(*capabilities: int) -> None:
