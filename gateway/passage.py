@@ -1,25 +1,21 @@
 """From a request head to a connected socket on a line: identify, decide, take a share, choose a line, resolve,
-check, dial.
+check; then dial (gateway.dialling).
 
 The owner says what to do when the passage is open or refused. Every step can refuse, and each refusal has one
 reason; an error of ours on the way is a refusal too.
 """
 
-import errno
 import math
-import os
-import socket
 from functools import partial
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
+from gateway.dialling import ATTEMPT_DELAY, Dialling
 from gateway.flow import Flow
 from gateway.handshake.connect import ConnectFields
 from gateway.handshake.http1 import RequestHead
 from gateway.identity import UnidentifiedError
-from gateway.line.dial import DialError, connect
-from gateway.line.model import LineError, LineHandle
-from gateway.reactor import BOTH_EDGE, ERR, HUP, OUT
+from gateway.line.model import LineHandle
 from gateway.resolver.resolver import Names
 from gateway.usage import zone_time
 from telemetry.record import CloseCause
@@ -35,11 +31,6 @@ if TYPE_CHECKING:
 Head = RequestHead | ConnectFields
 
 MAX_ADDRESSES = 4  # tried within the dial timeout
-ATTEMPT_DELAY = 0.25  # seconds without an answer until the next address is tried beside it (RFC 8305 clause 5)
-_OUT_OF_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-# What a line without a live far end answers (its gateway does not resolve, or says so by ICMP): another line may do.
-_NO_WAY = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN))
-_UNANSWERED = _NO_WAY | {errno.ETIMEDOUT}
 # What a flow is refused for that something ended before its line was there.
 _ENDED_EARLY = {
     CloseCause.CUT_BY_POLICY: (Reason.NOT_WHITELISTED, "the policy changed while the connection was being made"),
@@ -54,51 +45,25 @@ _ENDED_EARLY = {
 }
 
 
-class Passage:
+class Passage(Dialling):
     """One request on its way out. fd: the client's socket, -1 once it was given away or closed. deadline
     (monotonic) and expires (Unix) make it a Live thing.
 
-    upstream: the socket of the latest attempt, in the end the connected one; earlier: attempts before it on this line
-    that have no answer yet, with their addresses. fault: what the last attempt failed of (the id of a kill); tried:
-    what kept the flow from lines that could not be taken, then what those failed of that were. free_at: Unix seconds at
-    which a quota or rate is free again; priority: the traffic class that the client's socket is in."""
+    free_at: Unix seconds at which a quota or rate is free again."""
 
-    __slots__ = (
-        "addresses", "ctx", "deadline", "dialled_at", "earlier", "expires", "fault", "fd", "flow", "free_at",
-        "interface", "ip", "line", "lines", "listener", "more_coming", "port", "priority", "ref", "target", "tried",
-        "upstream",
-    )  # fmt: skip
+    __slots__ = ("deadline", "free_at", "interface", "ip", "listener", "port", "ref")
 
     def __init__(self, ctx: "Context", listener: str, fd: int, ip: str, port: int, interface: str) -> None:
-        self.ctx = ctx
+        super().__init__(ctx, fd)
         self.listener = listener
-        self.fd = fd
         self.ip = ip
         self.port = port
         self.interface = interface
         self.deadline = ctx.reactor.now + ctx.timeouts.handshake
-        self.expires = float("inf")
         self.ref = ""
-        self.flow: Flow | None = None
-        self.target: Target | None = None
-        self.line: LineHandle | None = None
-        self.lines: list[LineHandle] = []
-        self.addresses: list[CheckedAddress] = []
-        self.upstream: socket.SocketType | None = None
-        self.earlier: list[tuple[socket.SocketType, str]] | None = None
-        self.dialled_at = 0.0
-        self.more_coming = False
-        self.fault: tuple[Reason, str] = (Reason.DIAL_FAILED, "no address answered")
-        self.tried: list[str] = []
         self.free_at = 0.0
-        self.priority = 0
 
     # What the owner adds.
-
-    def on_open(self, mask: int) -> None:
-        """The line is connected; self.upstream is watched for both edges. mask: what the event said beside that, such
-        as that the service has spoken already; it is not said again."""
-        raise NotImplementedError
 
     def on_refused(self, reason: Reason, status: int, detail: str) -> None:
         """The refusal is recorded; tell the client."""
@@ -312,163 +277,6 @@ class Passage:
             names.checked = {asked: passed}
         return passed
 
-    def dial(self) -> None:
-        """Tries the next address on this line. Where none is left, attempts under way may still succeed; else the next
-        designated line is tried, or the flow refused."""
-        flow, line, target = self.flow, self.line, self.target
-        assert flow is not None and flow.permit is not None and line is not None and target is not None
-        ctx, elsewhere = self.ctx, False
-        while self.addresses:
-            checked = self.addresses.pop(0)
-            if ctx.kills and (kill := self.killed(line, checked.text)):  # of the address, or engaged meanwhile
-                elsewhere = True
-                self.fault = Reason.KILL_SWITCH, kill
-                continue
-            try:
-                self.upstream = connect(flow.permit, checked, target.port, line)
-            except LineError as error:
-                elsewhere = True
-                self.fault = Reason.LINE_UNAVAILABLE, str(error)
-                if error.errno == 0:  # does not carry this family; another address may be of the other
-                    continue
-                ctx.figures.failed(line.index)
-                self.addresses.clear()
-                break
-            except DialError as error:
-                if error.errno in _OUT_OF_ROOM:
-                    ctx.shortage(str(error))
-                    self.refuse(Reason.OVERLOADED, "out of descriptors")
-                    return
-                elsewhere = error.errno == errno.EADDRNOTAVAIL
-                if elsewhere:
-                    ctx.figures.exhausted(line.index)
-                self.fault = Reason.OVERLOADED if elsewhere else Reason.DIAL_FAILED, str(error)
-                continue
-            ctx.figures.dialled(line.index)
-            flow.record.address = checked.text
-            flow.record.line = line.id
-            ctx.reactor.watch(self.upstream.fileno(), BOTH_EDGE, self.on_dialling)
-            self.dialled_at = ctx.reactor.now
-            if self.addresses:
-                ctx.reactor.later(ATTEMPT_DELAY, self.hurry)
-            return
-        if self.earlier:
-            self._back_to_earlier()
-        elif not self.more_coming:
-            self._line_failed(elsewhere)
-
-    def hurry(self) -> None:
-        """The latest attempt had its time without an answer: the next address is tried beside it."""
-        flow, upstream = self.flow, self.upstream
-        if flow is None or flow.opened_at or upstream is None or not self.addresses:
-            return
-        if self.ctx.reactor.now < self.dialled_at + ATTEMPT_DELAY:
-            return  # there was another attempt since, with a timer of its own
-        if self.earlier is None:
-            self.earlier = []
-        self.earlier.append((upstream, flow.record.address))
-        self.ctx.reactor.handle(upstream.fileno(), partial(self.on_earlier, upstream))
-        self.upstream = None
-        self.dial()
-
-    def on_earlier(self, upstream: socket.SocketType, mask: int) -> None:
-        """An attempt that was overtaken has its answer after all. The first to connect is taken."""
-        assert self.flow is not None and self.earlier is not None
-        at = next(n for n, (sock, _) in enumerate(self.earlier) if sock is upstream)
-        _, address = self.earlier.pop(at)
-        if mask & (ERR | HUP):
-            self._answered_no(upstream)
-            return
-        self.earlier.append((upstream, address))
-        latest, self.upstream = self.upstream, None
-        if latest is not None:
-            self.ctx.reactor.close(latest.detach())
-        self._back_to_earlier()
-        self.on_dialling(mask)
-
-    def _back_to_earlier(self) -> None:
-        """The last of the earlier attempts is the latest again."""
-        assert self.flow is not None and self.earlier
-        self.upstream, self.flow.record.address = self.earlier.pop()
-        self.ctx.reactor.handle(self.upstream.fileno(), self.on_dialling)
-
-    def _answered_no(self, upstream: socket.SocketType) -> int:
-        """Closes an attempt that failed. The error number."""
-        assert self.line is not None
-        error = upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
-        self.ctx.reactor.close(upstream.detach())
-        if error in _UNANSWERED:
-            self.ctx.figures.failed(self.line.index)
-        self.fault = Reason.DIAL_FAILED, f"line {self.line.id}: {os.strerror(error)}"
-        return error
-
-    def _line_failed(self, elsewhere: bool = True) -> None:
-        """Nothing is left to try on this line. elsewhere: another line may do better."""
-        assert self.line is not None
-        reason, detail = self.fault
-        if elsewhere and self.lines:
-            self.tried.append(_of_line(self.line.id, "killed" if reason is Reason.KILL_SWITCH else detail))
-            self.next_line()
-            return
-        if reason is Reason.KILL_SWITCH:
-            self.refuse(reason, rule=detail)
-            return
-        if self.tried:
-            detail = ", ".join((*self.tried, _of_line(self.line.id, detail)))
-        self.refuse(reason, detail)
-
-    def killed(self, line: LineHandle, address: str) -> str:
-        """The id of a kill that covers this flow on this line to this address, or ""."""
-        assert self.flow is not None and self.flow.permit is not None and self.target is not None
-        permit, wall = self.flow.permit, self.ctx.reactor.wall
-        return self.ctx.kills.hit(permit.tenant, permit.service, line.id, self.target.host, wall, address)
-
-    def on_dialling(self, mask: int) -> None:
-        """The connection is established, or failed."""
-        upstream = self.upstream
-        assert upstream is not None and self.flow is not None and self.line is not None
-        if mask & (ERR | HUP):
-            self.upstream = None
-            error = self._answered_no(upstream)
-            if self.addresses:
-                self.dial()
-            elif self.earlier:
-                self._back_to_earlier()
-            elif not self.more_coming:
-                self._line_failed(error in _NO_WAY)
-            return
-        if not mask & OUT:
-            return
-        self.addresses.clear()
-        self.more_coming = False
-        if self.earlier is not None:
-            self._drop_earlier()
-        self.classify(self.line)
-        upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        record = self.flow.record
-        name = upstream.getsockname()
-        record.egress_ip, record.egress_port = name[0], name[1]
-        self.heed_end(self.line)
-        self.on_open(mask)
-
-    def classify(self, line: LineHandle) -> None:
-        """Puts what goes down to the client into the traffic class of the flow's share of the line."""
-        assert self.flow is not None
-        priority = line.egress(self.flow.record.tenant).priority
-        if priority != self.priority and self.fd >= 0:
-            self.priority = priority
-            client = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, self.fd)
-            try:
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, priority)
-            finally:
-                client.detach()
-
-    def heed_end(self, line: LineHandle) -> None:
-        """The flow ends with its line's contract at the latest."""
-        end = self.ctx.lines.ends(line.id)
-        if end:
-            self.expires = min(self.expires, float(end))
-
     # Endings.
 
     def refuse(self, reason: Reason, detail: str = "", status: int = 0, rule: str = "") -> None:
@@ -485,29 +293,6 @@ class Passage:
     def moved(self) -> int:
         """Bytes of the tenant so far, both directions."""
         return 0
-
-    def unanswered(self) -> None:
-        """The time for dialling is over: refuses."""
-        assert self.line is not None and self.flow is not None
-        if not self.flow.opened_at:
-            for _ in range(1 + len(self.earlier or ())):
-                self.ctx.figures.failed(self.line.index)
-        detail = "the service did not answer in time"
-        self.refuse(Reason.DIAL_FAILED, ", ".join((*self.tried, f"{self.line.id}: {detail}")) if self.tried else detail)
-
-    def _drop_earlier(self) -> None:
-        """Closes the attempts that another was quicker than."""
-        for sock, _ in self.earlier or ():
-            self.ctx.reactor.close(sock.detach())
-        self.earlier = None
-
-    def drop_upstream(self) -> None:
-        """Closes the line's sockets, if there are any."""
-        if self.earlier is not None:
-            self._drop_earlier()
-        if self.upstream is not None:
-            self.ctx.reactor.close(self.upstream.detach())
-            self.upstream = None
 
     def ended_early(self, cause: CloseCause) -> None:
         """Something ended a flow that is not open yet: that is a refusal like any other."""
@@ -530,8 +315,3 @@ def _interleaved(found: list[CheckedAddress]) -> tuple[CheckedAddress, ...]:
     """Addresses of both families in turn, IPv6 first, each family in its order (RFC 8305 clause 4)."""
     families = ([a for a in found if a.family == family] for family in (6, 4))
     return tuple(address for address in chain.from_iterable(zip_longest(*families)) if address is not None)
-
-
-def _of_line(line: str, detail: str) -> str:
-    """A line and what it failed of, named once."""
-    return f"{line}: {detail.removeprefix(f'line {line}: ')}"
