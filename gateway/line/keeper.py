@@ -10,7 +10,19 @@ from gateway.line.killswitch import render
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.netlink import Kernel
 from gateway.line.plan import Plan, plan, sort_out
-from gateway.line.reconcile import Action, Actual, AddRoute, DeleteRoute, Link, LoadTable, SetSysctl, diff
+from gateway.line.reconcile import (
+    Action,
+    Actual,
+    AddAddress,
+    AddDevice,
+    AddRoute,
+    DeleteRoute,
+    Link,
+    LoadTable,
+    SetSysctl,
+    SetUp,
+    diff,
+)
 from gateway.line.shaper import Shaper
 from gateway.line.spec import LineSpec
 
@@ -24,7 +36,9 @@ class OnDrift(Protocol):
         """What was found, and whether it is put right."""
 
 
-_PASSES = 3  # a foreign rule with our selectors may be deleted first, and ours only in the next pass
+# A foreign rule with our selectors may be deleted first, and ours only in the next pass; a device of ours is deleted,
+# made, settled and led to one after the other.
+_PASSES = 6
 
 
 class Keeper:
@@ -136,7 +150,11 @@ class Keeper:
         if self._fresh:
             return True
         if isinstance(step, AddRoute | DeleteRoute):
-            devices = {line.device for line in self._plan.lines if line.table == step.route.table}
+            devices = {name for line in self._plan.lines if step.route.table in line.tables for name in line.devices}
+        elif isinstance(step, AddDevice):
+            devices = {step.device.underlay}  # the kernel takes the one on top away with it
+        elif isinstance(step, AddAddress | SetUp):
+            devices = {step.device}
         elif isinstance(step, SetSysctl):
             devices = {device for device in self._links if f"/{device}/" in step.path}
         else:
@@ -144,7 +162,8 @@ class Keeper:
         return any(self._links.get(device) != _device(actual, device) for device in devices)
 
     def _devices(self) -> list[str]:
-        return [*(line.device for line in self._plan.lines), *(access.interface for access in self._node.access)]
+        lines = (device for line in self._plan.lines for device in line.devices)
+        return [*lines, *(access.interface for access in self._node.access)]
 
     def _tell_foreign(self, actual: Actual) -> None:
         for rule in actual.foreign:

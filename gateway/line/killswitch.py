@@ -2,18 +2,23 @@
 
 What may leave is listed; the rest is dropped and counted. It holds alone, with every other layer gone: a packet passes
 by mark, device, source and next hop together. The next hop matters because for a device-bound IPv4 socket without a
-route the kernel takes every destination for on-link.
+route the kernel takes every destination for on-link. What is different for a line in a tunnel stands in
+gateway.line.wrapping.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from gateway.line import wrapping
 from gateway.line.model import NodeConfig
 from gateway.line.spec import LineSpec
 
 TABLE = "feiyu"
 _DROP = 'counter name "{}" drop'
+# The kernel's own words on a link; without them IPv6 neighbours are never found (RFC 4861 7.1.1, RFC 3810 5).
+_NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept"
+_LISTENERS = "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ip6 hoplimit 1 accept"
 
 
 def _prefixes(prefixes: Iterable[str], key: str) -> list[str]:
@@ -44,7 +49,9 @@ def _line_chain(line: LineSpec) -> str:
     for way in line.ways:
         ip = "ip" if way.version == 4 else "ip6"
         sources = f"{{ {', '.join(way.sources)} }}" if way.others else way.source
-        where = f'oifname "{line.device}" {ip} saddr {sources} rt {ip} nexthop {way.gateway}'
+        where = f'oifname "{line.device}" {ip} saddr {sources}'
+        if way.gateway:
+            where += f" rt {ip} nexthop {way.gateway}"
         rules.append(f'{where} counter name "line_{line.index}" accept')
     return _chain(f"line_{line.index}", [*rules, _DROP.format(f"line_{line.index}_dropped")])
 
@@ -69,11 +76,10 @@ def _access_chain(number: int, prefixes: list[str], ports: str) -> str:
 def _output(lines: tuple[LineSpec, ...], node: NodeConfig) -> list[str]:
     rules = ["type filter hook output priority 300; policy drop;"]  # after whatever may still change a packet's route
     rules.append('oifname "lo" accept')
+    rules += wrapping.leaving(lines)
     rules += _vmap(f"meta mark & {node.mark_mask:#x}", [(f"{ln.mark:#x}", f"goto line_{ln.index}") for ln in lines])
     rules.append(f"meta mark & {node.range_mask:#x} == {node.mark_base:#x} {_DROP.format('marked')}")
-    # The kernel's own words on a link; without them IPv6 neighbours are never found (RFC 4861 7.1.1, RFC 3810 5).
-    rules.append("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept")
-    rules.append("icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ip6 hoplimit 1 accept")
+    rules += [_NEIGHBOURS, _LISTENERS]
     # What carries a line's address without its mark is a reset or ICMP error without a socket, or no packet of ours.
     rules += [f"{match} {_DROP.format('unmarked')}" for match in _sources(lines, "saddr")]
     rules += _vmap("oifname", [(f'"{name}"', f"jump access_{n}") for n, name in enumerate(_access(node))])
@@ -92,14 +98,14 @@ def _output(lines: tuple[LineSpec, ...], node: NodeConfig) -> list[str]:
 
 
 def _sources(lines: Iterable[LineSpec], key: str) -> list[str]:
-    return _prefixes([source for line in lines for way in line.ways for source in way.sources], key)
+    return _prefixes([address for line in lines for address in line.addresses], key)
 
 
 def _line_input() -> list[str]:
     return [
         f"icmp type redirect {_DROP.format('line_input')}",
         "ct state established,related accept",
-        "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept",
+        _NEIGHBOURS,
         "icmp type destination-unreachable icmp code frag-needed accept",
         "icmpv6 type packet-too-big accept",
         _DROP.format("line_input"),
@@ -108,7 +114,9 @@ def _line_input() -> list[str]:
 
 def counters_of(lines: Iterable[LineSpec]) -> list[str]:
     """The names of the table's counters."""
+    lines = tuple(lines)
     per_line = [f"line_{line.index}{suffix}" for line in lines for suffix in ("", "_dropped")]
+    per_line += [f"line_{line.index}_outer" for line in lines if line.tunnel is not None]
     return [*per_line, "marked", "unmarked", "dropped", "forwarded", "line_input"]
 
 
@@ -124,10 +132,24 @@ def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tup
     body += _chain("output", _output(lines, node))
     body += _chain("forward", ["type filter hook forward priority 300; policy drop;", _DROP.format("forwarded")])
     body += _chain("line_input", _line_input())
-    to_lines = _vmap("iifname", [(f'"{line.device}"', "goto line_input") for line in lines])
+    ends = {line.device: "line_input" for line in lines}
+    for line in lines:
+        if answers := wrapping.answers(line, node.mark_mask):
+            ends[line.device] = f"answers_{line.index}"
+            body += _chain(ends[line.device], [*answers, "goto line_input"])
+    if entering := wrapping.entering(lines):
+        body += _chain("underlay_input", [*entering, "goto line_input"])
+        ends |= {device: "underlay_input" for line in lines for device in line.devices[1:]}
+    to_lines = _vmap("iifname", [(f'"{device}"', f"goto {chain}") for device, chain in ends.items()])
     # A line's address is spoken to on its line only (the kernel would take it on any device).
     elsewhere = [f'{match} iifname != "lo" {_DROP.format("line_input")}' for match in _sources(lines, "daddr")]
     body += _chain("input", ["type filter hook input priority 0; policy accept;", *to_lines, *elsewhere])
+    if last := [(line, rules) for line in lines if (rules := wrapping.last_hop(line))]:
+        for line, rules in last:
+            drop = _DROP.format(f"line_{line.index}_dropped")
+            body += _chain(f"last_hop_{line.index}", [*rules, _NEIGHBOURS, _LISTENERS, drop])
+        to_last = _vmap("oifname", [(f'"{line.device}"', f"goto last_hop_{line.index}") for line, _ in last])
+        body += _chain("last_hop", ["type filter hook postrouting priority 300; policy accept;", *to_last])
     if ports and node.access:
         # Half-open clients must not be able to fill the connection table that the lines need.
         devices = ", ".join(f'"{name}"' for name in _access(node))

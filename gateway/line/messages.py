@@ -6,15 +6,18 @@ What the kernel shows and we would never have written goes into `extra`, so that
 from ipaddress import ip_address
 from typing import Any
 
-from gateway.line.plan import PROTOCOL, Route, Rule
+from gateway.line.routing import PROTOCOL, Route, Rule
 
 AF = {4: 2, 6: 10}  # AF_INET, AF_INET6
 _LOOKUP, _PROHIBIT = 1, 8  # FR_ACT_TO_TBL, FR_ACT_PROHIBIT
 _UNICAST, _UNREACHABLE = 1, 7  # RTN_*
 _ONLINK = 4  # RTNH_F_ONLINK
 _DEAD_OR_LINKDOWN = 1 | 16  # RTNH_F_*: the link's state, not the route's text
-_RULE_KNOWN = {"FRA_TABLE", "FRA_PRIORITY", "FRA_FWMARK", "FRA_FWMASK", "FRA_SRC", "FRA_PROTOCOL"}
+_RULE_KNOWN = {"FRA_TABLE", "FRA_PRIORITY", "FRA_FWMARK", "FRA_FWMASK", "FRA_SRC", "FRA_DST", "FRA_PROTOCOL"}
 _ROUTE_KNOWN = {"RTA_TABLE", "RTA_PRIORITY", "RTA_GATEWAY", "RTA_OIF", "RTA_CACHEINFO", "RTA_PREF"}
+_ENCAP = {"RTA_ENCAP", "RTA_ENCAP_TYPE"}
+_SEG6 = 5  # LWTUNNEL_ENCAP_SEG6
+_FULL = {4: 32, 6: 128}
 
 
 def rule_words(rule: Rule) -> dict[str, Any]:
@@ -23,16 +26,21 @@ def rule_words(rule: Rule) -> dict[str, Any]:
     if rule.mask:
         words |= {"fwmark": rule.mark, "fwmask": rule.mask}
     if rule.source:
-        words |= {"src": rule.source, "src_len": 32 if rule.version == 4 else 128}
+        words |= {"src": rule.source, "src_len": _FULL[rule.version]}
+    if rule.destination:
+        words |= {"dst": rule.destination, "dst_len": _FULL[rule.version]}
     return words | ({"table": rule.table} if rule.table else {"action": "prohibit"})
 
 
 def route_words(route: Route, index: int) -> dict[str, Any]:
     """The request that adds the route; index: of its device."""
-    words: dict[str, Any] = {"family": AF[route.version], "dst": "default", "table": route.table, "proto": PROTOCOL}
+    words: dict[str, Any] = {"family": AF[route.version], "table": route.table, "proto": PROTOCOL}
+    words["dst"] = f"{route.destination}/{_FULL[route.version]}" if route.destination else "default"
     words["priority"] = route.metric
     if not route.device:
         return words | {"type": "unreachable"}
+    if route.segments:  # as they stand in the header: the last one first (RFC 8754 2)
+        return words | {"oif": index, "encap": {"type": "seg6", "mode": "encap", "segs": [*reversed(route.segments)]}}
     return words | {"gateway": route.gateway, "oif": index, "flags": _ONLINK}
 
 
@@ -41,16 +49,14 @@ def rule_of(version: int, item: Any, attrs: dict[str, Any]) -> Rule:
     more = {k: v for k, v in attrs.items() if k not in _RULE_KNOWN}
     if more.get("FRA_SUPPRESS_PREFIXLEN") == 0xFFFFFFFF:
         del more["FRA_SUPPRESS_PREFIXLEN"]
-    full = 32 if version == 4 else 128
-    fields = {"action": item["action"], "flags": item["flags"], "tos": item["tos"], "dst_len": item["dst_len"]}
+    fields = {"action": item["action"], "flags": item["flags"], "tos": item["tos"]}
     more |= {k: v for k, v in fields.items() if v and not (k == "action" and v in (_LOOKUP, _PROHIBIT))}
-    if item["src_len"] not in (0, full):
-        more["src_len"] = item["src_len"]
+    more |= {k: item[k] for k in ("src_len", "dst_len") if item[k] not in (0, _FULL[version])}
     table = attrs.get("FRA_TABLE", 0) if item["action"] == _LOOKUP else 0
-    source = str(ip_address(attrs["FRA_SRC"])) if "FRA_SRC" in attrs else ""
+    source, destination = (str(ip_address(attrs[k])) if k in attrs else "" for k in ("FRA_SRC", "FRA_DST"))
     extra = " ".join(f"{k} {v}" for k, v in sorted(more.items()))
     mask = attrs.get("FRA_FWMASK", 0)
-    return Rule(version, attrs["FRA_PRIORITY"], attrs.get("FRA_FWMARK", 0), mask, source, table, extra)
+    return Rule(version, attrs["FRA_PRIORITY"], attrs.get("FRA_FWMARK", 0), mask, source, table, extra, destination)
 
 
 def rule_request(item: Any, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -69,15 +75,32 @@ def route_of(version: int, item: Any, attrs: dict[str, Any], names: dict[int, st
     """The route that a message shows; names: of devices by index."""
     table, metric = attrs["RTA_TABLE"], attrs.get("RTA_PRIORITY", 0)
     flags = item["flags"] & ~_DEAD_OR_LINKDOWN
-    more = sorted(set(attrs) - _ROUTE_KNOWN)
-    plain = not more and not item["dst_len"] and not item["tos"]
-    if plain and item["type"] == _UNREACHABLE:
-        return Route(version, table, metric)
-    if plain and item["type"] == _UNICAST and flags == _ONLINK and attrs.get("RTA_GATEWAY"):
-        return Route(version, table, metric, names.get(attrs.get("RTA_OIF", 0), "?"), attrs["RTA_GATEWAY"])
+    more = set(attrs) - _ROUTE_KNOWN - {"RTA_DST"}
+    single = item["dst_len"] == _FULL[version]
+    destination = str(ip_address(attrs["RTA_DST"])) if single and "RTA_DST" in attrs else ""
+    plain = (destination or not item["dst_len"]) and not item["tos"]
+    device, gateway = names.get(attrs.get("RTA_OIF", 0), "?"), attrs.get("RTA_GATEWAY", "")
+    if plain and not more and item["type"] == _UNREACHABLE:
+        return Route(version, table, metric, destination=destination)
+    if plain and not more and item["type"] == _UNICAST and flags == _ONLINK and gateway:
+        return Route(version, table, metric, device, gateway, destination=destination)
+    if plain and more == _ENCAP and item["type"] == _UNICAST and not flags and not gateway:
+        segments = _segments(attrs)
+        if segments:
+            return Route(version, table, metric, device, destination=destination, segments=segments)
     words = [f"type {item['type']}", f"flags {flags}", f"length {item['dst_len']}"]
     words += [f"{k} {v}" for k, v in sorted(attrs.items()) if k != "RTA_CACHEINFO"]
     return Route(version, table, metric, extra=" ".join(words))
+
+
+def _segments(attrs: dict[str, Any]) -> tuple[str, ...]:
+    """The segment list that a route wraps packets for, first one first; empty when it is anything else."""
+    if attrs["RTA_ENCAP_TYPE"] != _SEG6:
+        return ()
+    header = attrs["RTA_ENCAP"].get_attr("SEG6_IPTUNNEL_SRH")
+    if not header or header["mode"] != "encap" or header["flags"] or header["tlvs"]:
+        return ()
+    return tuple(str(ip_address(text)) for text in reversed(header["segs"]))
 
 
 def route_request(item: Any, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ MARK_BASE = 0x46000000
 MARK_MASK = 0xFFFFFF00
 INDEX_BITS = 0x0000FF00  # where a mark carries the line's index
 TABLE_BASE = 4600
+UNDERLAY_BASE = 4900  # tables of the outer packets of VXLAN lines
 PRIORITY_FIRST = 4600
 PRIORITY_LAST = 4699
 MAX_INDEX = 255
@@ -188,7 +189,7 @@ class NodeConfig:
         listed += [(entry.interface, entry.prefixes) for entry in self.management]
         listed += [(entry.interface, (entry.destination,)) for entry in self.control_traffic]
         for interface, prefixes in listed:
-            if fault := _device_fault(interface):
+            if fault := device_fault(interface):
                 raise ValueError(f"interface {interface!r}: {fault}")
             for prefix in prefixes:
                 ipaddress.ip_network(prefix, strict=False)
@@ -205,7 +206,7 @@ class NodeConfig:
         return self.mark_mask & ~INDEX_BITS
 
 
-def _device_fault(device: str) -> str:
+def device_fault(device: str) -> str:
     """What is wrong with a device's name, or nothing. Stricter than the kernel, since the name stands in the table."""
     if not 0 < len(device) <= DEVICE_BYTES or not device.isascii() or device in (".", ".."):
         return "give 1 to 15 ASCII characters"
@@ -251,7 +252,7 @@ def handle_of(entry: LineEntry, base: int = MARK_BASE) -> LineHandle:
     """The handle of one entry. Raises LineError for an entry no socket can be put on."""
     if not 1 <= entry.index <= MAX_INDEX:
         raise LineError(entry.id, f"index {entry.index}", f"give 1 to {MAX_INDEX}")
-    if fault := _device_fault(entry.device):
+    if fault := device_fault(entry.device):
         raise LineError(entry.id, f"device name {entry.device!r}", fault)
     source4, source6 = canonical(entry, entry.source4, 4, "source"), canonical(entry, entry.source6, 6, "source")
     shaped = bool(entry.rate_up or entry.rate_down)

@@ -10,13 +10,26 @@ from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError
 
-from gateway.line import messages, sysctl
-from gateway.line.model import MAX_INDEX, PRIORITY_FIRST, PRIORITY_LAST, TABLE_BASE
-from gateway.line.plan import Plan, Route, Rule
-from gateway.line.reconcile import Action, Actual, AddRoute, AddRule, DeleteRoute, DeleteRule, Link, SetSysctl
-from gateway.line.spec import LineSpec
+from gateway.line import devices, messages, sysctl, tunsrc
+from gateway.line.model import MAX_INDEX, PRIORITY_FIRST, PRIORITY_LAST, TABLE_BASE, UNDERLAY_BASE
+from gateway.line.plan import Plan
+from gateway.line.reconcile import (
+    Action,
+    Actual,
+    AddAddress,
+    AddDevice,
+    AddRoute,
+    AddRule,
+    DeleteDevice,
+    DeleteRoute,
+    DeleteRule,
+    SetSysctl,
+    SetTunnelSource,
+    SetUp,
+)
+from gateway.line.routing import Route, Rule
+from gateway.line.spec import LineSpec, Segments, Underlay
 
-_IFF_UP, _IFF_LOWER_UP = 1, 0x10000
 _UNUSABLE = 0x40 | 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED
 _NUD_FAILED = 0x20
 _NTF_USE = 1
@@ -44,12 +57,9 @@ class Kernel:
             raise OSError(error.code, str(error)) from error
 
     def _read(self, plan: Plan, table: str) -> Actual:
-        names: dict[int, str] = {}
-        links: dict[str, Link] = {}
-        for link in self._ip.get_links():
-            name = link.get_attr("IFLA_IFNAME")
-            names[link["index"]] = name
-            links[name] = Link(link["index"], bool(link["flags"] & _IFF_UP), bool(link["flags"] & _IFF_LOWER_UP))
+        found = list(self._ip.get_links())
+        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in found}
+        links = {names[link["index"]]: devices.link_of(link, names) for link in found}
         addresses: dict[str, set[str]] = {}
         for item in self._ip.get_addr():
             if not (item.get_attr("IFA_FLAGS") or item["flags"]) & _UNUSABLE:
@@ -63,7 +73,8 @@ class Kernel:
         self._raw.clear()
         rules, foreign = self._rules()
         # A table that no rule leads to does no harm; so a full table of routes elsewhere need never be read.
-        self._tables |= {line.table for line in plan.lines} | {rule.table for rule in rules if _is_ours(rule.table)}
+        self._tables |= {table for line in plan.lines for table in line.tables}
+        self._tables |= {rule.table for rule in rules if _is_ours(rule.table)}
         return Actual(
             rules=rules,
             routes=self._routes(names),
@@ -73,6 +84,7 @@ class Kernel:
             neighbours=neighbours,
             sysctls=sysctl.read(plan.sysctls),
             table=table,
+            tunnel_source=tunsrc.read() if plan.tunnel_source else "",
         )
 
     def _rules(self) -> tuple[frozenset[Rule], tuple[str, ...]]:
@@ -123,6 +135,16 @@ class Kernel:
                     self._ip.route("del", **self._raw[route])
                 case SetSysctl(path, value):
                     sysctl.write(path, value)
+                case AddDevice(device):
+                    devices.make(self._ip, device)
+                case DeleteDevice(name):
+                    self._ip.link("del", index=self._index(name))
+                case AddAddress(name, address):
+                    self._ip.addr("add", **devices.address_words(self._index(name), address))
+                case SetUp(name):
+                    self._ip.link("set", index=self._index(name), state="up")
+                case SetTunnelSource(address):
+                    tunsrc.write(address)
                 case _:
                     raise TypeError(f"not a step of netlink: {action}")
         except NetlinkError as error:
@@ -131,16 +153,13 @@ class Kernel:
 
     def solicit(self, line: LineSpec) -> None:
         """Has the kernel ask for the line's gateways again, so that one that came back is seen without traffic."""
-        found = self._ip.link_lookup(ifname=line.device)
-        for way in line.ways if found else ():
+        for device, version, gateway in _neighbours(line):
+            found = self._ip.link_lookup(ifname=device)
+            if not found:
+                continue
             try:
                 self._ip.neigh(
-                    "replace",
-                    family=messages.AF[way.version],
-                    dst=way.gateway,
-                    ifindex=found[0],
-                    flags=_NTF_USE,
-                    state=0,
+                    "replace", family=messages.AF[version], dst=gateway, ifindex=found[0], flags=_NTF_USE, state=0
                 )
             except NetlinkError as error:
                 if error.code not in (*_ALREADY, errno.ENETDOWN, errno.EINVAL):
@@ -154,4 +173,16 @@ class Kernel:
 
 
 def _is_ours(table: int) -> bool:
-    return TABLE_BASE < table <= TABLE_BASE + MAX_INDEX
+    return any(base < table <= base + MAX_INDEX for base in (TABLE_BASE, UNDERLAY_BASE))
+
+
+def _neighbours(line: LineSpec) -> list[tuple[str, int, str]]:
+    """Device, family and address of each next hop, the one under a tunnel first."""
+    hops = [(line.device, way.version, way.gateway) for way in line.ways if way.gateway]
+    match line.tunnel:
+        case Underlay() as outer:
+            return [(outer.device, outer.version, outer.gateway), *hops]
+        case Segments() as outer:
+            return [(line.device, 6, outer.gateway), *hops]
+        case _:
+            return hops

@@ -1,78 +1,46 @@
 """The kernel state that holds every line's packets on their line, as data. Pure.
 
 Per line: mark → table and source → table; behind them the same selectors again as `prohibit`, so that a missing table
-ends there and never in the main table; the table itself ends in `unreachable`.
+ends there and never in the main table; the table itself ends in `unreachable`. What a line in a tunnel needs besides
+stands in gateway.line.overlay.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.line.model import LineEntry, LineError, NodeConfig
-from gateway.line.spec import LineSpec, spec_of
-
-PRIORITY_MARK = 4610
-PRIORITY_SOURCE = 4620
-PRIORITY_PROHIBIT_MARK = 4680
-PRIORITY_PROHIBIT_SOURCE = 4690
-METRIC_GATEWAY = 10
-METRIC_UNREACHABLE = 4278198272  # behind every route a person or a daemon would add
-PROTOCOL = 70  # rtm_protocol of our rules and routes
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Rule:
-    """One policy rule; table 0 means prohibit. mask is 0 when there is no mark, source empty when there is none. extra:
-    whatever else a rule found in the kernel says, so that it never equals one of ours."""
-
-    version: int
-    priority: int
-    mark: int = 0
-    mask: int = 0
-    source: str = ""
-    table: int = 0
-    extra: str = ""
-
-    def __str__(self) -> str:
-        parts = [f"ip -{self.version} rule {self.priority}:", f"from {self.source or 'all'}"]
-        if self.mask:
-            parts.append(f"fwmark {self.mark:#x}/{self.mask:#x}")
-        parts.append(f"lookup {self.table}" if self.table else "prohibit")
-        if self.extra:
-            parts.append(f"({self.extra})")
-        return " ".join(parts)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Route:
-    """One default route of a line's table; no device means unreachable. extra: as in Rule."""
-
-    version: int
-    table: int
-    metric: int
-    device: str = ""
-    gateway: str = ""
-    extra: str = ""
-
-    def __str__(self) -> str:
-        way = f"via {self.gateway} dev {self.device} onlink" if self.device else "unreachable"
-        if self.extra:
-            way = self.extra
-        return f"ip -{self.version} route table {self.table}: default {way} metric {self.metric}"
+from gateway.line.overlay import Device, device_of, routes_of, rules_of
+from gateway.line.routing import (
+    METRIC_GATEWAY,
+    METRIC_UNREACHABLE,
+    PRIORITY_MARK,
+    PRIORITY_PROHIBIT_MARK,
+    PRIORITY_PROHIBIT_SOURCE,
+    PRIORITY_SOURCE,
+    Route,
+    Rule,
+)
+from gateway.line.spec import LineSpec, Segments, Underlay, spec_of
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything wanted of the kernel except the nft table. sysctls: path below /proc/sys → value."""
+    """Everything wanted of the kernel except the nft table. sysctls: path below /proc/sys → value; devices: those that
+    the gateway makes itself; tunnel_source: the node's SRv6 source address, empty when no line needs one."""
 
     lines: tuple[LineSpec, ...]
     rules: frozenset[Rule]
     routes: frozenset[Route]
     sysctls: Mapping[str, str]
+    devices: tuple[Device, ...] = ()
+    tunnel_source: str = ""
 
     def text(self) -> str:
         """The plan for reading and for goldens, in a fixed order."""
         settings = [f"{path.replace('.', '%').replace('/', '.')} = {v}" for path, v in sorted(self.sysctls.items())]
-        return "\n".join([*map(str, sorted(self.rules)), *map(str, sorted(self.routes)), *settings]) + "\n"
+        tunnels = [*map(str, self.devices), *([f"ip sr tunsrc {self.tunnel_source}"] if self.tunnel_source else [])]
+        rules, routes = map(str, sorted(self.rules)), map(str, sorted(self.routes))
+        return "\n".join([*tunnels, *rules, *routes, *settings]) + "\n"
 
 
 def sort_out(entries: Iterable[LineEntry], node: NodeConfig) -> tuple[list[LineSpec], dict[str, str]]:
@@ -93,17 +61,19 @@ def sort_out(entries: Iterable[LineEntry], node: NodeConfig) -> tuple[list[LineS
         | {"lo": "loopback"}
     )
     claims: dict[str, set[str]] = {}
+    devices = {spec.device for spec in specs}
     for spec in specs:
-        if spec.device in taken:
+        for device in spec.devices:
+            if device in taken:
+                problems[spec.id] = f"line {spec.id}: {device} is a device of {taken[device]}; give the line its own"
+        if isinstance(spec.tunnel, Underlay) and spec.tunnel.device in devices:
             problems[spec.id] = (
-                f"line {spec.id}: {spec.device} is a device of {taken[spec.device]}; give the line its own"
+                f"line {spec.id}: its packets leave by {spec.tunnel.device}, which is itself a line's device; "
+                "give them a device of their own"
             )
-        for claim in (
-            f"index {spec.index}",
-            f"device {spec.device}",
-            *(f"source {text}" for way in spec.ways for text in way.sources),
-        ):
+        for claim in _claims(spec):
             claims.setdefault(claim, set()).add(spec.id)
+    problems |= _odd_tunnel_sources(specs)
     for claim, ids in sorted(claims.items()):
         if len(ids) > 1:
             for line in ids:
@@ -111,6 +81,36 @@ def sort_out(entries: Iterable[LineEntry], node: NodeConfig) -> tuple[list[LineS
                 problems.setdefault(line, f"line {line}: {claim} is also that of {others}; give each line its own")
     usable = [spec for spec in specs if spec.id not in problems]
     return sorted(usable, key=lambda spec: spec.index), problems
+
+
+def _claims(spec: LineSpec) -> list[str]:
+    """What only one line can have."""
+    found = [f"index {spec.index}", f"device {spec.device}"]
+    found += [f"source {text}" for way in spec.ways for text in way.sources]
+    if isinstance(spec.tunnel, Underlay):
+        found += [f"VXLAN {spec.tunnel.vni}", f"way from {spec.tunnel.local} to {spec.tunnel.peer}"]
+    return found
+
+
+def _odd_tunnel_sources(specs: Iterable[LineSpec]) -> dict[str, str]:
+    """The kernel has one SRv6 source address for all segment lists (ip-sr(8)); nor can an outer address be an inner
+    one, since what has it goes another way."""
+    specs = list(specs)
+    outer = sorted({spec.tunnel.local for spec in specs if isinstance(spec.tunnel, Segments)})
+    inner = {text: spec.id for spec in specs for way in spec.ways for text in way.sources}
+    found = {}
+    for spec in specs:
+        if isinstance(spec.tunnel, Segments) and len(outer) > 1:
+            found[spec.id] = (
+                f"line {spec.id}: SRv6 lines have the outer sources {', '.join(outer)}; "
+                "give all of them one address of the node"
+            )
+        if spec.tunnel is not None and spec.tunnel.local in inner:
+            found[spec.id] = (
+                f"line {spec.id}: its outer source {spec.tunnel.local} is a source of line {inner[spec.tunnel.local]}; "
+                "give the tunnel an address of its own"
+            )
+    return found
 
 
 def plan(lines: Iterable[LineSpec], node: NodeConfig) -> Plan:
@@ -128,8 +128,15 @@ def plan(lines: Iterable[LineSpec], node: NodeConfig) -> Plan:
             for source in way.sources:
                 rules.add(Rule(way.version, PRIORITY_SOURCE, source=source, table=line.table))
                 rules.add(Rule(way.version, PRIORITY_PROHIBIT_SOURCE, source=source))
-            routes.add(Route(way.version, line.table, METRIC_GATEWAY, line.device, way.gateway))
-    return Plan(lines, frozenset(rules), frozenset(routes), _sysctls(lines, node))
+            if way.gateway:
+                routes.add(Route(way.version, line.table, METRIC_GATEWAY, line.device, way.gateway))
+        rules |= rules_of(line)
+        routes |= routes_of(line)
+    devices = tuple(device for line in lines if (device := device_of(line)) is not None)
+    sources = [line.tunnel.local for line in lines if isinstance(line.tunnel, Segments)]
+    return Plan(
+        lines, frozenset(rules), frozenset(routes), _sysctls(lines, node), devices, sources[0] if sources else ""
+    )
 
 
 # Of the node: it forwards nothing, and the kernel's redirect switches work as "all or device".
@@ -165,8 +172,8 @@ _LINE_SYSCTLS = {"net/ipv6/conf/{}/keep_addr_on_down": "1"}  # else a line comes
 
 def _sysctls(lines: Iterable[LineSpec], node: NodeConfig) -> dict[str, str]:
     found = dict(_NODE_SYSCTLS)
-    for line in lines:
-        found |= {path.format(line.device): value for path, value in (_DEVICE_SYSCTLS | _LINE_SYSCTLS).items()}
+    for device in sorted({device for line in lines for device in line.devices}):
+        found |= {path.format(device): value for path, value in (_DEVICE_SYSCTLS | _LINE_SYSCTLS).items()}
     for access in node.access:
         found |= {path.format(access.interface): value for path, value in _DEVICE_SYSCTLS.items()}
     return found

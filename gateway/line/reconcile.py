@@ -1,25 +1,32 @@
 """What differs between the plan and the kernel, and the steps that put it right. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.line.plan import Plan, Route, Rule
+from gateway.line.overlay import ALIAS, Device
+from gateway.line.plan import Plan
+from gateway.line.routing import Route, Rule
+from gateway.line.spec import Segments, Underlay
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network device. up: administratively; carrier: the far end is there."""
+    """A network device. up: administratively; carrier: the far end is there; vxlan: what makes it a device of ours
+    (shape_of), None for any other; alias: its ifalias."""
 
     index: int
     up: bool
     carrier: bool
+    vxlan: tuple[object, ...] | None = None
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Actual:
     """What the kernel says. rules, routes: those in our priorities and tables, whoever made them; foreign: rules of
     others before ours; addresses: usable ones by device; neighbours: state by (device, address); sysctls: None
-    where the path does not exist; table: our nft table without counts, empty when it is not there."""
+    where the path does not exist; table: our nft table without counts, empty when it is not there; tunnel_source: the
+    node's SRv6 source address, empty when it has none or was not asked for."""
 
     rules: frozenset[Rule] = frozenset()
     routes: frozenset[Route] = frozenset()
@@ -29,6 +36,7 @@ class Actual:
     neighbours: Mapping[tuple[str, str], str] = field(default_factory=dict)
     sysctls: Mapping[str, str | None] = field(default_factory=dict)
     table: str = ""
+    tunnel_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +101,73 @@ class LoadTable:
         return f"load table inet feiyu ({self.why})"
 
 
-Action = LoadTable | SetSysctl | AddRule | DeleteRule | AddRoute | DeleteRoute
+@dataclass(frozen=True, slots=True)
+class AddDevice:
+    """Make this device; it stays down and without addresses."""
+
+    device: Device
+
+    def __str__(self) -> str:
+        return f"make {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDevice:
+    """Take a device of ours away."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"delete device {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddAddress:
+    """Put a line's source on a device of ours."""
+
+    device: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"add address {self.address} to {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """Set a device of ours up."""
+
+    device: str
+
+    def __str__(self) -> str:
+        return f"set {self.device} up"
+
+
+@dataclass(frozen=True, slots=True)
+class SetTunnelSource:
+    """Set the node's SRv6 source address."""
+
+    address: str
+    was: str
+
+    def __str__(self) -> str:
+        return f"set the SRv6 source address {self.address} (was {self.was or 'none'})"
+
+
+DeviceStep = AddDevice | DeleteDevice | AddAddress | SetUp
+Action = LoadTable | SetSysctl | AddRule | DeleteRule | AddRoute | DeleteRoute | DeviceStep | SetTunnelSource
+
+
+def shape_of(device: Device) -> tuple[object, ...]:
+    """What makes a VXLAN device the one that is wanted."""
+    return (device.underlay, device.vni, device.local, device.peer, device.port, device.mac)
 
 
 def diff(plan: Plan, table: str | None, actual: Actual) -> list[Action]:
     """The steps from actual to plan, in an order in which no step opens a way: the table, then what blocks, then what
     leads. table: the nft table as it read back after its last load, None when not loaded yet. A gateway's route is
     added only while its device is up, for the kernel takes no other, and while the line's source stands on it: what
-    merely has the line's name now (renamed, or made by somebody else) is not the line."""
+    merely has the line's name now (renamed, or made by somebody else) is not the line. A device of ours is made and
+    set up here, after what blocks; its routes follow in the next pass."""
     steps: list[Action] = []
     if table is None or actual.table != table:
         steps.append(LoadTable("new" if table is None else "edited" if actual.table else "missing"))
@@ -112,21 +179,70 @@ def diff(plan: Plan, table: str | None, actual: Actual) -> list[Action]:
             steps.append(SetSysctl(path, value, was))
     missing_rules = sorted(plan.rules - actual.rules)
     steps += [AddRule(rule) for rule in missing_rules if not rule.table]
-    sources = {(line.table, way.version): way.source for line in plan.lines for way in line.ways}
-    wanted = {
-        route
-        for route in plan.routes
-        if not route.device or _leads(actual, route.device, sources[route.table, route.version])
-    }
-    missing_routes = sorted(wanted - actual.routes)
+    leads = _Leads(plan, actual)
+    missing_routes = sorted({route for route in plan.routes if leads(route)} - actual.routes)
     steps += [AddRoute(route) for route in missing_routes if not route.device]
     steps += [DeleteRule(rule) for rule in sorted(actual.rules - plan.rules)]
-    steps += [DeleteRoute(route) for route in sorted(actual.routes - plan.routes)]
+    # What wraps goes before the way to the first segment, and comes after it (by its metric).
+    steps += [DeleteRoute(r) for r in sorted(actual.routes - plan.routes, key=lambda r: (not r.segments, r))]
+    steps += _device_steps(plan.devices, actual)
+    if plan.tunnel_source and actual.tunnel_source != plan.tunnel_source:
+        steps.append(SetTunnelSource(plan.tunnel_source, actual.tunnel_source))
     steps += [AddRoute(route) for route in missing_routes if route.device]
     steps += [AddRule(rule) for rule in missing_rules if rule.table]
     return steps
 
 
-def _leads(actual: Actual, device: str, source: str) -> bool:
-    link = actual.links.get(device)
-    return link is not None and link.up and source in actual.addresses.get(device, frozenset())
+class _Leads:
+    """Whether a route of the plan can be in the kernel now."""
+
+    def __init__(self, plan: Plan, actual: Actual) -> None:
+        self._actual = actual
+        self._made = {device.name: device for device in plan.devices}
+        self._sources = {(line.table, way.version): way.source for line in plan.lines for way in line.ways}
+        self._outer: dict[tuple[int, str], str] = {}
+        for line in plan.lines:
+            match line.tunnel:
+                case Underlay(table=table, version=version, local=local):
+                    self._sources[table, version] = local
+                case Segments(segments=(first, *_), local=local):
+                    self._outer[line.table, first] = local
+
+    def __call__(self, route: Route) -> bool:
+        if not route.device:
+            return True
+        link = self._actual.links.get(route.device)
+        if link is None or not link.up or not is_ours(self._made.get(route.device), link):
+            return False
+        if route.destination:  # the node's SRv6 source may stand on any device, as on lo
+            local = self._outer[route.table, route.destination]
+            return any(local in found for found in self._actual.addresses.values())
+        source = self._sources[route.table, route.version]
+        return source in self._actual.addresses.get(route.device, frozenset())
+
+
+def is_ours(wanted: Device | None, link: Link) -> bool:
+    """Whether a device is the one that the gateway wanted to make, where it makes one."""
+    return wanted is None or (link.alias, link.vxlan) == (wanted.alias, shape_of(wanted))
+
+
+def _device_steps(devices: Iterable[Device], actual: Actual) -> list[Action]:
+    """A device of somebody else in the place of ours is let be: the line is then down and says so."""
+    steps: list[Action] = []
+    wanted = {device.name: device for device in devices}
+    for name, link in sorted(actual.links.items()):
+        if link.alias.startswith(ALIAS) and link.vxlan is not None and name not in wanted:
+            steps.append(DeleteDevice(name))
+    for name, device in wanted.items():
+        link_there = actual.links.get(name)
+        if link_there is None:
+            steps += [AddDevice(device)] if device.underlay in actual.links else []
+        elif link_there.vxlan is None or not link_there.alias.startswith(ALIAS):
+            continue
+        elif not is_ours(device, link_there):
+            steps.append(DeleteDevice(name))
+        else:
+            there = actual.addresses.get(name, frozenset())
+            steps += [AddAddress(name, address) for address in device.addresses if address not in there]
+            steps += [] if link_there.up else [SetUp(name)]
+    return steps

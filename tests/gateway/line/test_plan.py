@@ -4,13 +4,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.line.killswitch import render
 from gateway.line.model import LineError, NodeConfig, handle_of
 from gateway.line.plan import plan, sort_out
 from gateway.line.spec import spec_of
 from tests.gateway.line.kit import NODE, line
-from whitelist.model import Line, LineShare, Vxlan
+from whitelist.model import Line, LineShare, Srv6, Vxlan
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARES = (
@@ -18,11 +19,16 @@ SHARES = (
     LineShare(tenant="birch", number=2, source4="198.51.100.5", source6="2001:db8:1::5"),
     LineShare(tenant="cedar", number=3),
 )
+VXLAN = Vxlan(vni=7, underlay="eth9", local="192.0.2.9", peer="192.0.2.10", gateway="192.0.2.11")
+SRV6 = Srv6(segments=("2001:db8:f::1", "2001:db8:f::2"), gateway="fe80::1", local="2001:db8:e::9")
+NO_HOPS = {"gateway4": "", "gateway6": ""}
 SETS: dict[str, tuple[list[Line], NodeConfig]] = {
     "no_lines": ([], NodeConfig()),
     "one_line": ([line(1)], NodeConfig()),
     "two_lines": ([line(2), line(255, gateway6="", source6="")], NODE),
     "tenants_sources": ([line(1, shares=SHARES)], NODE),
+    "vxlan": ([line(1, encapsulation=VXLAN)], NodeConfig()),
+    "srv6": ([line(1, encapsulation=SRV6, **NO_HOPS)], NodeConfig()),
     "other_mark": ([line(1)], NodeConfig(mark_base=0x10000000, mark_mask=0xFFFFFF00)),
 }
 
@@ -53,13 +59,6 @@ def test_two_lines_that_claim_one_source_for_a_tenant_are_both_left_out() -> Non
     specs, problems = sort_out([line(1, shares=SHARES), line(2, shares=SHARES[:1])], NODE)
     assert not specs
     assert "source 198.51.100.6 is also that of" in problems["line-1"]
-
-
-def test_a_line_with_an_encapsulation_is_left_out_rather_than_sent_in_the_clear() -> None:
-    vxlan = Vxlan(vni=7, underlay="eth9", local="192.0.2.9", peer="192.0.2.10", gateway="192.0.2.10")
-    specs, problems = sort_out([line(1, encapsulation=vxlan)], NODE)
-    assert not specs
-    assert "encapsulation is not supported" in problems["line-1"]
 
 
 def test_counts_are_carried_over_without_changing_the_digest() -> None:
@@ -119,6 +118,45 @@ LEFT_OUT: dict[str, tuple[list[Line], dict[str, str]]] = {
     "two with one source in two spellings": (
         [line(1), line(2, source6="2001:DB8:1:0::2")],
         {"line-1": "source 2001:db8:1::2 is also that", "line-2": "source 2001:db8:1::2 is also that"},
+    ),
+    "a VXLAN over a line's device": (
+        [line(1, encapsulation=replace(VXLAN, underlay="iplc9"))],
+        {"line-1": "iplc9, which is itself a line's device; give them a device of their own"},
+    ),
+    "a VXLAN over the clients' device": (
+        [line(1, encapsulation=replace(VXLAN, underlay="acc0"))],
+        {"line-1": "acc0 is a device of access; give the line its own"},
+    ),
+    "two of one VXLAN network": (
+        [line(1, encapsulation=VXLAN), line(2, encapsulation=replace(VXLAN, peer="192.0.2.12"))],
+        {"line-1": "VXLAN 7 is also that of line-2", "line-2": "VXLAN 7 is also that of line-1"},
+    ),
+    "two VXLAN networks to one peer": (
+        [line(1, encapsulation=VXLAN), line(2, encapsulation=replace(VXLAN, vni=8))],
+        {"line-1": "way from 192.0.2.9 to 192.0.2.10 is also", "line-2": "way from 192.0.2.9 to 192.0.2.10 is also"},
+    ),
+    "a VXLAN from the line's own source": (
+        [line(1, encapsulation=replace(VXLAN, local="198.51.1.2"))],
+        {"line-1": "outer source 198.51.1.2 is a source of line line-1; give the tunnel an address of its own"},
+    ),
+    "a VXLAN of two families": (
+        [line(1, encapsulation=replace(VXLAN, peer="2001:db8::7"))],
+        {"line-1": "VXLAN's peer '2001:db8::7' is not IPv4"},
+    ),
+    "two segment lists with two outer sources": (
+        [
+            line(1, encapsulation=SRV6, **NO_HOPS),
+            line(2, encapsulation=replace(SRV6, local="2001:db8:e::8"), **NO_HOPS),
+        ],
+        {"line-1": "give all of them one address of the node", "line-2": "SRv6 lines have the outer sources"},
+    ),
+    "a segment list beside a gateway": (
+        [line(1, encapsulation=SRV6)],
+        {"line-1": "has gateway 198.51.1.1 and a segment list; give the segment list's gateway only"},
+    ),
+    "a segment list without segments": (
+        [line(1, encapsulation=replace(SRV6, segments=()), **NO_HOPS)],
+        {"line-1": "its segment list is empty"},
     ),
 }  # fmt: skip
 

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from gateway.line.health import line_state
-from gateway.line.plan import Plan, Route, Rule, plan
+from gateway.line.plan import Plan, plan
+from gateway.line.routing import Route, Rule
 from gateway.line.reconcile import (
     Action,
     Actual,
