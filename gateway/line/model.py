@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from whitelist.device import device_fault
 from whitelist.model import LineShare, Srv6, Vxlan
 from whitelist.name import TargetError, canonical_name
 
@@ -15,7 +16,6 @@ TABLE_BASE = 4600
 PRIORITY_FIRST = 4600
 PRIORITY_LAST = 4699
 MAX_INDEX = 255
-DEVICE_BYTES = 15  # IFNAMSIZ less the closing NUL
 
 
 class LineError(Exception):
@@ -188,7 +188,7 @@ class NodeConfig:
         listed += [(entry.interface, entry.prefixes) for entry in self.management]
         listed += [(entry.interface, (entry.destination,)) for entry in self.control_traffic]
         for interface, prefixes in listed:
-            if fault := _device_fault(interface):
+            if fault := device_fault(interface):
                 raise ValueError(f"interface {interface!r}: {fault}")
             for prefix in prefixes:
                 ipaddress.ip_network(prefix, strict=False)
@@ -203,15 +203,6 @@ class NodeConfig:
     def range_mask(self) -> int:
         """The mask under which every mark of ours, whatever its index, equals mark_base."""
         return self.mark_mask & ~INDEX_BITS
-
-
-def _device_fault(device: str) -> str:
-    """What is wrong with a device's name, or nothing. Stricter than the kernel, since the name stands in the table."""
-    if not 0 < len(device) <= DEVICE_BYTES or not device.isascii() or device in (".", ".."):
-        return "give 1 to 15 ASCII characters"
-    if any(c <= " " or c in "/:\"'\\*\x7f" for c in device):
-        return "leave out spaces, quotes, slashes, colons and asterisks"
-    return ""
 
 
 def canonical(entry: LineEntry, text: str, version: int, what: str) -> str:
@@ -251,7 +242,7 @@ def handle_of(entry: LineEntry, base: int = MARK_BASE) -> LineHandle:
     """The handle of one entry. Raises LineError for an entry no socket can be put on."""
     if not 1 <= entry.index <= MAX_INDEX:
         raise LineError(entry.id, f"index {entry.index}", f"give 1 to {MAX_INDEX}")
-    if fault := _device_fault(entry.device):
+    if fault := device_fault(entry.device):
         raise LineError(entry.id, f"device name {entry.device!r}", fault)
     source4, source6 = canonical(entry, entry.source4, 4, "source"), canonical(entry, entry.source6, 6, "source")
     shaped = bool(entry.rate_up or entry.rate_down)
