@@ -12,12 +12,14 @@ import msgspec
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One wish. verb is "add" (fields: the item without what the register sets), "edit" (fields: a JSON merge patch,
     RFC 7396), "remove", or the name of an action of the collection ("revoke", "suspend" …). id may be empty for "add"
-    where the register makes one up."""
+    where the register makes one up. revision: the one in which the item last changed, as whoever wishes saw it; 0: the
+    wish holds whatever the item is by now."""
 
     collection: str
     verb: str
     id: str = ""
     fields: dict[str, Any] = {}
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class UnknownItem(ChangeRefused):
 
 class ConflictingChange(ChangeRefused):
     """The item's state, or those who use it, do not allow the change."""
+
+
+class StaleChange(ChangeRefused):
+    """The item is not as it was when the change was wished."""
 
 
 def merge(target: Any, patch: Any) -> Any:

@@ -20,6 +20,7 @@ from tenants.change import (
     ChangeRefused,
     ConflictingChange,
     InvalidChange,
+    StaleChange,
     UnknownItem,
     merge,
 )
@@ -136,8 +137,8 @@ class Register:
     ) -> Applied:
         """Applies all the changes, or none: one transaction, one revision. now is in Unix seconds.
 
-        Raises a ChangeRefused (InvalidChange, AlreadyExists, UnknownItem, ConflictingChange) with the index of the
-        change that cannot be."""
+        Raises a ChangeRefused (InvalidChange, AlreadyExists, UnknownItem, ConflictingChange, StaleChange) with the
+        index of the change that cannot be."""
         reason = reason.strip()
         if not reason or len(reason) > MAX_REASON or not reason.isprintable():
             message = f"is needed: why, in one line of at most {MAX_REASON} characters"
@@ -196,6 +197,7 @@ class Register:
         before = draft.find(kind.collection, change.id)
         if before is None:
             raise unknown(kind, change.id)
+        _refuse_stale(kind, change, before, provenance.revision)
         if change.verb == "edit":
             return self._edit(draft, kind, change, before, provenance)
         if change.verb == "remove" and kind.users is not None:
@@ -251,6 +253,15 @@ class Register:
         if not item and change.verb == "add" and self.kind(change.collection).id_prefix:
             item = self.kind(change.collection).id_prefix + crockford(self._randomness(8), 10)
         return msgspec.structs.replace(change, id=item) if isinstance(item, str) else change
+
+
+def _refuse_stale(kind: Kind, change: Change, before: Any, own: int) -> None:
+    """Raises StaleChange where somebody changed the item after it was seen; own: the revision being made, whose earlier
+    changes are the same person's."""
+    last: Provenance = before.provenance
+    if change.revision and last.revision not in (change.revision, own):
+        detail = f"{kind.noun} {change.id} was changed in revision {last.revision} by {last.actor}"
+        raise StaleChange(f"{detail}: {last.reason}", "look at it again, then repeat the change")
 
 
 def _revision(connection: Connection) -> int:

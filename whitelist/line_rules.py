@@ -1,11 +1,11 @@
-"""Whether the ledger entry of a line is right in itself, beyond its device and addresses: customer file, resolvers,
-probes, encapsulation and shares. Each fault as (field, message in plain words, with the remedy)."""
+"""Whether the ledger entry of a line is right in itself, beyond its addresses and encapsulation: customer file,
+resolvers, probes and shares. Each fault as (field, message in plain words, with the remedy)."""
 
 import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from whitelist.model import CustomerFile, Grant, Line, LineShare, Srv6, Vxlan
+from whitelist.model import CustomerFile, Grant, Line, LineShare
 from whitelist.name import canonical_name
 from whitelist.target import TargetError
 
@@ -16,7 +16,6 @@ MAX_SHARE = 250  # numbers of shares on one line; the rest of a class's byte is 
 MAX_HEADCOUNT = 10_000_000
 _CREDIT_DIGITS = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
-is_device = re.compile(r"[^\s/:\x00-\x1f]{1,15}").fullmatch  # the kernel's dev_valid_name(), IFNAMSIZ less the NUL
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,39}").fullmatch
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}").fullmatch
 
@@ -86,47 +85,6 @@ def customer_faults(file: CustomerFile) -> Errors:
     if not 0 <= file.headcount <= MAX_HEADCOUNT:
         errors.append(("customer.headcount", f"needs 0 to {MAX_HEADCOUNT}"))
     return errors
-
-
-def encapsulation_faults(line: Line) -> Errors:
-    """A VXLAN segment or a segment list."""
-    match line.encapsulation:
-        case Vxlan() as vxlan:
-            return _vxlan(line, vxlan)
-        case Srv6() as srv6:
-            errors = [("encapsulation.segments", "is empty; name the segments, the first one first")]
-            errors = [] if srv6.segments else errors
-            if len(srv6.segments) > 8:
-                errors.append(("encapsulation.segments", "has more than 8 segments"))
-            for field, text in (
-                *((f"segments[{n}]", segment) for n, segment in enumerate(srv6.segments)),
-                ("gateway", srv6.gateway),
-                ("local", srv6.local),
-            ):
-                if fault := address_fault(text, 6):
-                    errors.append((f"encapsulation.{field}", fault))
-            return errors
-        case _:
-            return []
-
-
-def _vxlan(line: Line, vxlan: Vxlan) -> Errors:
-    errors: Errors = []
-    if not 0 < vxlan.vni < 1 << 24:
-        errors.append(("encapsulation.vni", "needs 1 to 16777215 (RFC 7348)"))
-    if not 0 < vxlan.port < 65_536:
-        errors.append(("encapsulation.port", "needs 1 to 65535"))
-    if not is_device(vxlan.underlay) or vxlan.underlay in {line.device, ".", "..", "lo"}:
-        errors.append(("encapsulation.underlay", "needs the device that leads to the peer, not the line's own"))
-    addresses = (("local", vxlan.local), ("peer", vxlan.peer), ("gateway", vxlan.gateway))
-    found = [(f"encapsulation.{name}", fault) for name, text in addresses if (fault := address_fault(text))]
-    if not found and len({ip_address(text).version for _, text in addresses}) != 1:
-        found.append(("encapsulation.peer", "local, peer and gateway need one family"))
-    if vxlan.local == vxlan.peer:
-        found.append(("encapsulation.peer", "is the local address; give the far end's"))
-    if vxlan.gateway == vxlan.local:
-        found.append(("encapsulation.gateway", "is the local address; give the next hop towards the peer"))
-    return errors + found
 
 
 def share_faults(line: Line) -> Errors:

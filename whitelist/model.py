@@ -146,23 +146,29 @@ class CustomerFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class Vxlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="vxlan"):
     """The line is a VXLAN segment (RFC 7348) towards one peer: `device` of the line is made by the lines process.
-    underlay: the device that leads to the peer; gateway: the next hop there. local, peer, gateway: one family."""
+    underlay: the device that the outer packets leave by; gateway: their next hop there, empty where the peer is
+    on-link. local, peer: outer source and destination; local, peer, gateway: one family. mtu: bytes of the largest
+    inner packet, 0: what the underlay's leaves beside the outer headers."""
 
     vni: int
     underlay: str
     local: str
     peer: str
-    gateway: str
+    gateway: str = ""
     port: int = 4789
+    mtu: int = 0
 
 
 class Srv6(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="srv6"):
     """The line is a segment list (RFC 8754, RFC 8986 H.Encaps) over the line's device: first segment first. gateway:
-    IPv6 next hop towards the first segment; local: the outer source, an address of the device."""
+    IPv6 next hop towards the first segment; local: the outer source, an address of the device. The inner packets go to
+    no next hop, so gateway4 and gateway6 of the line may be empty. mtu: bytes of the largest inner packet, 0: what the
+    device's leaves beside the outer headers."""
 
     segments: tuple[str, ...]
     gateway: str
     local: str
+    mtu: int = 0
 
 
 class LineShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,7 +24,7 @@ from tenants.model import Side
 from tenants.register import Register
 from tenants.store import BUSY_TIMEOUT, Store
 from whitelist import validate
-from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Service
+from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Service, Vxlan
 
 _decode_line = msgspec.json.Decoder(Line).decode
 _LIVE = (GrantState.EFFECTIVE, GrantState.SUSPENDED)  # a suspended grant comes back with all it refers to
@@ -87,7 +87,8 @@ def _check_grant(reader: Reader, before: Grant | None, after: Grant) -> Errors:
 
 
 def _check_line(reader: Reader, before: Line | None, after: Line) -> Errors:
-    """No other line in use has its device or a source of it; its tenants exist; a line that grants use stays abroad."""
+    """No other line in use has its device, VXLAN segment or a source of it; its tenants exist; a line that grants use
+    stays abroad."""
     errors = []
     reader.flush()
     other = queries.line_with_device(reader.connection, after.device, after.id)
@@ -100,6 +101,8 @@ def _check_line(reader: Reader, before: Line | None, after: Line) -> Errors:
     ]
     if not after.retired and (before is None or _sources(after) != _sources(before)):
         errors += _taken_sources(reader, after)
+    if not after.retired and isinstance(after.encapsulation, Vxlan):
+        errors += _taken_segment(reader, after.id, after.encapsulation)
     if before is not None and after.side != before.side and (users := _grants_of_line(reader, after)):
         errors.append(("side", f"used by {', '.join(users[:10])}"))
     if after.index > MAX_LINES:
@@ -129,6 +132,17 @@ def _taken_sources(reader: Reader, after: Line) -> Errors:
         for address, field in _sources(after).items()
         if address in taken
     ]
+
+
+def _taken_segment(reader: Reader, line: str, own: Vxlan) -> Errors:
+    """The kernel has one device for a network identifier and port (of each family; one in all is clearer)."""
+    for document in queries.lines_in_use(reader.connection, line):
+        other = _decode_line(document)
+        outer = other.encapsulation
+        if isinstance(outer, Vxlan) and (outer.vni, outer.port) == (own.vni, own.port):
+            message = f"line {other.id} has VXLAN {own.vni} on port {own.port}; a line needs a segment of its own"
+            return [("encapsulation.vni", message)]
+    return []
 
 
 def _check_service(reader: Reader, _before: Service | None, after: Service) -> Errors:

@@ -11,7 +11,9 @@ from publicsuffixlist import PublicSuffixList
 
 from tenants.model import Credential, Place, Side, Tenant
 from whitelist import line_rules
-from whitelist.model import Category, DataGrade, Deny, Endpoint, Grant, Group, Line, Service, Window
+from whitelist.device import device_fault
+from whitelist.encapsulation import encapsulation_faults
+from whitelist.model import Category, DataGrade, Deny, Endpoint, Grant, Group, Line, Service, Srv6, Window
 from whitelist.name import canonical_name
 from whitelist.target import TargetError, parse_host
 
@@ -126,21 +128,25 @@ def validate_line(line: Line) -> Errors:
     errors = _texts(**{name: getattr(line, name) for name in texts})
     errors += _texts(**{f"customer.{name}": getattr(file, name) for name in parties})
     errors += line_rules.customer_faults(file)
-    errors += line_rules.ledger_faults(line) + line_rules.encapsulation_faults(line) + line_rules.share_faults(line)
+    errors += line_rules.ledger_faults(line) + encapsulation_faults(line) + line_rules.share_faults(line)
     for name, listed, most in (
         ("attachments", line.attachments, MAX_NAMES),
         ("probes", line.probes, 8),
         ("shares", line.shares, line_rules.MAX_SHARE),
     ):
         errors += _too_many(name, listed, most)
-    if not line_rules.is_device(line.device) or line.device in {".", "..", "lo"}:
-        errors.append(("device", "needs the name of a network device, 1 to 15 characters, not lo"))
+    if fault := device_fault(line.device):
+        errors.append(("device", f"is no name of a network device: {fault}"))
+    elif line.device == "lo":
+        errors.append(("device", "is the loopback; name the device that leads to the line"))
     for family in (4, 6):
         fields = {f"{part}{family}": getattr(line, f"{part}{family}") for part in ("gateway", "source")}
         for field, address in fields.items():
             errors += _address(field, address, family) if address else []
+        lacking = next((field for field, address in fields.items() if not address), "")
+        if isinstance(line.encapsulation, Srv6) and lacking == f"gateway{family}":
+            continue  # the segments lead the inner packets, not a next hop
         if len([address for address in fields.values() if address]) == 1:
-            lacking = next(field for field, address in fields.items() if not address)
             errors.append((lacking, f"is empty; IPv{family} needs gateway{family} and source{family}, or neither"))
         elif fields[f"source{family}"] and len(set(fields.values())) == 1:
             errors.append((f"source{family}", "is the gateway; give our own address on the line"))
@@ -216,8 +222,8 @@ def _place(field: str, place: Place) -> Errors:
             errors.append(
                 (f"{field}.{name}", f"is empty; a tenant is bound to site, room and access interface: name the {name}")
             )
-    if place.interface and not line_rules.is_device(place.interface):
-        errors.append((f"{field}.interface", "needs the name of a network device, 1 to 15 characters"))
+    if place.interface.strip() and (fault := device_fault(place.interface)):
+        errors.append((f"{field}.interface", f"is no name of a network device: {fault}"))
     if place.side is not Side.OFFSHORE:
         errors.append((f"{field}.side", f"is {place.side}; only places of the offshore zone can be granted anything"))
     return errors

@@ -27,7 +27,8 @@ def link_of(item: Any, names: dict[int, str]) -> Link:
             item.get_attr("IFLA_ADDRESS"),
         )
     alias = item.get_attr("IFLA_IFALIAS") or ""
-    return Link(item["index"], bool(flags & _IFF_UP), bool(flags & _IFF_LOWER_UP), vxlan, alias)
+    mtu = item.get_attr("IFLA_MTU") or 0
+    return Link(item["index"], bool(flags & _IFF_UP), bool(flags & _IFF_LOWER_UP), vxlan, alias, mtu)
 
 
 def make(ip: IPRoute, device: Device) -> None:
@@ -35,7 +36,8 @@ def make(ip: IPRoute, device: Device) -> None:
     not be named ours is taken away again."""
     suffix = "6" if ":" in device.local else ""
     under = ip.link_lookup(ifname=device.underlay)
-    outer = {f"vxlan_local{suffix}": device.local, f"vxlan_group{suffix}": device.peer}
+    outer: dict[str, Any] = {f"vxlan_local{suffix}": device.local, f"vxlan_group{suffix}": device.peer}
+    outer |= {"mtu": device.mtu} if device.mtu else {}
     ip.link(
         "add",
         ifname=device.name,

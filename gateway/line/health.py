@@ -1,6 +1,6 @@
 """Whether a line can carry a new flow, from what the kernel says of it. Pure."""
 
-from gateway.line.overlay import device_of, routes_of
+from gateway.line.overlay import device_of, routes_of, wrap_of
 from gateway.line.reconcile import Actual, is_ours
 from gateway.line.routing import METRIC_GATEWAY, Route
 from gateway.line.spec import LineSpec, Segments, Underlay, Way
@@ -51,7 +51,7 @@ def _fault(line: LineSpec, way: Way, actual: Actual) -> str:
     if way.source not in actual.addresses.get(line.device, frozenset()):
         return f"source {way.source} is not on {line.device}"
     if isinstance(line.tunnel, Segments):
-        wrap = Route(way.version, line.table, METRIC_GATEWAY, line.device, segments=line.tunnel.segments)
+        wrap = wrap_of(line, line.tunnel, way.version)
         return "" if wrap in actual.routes else f"no IPv{way.version} route into the segment list"
     if actual.neighbours.get((line.device, way.gateway)) == "failed":
         return f"gateway {way.gateway} does not answer"

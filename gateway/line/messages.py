@@ -40,6 +40,8 @@ def route_words(route: Route, index: int) -> dict[str, Any]:
     if not route.device:
         return words | {"type": "unreachable"}
     if route.segments:  # as they stand in the header: the last one first (RFC 8754 2)
+        if route.mtu:
+            words["metrics"] = {"attrs": [["RTAX_MTU", route.mtu]]}
         return words | {"oif": index, "encap": {"type": "seg6", "mode": "encap", "segs": [*reversed(route.segments)]}}
     return words | {"gateway": route.gateway, "oif": index, "flags": _ONLINK}
 
@@ -84,10 +86,10 @@ def route_of(version: int, item: Any, attrs: dict[str, Any], names: dict[int, st
         return Route(version, table, metric, destination=destination)
     if plain and not more and item["type"] == _UNICAST and flags == _ONLINK and gateway:
         return Route(version, table, metric, device, gateway, destination=destination)
-    if plain and more == _ENCAP and item["type"] == _UNICAST and not flags and not gateway:
-        segments = _segments(attrs)
-        if segments:
-            return Route(version, table, metric, device, destination=destination, segments=segments)
+    if plain and more - {"RTA_METRICS"} == _ENCAP and item["type"] == _UNICAST and not flags and not gateway:
+        segments, mtu = _segments(attrs), _mtu(attrs)
+        if segments and mtu is not None:
+            return Route(version, table, metric, device, destination=destination, segments=segments, mtu=mtu)
     words = [f"type {item['type']}", f"flags {flags}", f"length {item['dst_len']}"]
     words += [f"{k} {v}" for k, v in sorted(attrs.items()) if k != "RTA_CACHEINFO"]
     return Route(version, table, metric, extra=" ".join(words))
@@ -101,6 +103,13 @@ def _segments(attrs: dict[str, Any]) -> tuple[str, ...]:
     if not header or header["mode"] != "encap" or header["flags"] or header["tlvs"]:
         return ()
     return tuple(str(ip_address(text)) for text in reversed(header["segs"]))
+
+
+def _mtu(attrs: dict[str, Any]) -> int | None:
+    """The MTU that a route sets, 0 when it sets nothing, None when it sets anything else."""
+    found = dict(attrs["RTA_METRICS"]["attrs"]) if "RTA_METRICS" in attrs else {}
+    mtu: int = found.pop("RTAX_MTU", 0)
+    return None if found else mtu
 
 
 def route_request(item: Any, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from whitelist.device import device_fault
 from whitelist.model import LineShare, Srv6, Vxlan
 from whitelist.name import TargetError, canonical_name
 
@@ -16,7 +17,6 @@ UNDERLAY_BASE = 4900  # tables of the outer packets of VXLAN lines
 PRIORITY_FIRST = 4600
 PRIORITY_LAST = 4699
 MAX_INDEX = 255
-DEVICE_BYTES = 15  # IFNAMSIZ less the closing NUL
 
 
 class LineError(Exception):
@@ -204,15 +204,6 @@ class NodeConfig:
     def range_mask(self) -> int:
         """The mask under which every mark of ours, whatever its index, equals mark_base."""
         return self.mark_mask & ~INDEX_BITS
-
-
-def device_fault(device: str) -> str:
-    """What is wrong with a device's name, or nothing. Stricter than the kernel, since the name stands in the table."""
-    if not 0 < len(device) <= DEVICE_BYTES or not device.isascii() or device in (".", ".."):
-        return "give 1 to 15 ASCII characters"
-    if any(c <= " " or c in "/:\"'\\*\x7f" for c in device):
-        return "leave out spaces, quotes, slashes, colons and asterisks"
-    return ""
 
 
 def canonical(entry: LineEntry, text: str, version: int, what: str) -> str:

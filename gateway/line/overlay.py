@@ -26,7 +26,7 @@ from gateway.line.spec import LineSpec, Segments, Underlay
 @dataclass(frozen=True, slots=True)
 class Device:
     """A VXLAN device of a line. underlay: the device under it; mac: the same after each making, so that the far end's
-    neighbour entry holds; addresses: the line's sources."""
+    neighbour entry holds; addresses: the line's sources; mtu: 0 for what the kernel makes of the one under it."""
 
     name: str
     line: str
@@ -37,6 +37,7 @@ class Device:
     port: int
     mac: str
     addresses: tuple[str, ...]
+    mtu: int = 0
 
     @property
     def alias(self) -> str:
@@ -46,10 +47,12 @@ class Device:
     def __str__(self) -> str:
         way = f"local {self.local} remote {self.peer} dstport {self.port}"
         own = ", ".join(self.addresses)
+        way += f" mtu {self.mtu}" if self.mtu else ""
         return f"ip link {self.name}: vxlan id {self.vni} dev {self.underlay} {way} address {self.mac} with {own}"
 
 
 ALIAS = "feiyu line "
+_IPV6_HEADER, _ROUTING_HEADER = 40, 8  # bytes (RFC 8200 3, RFC 8754 2 without the list)
 
 
 def device_of(line: LineSpec) -> Device | None:
@@ -60,7 +63,8 @@ def device_of(line: LineSpec) -> Device | None:
     digest = hashlib.sha256(f"{outer.vni} {outer.local} {outer.peer}".encode()).hexdigest()
     mac = ":".join(["02", *(digest[at : at + 2] for at in range(0, 10, 2))])  # locally administered (IEEE 802 8.4)
     addresses = tuple(source for way in line.ways for source in way.sources)
-    return Device(line.device, line.id, outer.device, outer.vni, outer.local, outer.peer, outer.port, mac, addresses)
+    way = (outer.device, outer.vni, outer.local, outer.peer, outer.port)
+    return Device(line.device, line.id, *way, mac, addresses, outer.mtu)
 
 
 def rules_of(line: LineSpec) -> set[Rule]:
@@ -79,6 +83,12 @@ def rules_of(line: LineSpec) -> set[Rule]:
     }
 
 
+def wrap_of(line: LineSpec, outer: Segments, version: int) -> Route:
+    """The route that wraps a line's packets of one family. The kernel takes the outer headers off a route's MTU."""
+    mtu = outer.mtu + _IPV6_HEADER + _ROUTING_HEADER + 16 * len(outer.segments) if outer.mtu else 0
+    return Route(version, line.table, METRIC_GATEWAY, line.device, segments=outer.segments, mtu=mtu)
+
+
 def routes_of(line: LineSpec) -> set[Route]:
     """The routes that lead the outer packets, and for SRv6 those that wrap the inner ones."""
     match line.tunnel:
@@ -89,10 +99,7 @@ def routes_of(line: LineSpec) -> set[Route]:
             }
         case Segments() as outer:
             first = outer.segments[0]
-            wraps = {
-                Route(way.version, line.table, METRIC_GATEWAY, line.device, segments=outer.segments)
-                for way in line.ways
-            }
+            wraps = {wrap_of(line, outer, way.version) for way in line.ways}
             # Without its second route the first segment would meet the default route when its way is gone, and be
             # wrapped again and again (a loop that kernels before 6.15 do not end).
             return wraps | {

@@ -12,13 +12,14 @@ from gateway.line.spec import Segments, Underlay
 @dataclass(frozen=True, slots=True)
 class Link:
     """A network device. up: administratively; carrier: the far end is there; vxlan: what makes it a device of ours
-    (shape_of), None for any other; alias: its ifalias."""
+    (shape_of), None for any other; alias: its ifalias; mtu in bytes."""
 
     index: int
     up: bool
     carrier: bool
     vxlan: tuple[object, ...] | None = None
     alias: str = ""
+    mtu: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,9 @@ class _Leads:
 
 def is_ours(wanted: Device | None, link: Link) -> bool:
     """Whether a device is the one that the gateway wanted to make, where it makes one."""
-    return wanted is None or (link.alias, link.vxlan) == (wanted.alias, shape_of(wanted))
+    if wanted is None:
+        return True
+    return (link.alias, link.vxlan) == (wanted.alias, shape_of(wanted)) and wanted.mtu in (0, link.mtu)
 
 
 def _device_steps(devices: Iterable[Device], actual: Actual) -> list[Action]:

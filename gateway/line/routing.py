@@ -49,7 +49,7 @@ class Rule:
 class Route:
     """One route of a line's table: the default route, or that to the single address destination. No device means
     unreachable; segments: the packet is wrapped for them (SRv6 H.Encaps, RFC 8986 5.1), first one first; gateway is
-    then empty. extra: as in Rule."""
+    then empty; mtu: 0 for the device's. extra: as in Rule."""
 
     version: int
     table: int
@@ -59,11 +59,14 @@ class Route:
     extra: str = ""
     destination: str = ""
     segments: tuple[str, ...] = ()
+    mtu: int = 0
 
     def __str__(self) -> str:
         way = f"via {self.gateway} dev {self.device} onlink" if self.device else "unreachable"
         if self.segments:
             way = f"encap seg6 mode encap segs {','.join(self.segments)} dev {self.device}"
+        if self.mtu:
+            way += f" mtu {self.mtu}"
         if self.extra:
             way = self.extra
         where = self.destination or "default"

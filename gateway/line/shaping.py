@@ -7,7 +7,8 @@ its socket (gateway.line.model.class_of). Rates are bytes per second, minors the
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.line.model import DEVICE_BYTES, MAX_INDEX, QDISC, REST, LineEntry, NodeConfig
+from gateway.line.model import MAX_INDEX, QDISC, REST, LineEntry, NodeConfig
+from whitelist.device import device_fault
 from whitelist.line_rules import MAX_SHARE
 
 KBIT = 125  # bytes per second
@@ -96,7 +97,7 @@ def trees(entries: Iterable[LineEntry], node: NodeConfig) -> dict[str, Tree]:
     defaults: dict[str, int] = {}
     down: dict[int, Class] = {}
     for line in entries:
-        if not 1 <= line.index <= MAX_INDEX or not 0 < len(line.device) <= DEVICE_BYTES:
+        if not 1 <= line.index <= MAX_INDEX or device_fault(line.device):
             continue
         if line.rate_up > 0:
             shares = {share.number: (share.up, share.up_ceiling) for share in line.shares}

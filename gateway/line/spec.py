@@ -9,9 +9,9 @@ from gateway.line.model import (
     LineEntry,
     LineError,
     canonical,
-    device_fault,
     handle_of,
 )
+from whitelist.device import device_fault
 from whitelist.model import Srv6, Vxlan
 
 
@@ -34,7 +34,8 @@ class Way:
 @dataclass(frozen=True, slots=True)
 class Underlay:
     """The outer side of a VXLAN line (RFC 7348): packets go from local to peer by next hop gateway on device. version:
-    of the outer family; table: its own, since the outer packets must not follow the line's."""
+    of the outer family; table: its own, since the outer packets must not follow the line's; mtu: of the inner packets,
+    0 for what the device under it leaves."""
 
     vni: int
     device: str
@@ -44,16 +45,18 @@ class Underlay:
     gateway: str
     port: int
     table: int
+    mtu: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Segments:
     """The outer side of an SRv6 line (RFC 8754): segments, first one first, reached by next hop gateway; local: the
-    outer source address. All IPv6."""
+    outer source address. All IPv6. mtu: of the inner packets, 0 for what the device leaves."""
 
     segments: tuple[str, ...]
     gateway: str
     local: str
+    mtu: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,7 @@ def spec_of(entry: LineEntry, base: int = MARK_BASE) -> LineSpec:
     is_segments = isinstance(entry.encapsulation, Srv6)
     ways = []
     for version, gateway, source in ((4, entry.gateway4, handle.source4), (6, entry.gateway6, handle.source6)):
-        hop = canonical(entry, gateway, version, "gateway")
-        if is_segments and hop:
-            raise LineError(entry.id, f"has gateway {hop} and a segment list", "give the segment list's gateway only")
+        hop = canonical(entry, "" if is_segments else gateway, version, "gateway")  # segments lead, not a next hop
         if bool(hop) != bool(source) and not is_segments:
             raise LineError(entry.id, f"IPv{version} has only one of gateway and source", "give both, or neither")
         if hop and hop == source:
@@ -126,7 +127,7 @@ def _tunnel(entry: LineEntry) -> Underlay | Segments | None:
             local = canonical(entry, srv6.local, 6, "segment list's local address")
             if not gateway or not local:
                 raise LineError(entry.id, "its segment list lacks gateway or local address", "give both")
-            return Segments(segments, gateway, local)
+            return Segments(segments, gateway, local, srv6.mtu)
         case _:
             return None
 
@@ -135,12 +136,12 @@ def _underlay(entry: LineEntry, vxlan: Vxlan) -> Underlay:
     version = 6 if ":" in vxlan.local else 4
     local = canonical(entry, vxlan.local, version, "VXLAN's local address")
     peer = canonical(entry, vxlan.peer, version, "VXLAN's peer")
-    gateway = canonical(entry, vxlan.gateway, version, "VXLAN's gateway")
-    if not (local and peer and gateway) or local in (peer, gateway):
-        raise LineError(entry.id, "its VXLAN lacks one of local, peer and gateway", "give three addresses")
+    gateway = canonical(entry, vxlan.gateway, version, "VXLAN's gateway") or peer  # on-link
+    if not (local and peer) or local in (peer, gateway):
+        raise LineError(entry.id, "its VXLAN needs two ends and a next hop", "give local and peer, none twice")
     if fault := device_fault(vxlan.underlay):
         raise LineError(entry.id, f"VXLAN's device {vxlan.underlay!r}", fault)
     if not 0 < vxlan.vni < 1 << 24 or not 0 < vxlan.port < 1 << 16:
         raise LineError(entry.id, f"VXLAN {vxlan.vni} port {vxlan.port}", "give 1 to 16777215 and 1 to 65535")
     table = UNDERLAY_BASE + entry.index
-    return Underlay(vxlan.vni, vxlan.underlay, version, local, peer, gateway, vxlan.port, table)
+    return Underlay(vxlan.vni, vxlan.underlay, version, local, peer, gateway, vxlan.port, table, vxlan.mtu)

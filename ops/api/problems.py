@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tenants.change import AlreadyExists, ChangeRefused, ConflictingChange, InvalidChange, UnknownItem
+from tenants.change import AlreadyExists, ChangeRefused, ConflictingChange, InvalidChange, StaleChange, UnknownItem
 from tenants.store import RegisterUnavailable
 
 _log = logging.getLogger("feiyu.control")
@@ -17,6 +17,7 @@ _REFUSALS: dict[type[ChangeRefused], tuple[int, str, str]] = {
     AlreadyExists: (409, "exists", "Exists"),
     UnknownItem: (404, "unknown", "Not found"),
     ConflictingChange: (409, "conflict", "Not possible now"),
+    StaleChange: (412, "revision", "Changed meanwhile"),
 }
 
 

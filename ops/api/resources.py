@@ -1,5 +1,6 @@
 """The collections of the register: list, show, add, edit, remove, and their actions."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -50,10 +51,11 @@ async def list_items(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """One item."""
+    """One item. ETag: the revision in which it last changed, for a write's If-Match."""
     collection, name = request.match_info["collection"], request.match_info["id"]
     item, revision = await request.app[AUTHORITY].read(lambda register: register.get(collection, name))
-    return answer(public(item), headers={"Feiyu-Revision": str(revision)})
+    tag = f'"{item.provenance.revision}"'
+    return answer(public(item), headers={"Feiyu-Revision": str(revision), "ETag": tag})
 
 
 async def add(request: web.Request) -> web.Response:
@@ -86,17 +88,18 @@ async def issue(request: web.Request) -> web.Response:
 
 
 async def edit(request: web.Request) -> web.Response:
-    """Some fields anew: a JSON merge patch (RFC 7396) with the reason in it."""
+    """Some fields anew: a JSON merge patch (RFC 7396) with the reason in it. If-Match: only where the item is as seen,
+    else 412 (as for removals and actions)."""
     fields, reason = await body_with_reason(request)
-    change = Change(
-        collection=request.match_info["collection"], verb="edit", id=request.match_info["id"], fields=fields
-    )
+    info = request.match_info
+    change = Change(collection=info["collection"], verb="edit", id=info["id"], fields=fields, revision=_seen(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), reason))
 
 
 async def remove(request: web.Request) -> web.Response:
     """Removes an item; ?reason= says why."""
-    change = Change(collection=request.match_info["collection"], verb="remove", id=request.match_info["id"])
+    info = request.match_info
+    change = Change(collection=info["collection"], verb="remove", id=info["id"], revision=_seen(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), request.query.get("reason", "")))
 
 
@@ -109,7 +112,7 @@ async def act(request: web.Request) -> web.Response:
     info = request.match_info
     if info["action"] in ("add", "edit", "remove"):
         raise web.HTTPNotFound
-    change = Change(collection=info["collection"], verb=info["action"], id=info["id"])
+    change = Change(collection=info["collection"], verb=info["action"], id=info["id"], revision=_seen(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), reason))
 
 
@@ -194,6 +197,18 @@ async def body_with_reason(request: web.Request, limit: int | None = MAX_BODY) -
     if not isinstance(reason, str):
         raise Problem(422, "invalid", "Not valid", "the reason is not text", "say why", [("reason", "needs text")])
     return fields, reason
+
+
+def _seen(request: web.Request) -> int:
+    """The revision that If-Match names (RFC 9110 clause 13.1.1), 0 for none or "*"."""
+    text = request.headers.get("If-Match", "*").strip()
+    if text == "*":
+        return 0
+    number = text.removeprefix('"').removesuffix('"')
+    if text != f'"{number}"' or not re.fullmatch("[1-9][0-9]{0,17}", number, re.ASCII):
+        detail = "If-Match is not one entity tag of a revision"
+        raise Problem(400, "if-match", "Not understood", detail, 'send the ETag of the item as it was shown: "12"')
+    return int(number)
 
 
 def _id_of(fields: dict[str, Any]) -> str:

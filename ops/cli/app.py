@@ -151,13 +151,21 @@ class App:
         known = [str(item.get("id", "")) for item in page.get("items", [])]
         return t(" or ").join(get_close_matches(identifier, known, n=3, cutoff=0.6))
 
-    def write(self, method: str, parts: Sequence[str], body: Mapping[str, Any] | None = None) -> Json:
-        """A change through the API, with its reason. Returns the answer of control once the change is enforced."""
+    def write(
+        self,
+        method: str,
+        parts: Sequence[str],
+        body: Mapping[str, Any] | None = None,
+        seen: Mapping[str, Any] | None = None,
+    ) -> Json:
+        """A change through the API, with its reason. Returns the answer of control once the change is enforced. seen:
+        the item that the change was made from; where somebody changed it since, nothing is done (exit 4)."""
         reason = self.need_reason()
         query = {"reason": reason} if method == "DELETE" else None
         payload = None if method == "DELETE" else {**(body or {}), "reason": reason}
         try:
-            return self.client.call(method, path_of(*parts), payload, query)
+            revision = int(((seen or {}).get("provenance") or {}).get("revision") or 0)
+            return self.client.call(method, path_of(*parts), payload, query, revision)
         except CliError as error:
             named = self.suggest(error, parts[0], parts[1]) if len(parts) > 1 else error
             raise self.suggest_fields(named) from None

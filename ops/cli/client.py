@@ -39,9 +39,17 @@ class Client:
         """The JSON object of a GET."""
         return self.call("GET", path, query=query)
 
-    def call(self, method: str, path: str, body: object = None, query: Mapping[str, object] | None = None) -> Json:
-        """One request and the JSON object of its answer."""
-        response = self._request(method, path, body, query, self._timeout)
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        query: Mapping[str, object] | None = None,
+        revision: int = 0,
+    ) -> Json:
+        """One request and the JSON object of its answer. revision: the write is refused (exit 4) unless the item's last
+        change is still that of this revision; 0: it is not asked."""
+        response = self._request(method, path, body, query, self._timeout, revision)
         try:
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -68,11 +76,19 @@ class Client:
             raise _unreachable(self.path, error) from None
 
     def _request(
-        self, method: str, path: str, body: object, query: Mapping[str, object] | None, timeout: float | None
+        self,
+        method: str,
+        path: str,
+        body: object,
+        query: Mapping[str, object] | None,
+        timeout: float | None,
+        revision: int = 0,
     ) -> http.client.HTTPResponse:
         given = {key: str(value) for key, value in (query or {}).items() if value not in (None, "")}
         target = path + (f"?{urlencode(given)}" if given else "")
         headers = {"Accept": "application/json", "User-Agent": "feiyu-cli"}
+        if revision:
+            headers["If-Match"] = f'"{revision}"'
         payload = None
         if body is not None:
             payload, headers["Content-Type"] = json.dumps(body).encode(), "application/json"

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import rich_click as click
 
-from ops.cli import line_ledger, line_share, values
+from ops.cli import line_ledger, line_outer, line_share, values
 from ops.cli.app import App
 from ops.cli.arguments import parse_address
 from ops.cli.base import Group, pass_app
@@ -93,6 +93,7 @@ def show(app: App, line: str) -> None:
             ("Side", t(item.get("side", "abroad"))),
             ("From", format_moment(item.get("valid_from", 0))),
             ("Until", format_end(item.get("valid_until", 0)) or t("no end")),
+            *line_outer.rows(item),
             *line_ledger.rows(item, app.now()),
             *provenance_rows(item),
         ],
@@ -133,7 +134,7 @@ def _options(function: click.decorators.FC) -> click.decorators.FC:
         ]
     ):
         function = option(function)
-    return line_ledger.options(function)
+    return line_outer.options(line_ledger.options(function))
 
 
 @group.command(
@@ -160,7 +161,8 @@ def add(
     """A new line."""
     end = either(until, for_, "--until", "--for", required=False)
     addresses = {**by_family("gateway", gateways), **by_family("source", sources)}
-    body = {"id": line, **addresses, **given(line_ledger.gathered({**fields, "valid_until": end}))}
+    outer = line_outer.encapsulation(fields)
+    body = {"id": line, **addresses, **outer, **given(line_ledger.gathered({**fields, "valid_until": end}))}
     report(app, app.write("POST", ["lines"], body), "line", "added")
 
 
@@ -193,9 +195,11 @@ def edit(
     """Other values for some fields of a line."""
     end = either(until, for_, "--until", "--for", required=False)
     addresses = {**by_family("gateway", gateways), **by_family("source", sources)}
-    before = app.get_one("lines", line) if fields.get("customer") else None
-    body = changes(line_ledger.gathered({**fields, **addresses, "valid_until": end}, before), clear)
-    report(app, app.write("PATCH", ["lines", line], body), "line", "changed", line)
+    before = app.get_one("lines", line) if line_outer.given(fields) else {}  # what is around it may have to go first
+    outer = line_outer.encapsulation(fields, before)
+    plain = {"encapsulation"} if None in outer.values() else set()
+    body = changes({**line_ledger.gathered({**fields, "valid_until": end}), **addresses, **outer}, (*clear, *plain))
+    report(app, app.write("PATCH", ["lines", line], body, before), "line", "changed", line)
 
 
 def _action(name: str, done: str, help_text: str, why: str) -> None:

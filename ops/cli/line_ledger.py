@@ -61,9 +61,9 @@ def options[F: Callable[..., Any]](function: F) -> F:
     return function
 
 
-def gathered(fields: dict[str, Any], before: Item | None = None) -> dict[str, Any]:
-    """The options' values as the API takes them. before: the line as it is, whose customer file is added to. Errors:
-    usage, for a field that is none or a file that cannot be read."""
+def gathered(fields: dict[str, Any]) -> dict[str, Any]:
+    """The options' values as the API takes them; fields of the customer file that are not named stay (the patch is
+    merged, RFC 7396). Errors: usage, for a field that is none or a file that cannot be read."""
     customer: dict[str, Any] = {}
     for text in fields.pop("customer", ()):
         name, equals, value = text.partition("=")
@@ -72,7 +72,7 @@ def gathered(fields: dict[str, Any], before: Item | None = None) -> dict[str, An
             raise usage(t("{text!r} is no field of the customer file; expected FIELD=TEXT", text=text))
         customer[name] = int(value) if name == "headcount" else value
     if customer:
-        fields["customer"] = {**((before or {}).get("customer") or {}), **customer}
+        fields["customer"] = customer
     if attached := [_attachment(text) for text in fields.pop("attachments", ())]:
         fields["attachments"] = attached
     return fields

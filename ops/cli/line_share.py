@@ -40,7 +40,8 @@ def add_to(group: Group, line_id: values.Identifier) -> None:
         down: tuple[int, int] | None,
     ) -> None:
         """A new share, or other values for those given."""
-        shares: list[dict[str, Any]] = list(app.get_one("lines", line).get("shares") or [])
+        seen = app.get_one("lines", line)
+        shares: list[dict[str, Any]] = list(seen.get("shares") or [])
         before = next((one for one in shares if one["tenant"] == tenant), None)
         taken = {one["number"] for one in shares}
         free = (number for number in range(1, MAX_SHARE + 1) if number not in taken)
@@ -50,7 +51,7 @@ def add_to(group: Group, line_id: values.Identifier) -> None:
             if span is not None:
                 wanted |= {name: span[0], f"{name}_ceiling": span[1]}
         kept = [one for one in shares if one["tenant"] != tenant]
-        report(app, app.write("PATCH", ["lines", line], {"shares": [*kept, wanted]}), "line", "changed", line)
+        report(app, app.write("PATCH", ["lines", line], {"shares": [*kept, wanted]}, seen), "line", "changed", line)
 
     @group.command(
         "unshare",
@@ -63,8 +64,9 @@ def add_to(group: Group, line_id: values.Identifier) -> None:
     @pass_app
     def unshare(app: App, line: str, tenant: str) -> None:
         """The share is gone."""
-        shares = list(app.get_one("lines", line).get("shares") or [])
+        seen = app.get_one("lines", line)
+        shares = list(seen.get("shares") or [])
         kept = [one for one in shares if one["tenant"] != tenant]
         if len(kept) == len(shares):
             raise usage(t("tenant {tenant} has no share of line {line}", tenant=tenant, line=line))
-        report(app, app.write("PATCH", ["lines", line], {"shares": kept}), "line", "changed", line)
+        report(app, app.write("PATCH", ["lines", line], {"shares": kept}, seen), "line", "changed", line)

@@ -1,4 +1,4 @@
-"""Lines in a tunnel over the first wire of a zone, with a far end that unwraps, and what left that wire in the clear."""
+"""Lines in a tunnel over the first wire of a zone, with a far end that unwraps, and what was sent in the clear."""
 
 import contextlib
 import struct
@@ -23,10 +23,10 @@ OUTER = "2001:db8:e::9"
 def vxlan_line(zone: Zone, version: int) -> Line:
     """line-1 as a VXLAN segment on vx1 over iplc1. version: family of the outer packets."""
     wire = zone.wires["iplc1"]
+    ends = f"local {wire.far[version]} remote {wire.near[version]}"
     wire.ns.ip(
         [
-            f"link add vxfar type vxlan id {VNI} local {wire.far[version]} remote {wire.near[version]} "
-            f"dstport {VXLAN_PORT} dev far nolearning",
+            f"link add vxfar type vxlan id {VNI} {ends} dstport {VXLAN_PORT} dev far nolearning",
             f"addr add {INNER_FAR[4]}/24 dev vxfar",
             f"addr add {INNER_FAR[6]}/64 dev vxfar nodad",
             "link set vxfar up",

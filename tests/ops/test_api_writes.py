@@ -153,6 +153,44 @@ async def test_concurrent_writers_get_a_revision_each_and_workers_hear_them_in_o
         assert (len(rest["items"]), rest["next"]) == (5, "")
 
 
+async def test_of_two_who_saw_the_same_one_s_edit_stands_and_the_other_is_told(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        url = "http://control/v1/lines/hk1"
+        async with node.client.get(url) as shown:
+            seen = {"If-Match": shown.headers["ETag"]}
+
+        async def edit(name: str) -> tuple[int, Any]:
+            async with node.client.patch(url, json={"name": name, "reason": f"by {name}"}, headers=seen) as answer:
+                return answer.status, await answer.json(content_type=None)
+
+        answers = await asyncio.gather(*(edit(name) for name in ("a", "b", "c")))
+        assert sorted(status for status, _ in answers) == [200, 412, 412]
+        won = next(body["item"]["name"] for status, body in answers if status == 200)
+        for status, body in answers:
+            assert status == 200 or (body["type"], f"by {won}" in body["detail"]) == (
+                "urn:feiyu:problem:revision",
+                True,
+            )
+        assert (await node.call("GET", "/v1/lines/hk1"))[1]["name"] == won
+        for method, path in (("POST", f"{url}/drain"), ("DELETE", "http://control/v1/groups/research")):
+            async with node.client.request(method, path, params={"reason": "r"}, json={"reason": "r"},
+                                           headers={"If-Match": '"99"'}) as answer:  # fmt: skip
+                assert answer.status == 412, method
+        async with node.client.patch(url, json={"name": "d", "reason": "r"}, headers={"If-Match": "W/1"}) as answer:
+            assert answer.status == 400
+
+
+async def test_changes_of_one_request_do_not_meet_each_other(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        _, line = await node.call("GET", "/v1/lines/hk1")
+        edit = {"collection": "lines", "id": "hk1", "verb": "edit", "revision": line["provenance"]["revision"]}
+        both = [edit | {"fields": {"name": "a"}}, edit | {"fields": {"carrier": "b"}}]
+        assert (await node.call("POST", "/v1/changes", {"changes": both, "reason": "r"}))[0] == 200
+        assert (await node.call("POST", "/v1/changes", {"changes": both, "reason": "r"}))[0] == 412
+
+
 async def test_of_two_who_add_the_same_one_wins(tmp_path: Path) -> None:
     async with running(tmp_path) as node:
         body = {"id": "same", "reason": "race"}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ops.cli.app import App
 from ops.cli.main import run
 
 CONFIG = """\
@@ -288,6 +289,105 @@ def test_a_line_s_contract_side_and_its_shares(feiyu: Feiyu, tmp_path: Path) -> 
     feiyu("line", "unshare", "ledger-line", "ledger", "--reason", "ended")
     assert feiyu.json("line", "show", "ledger-line")["shares"] == []
     feiyu("line", "unshare", "ledger-line", "ledger", "--reason", "again", code=2)
+
+
+@pytest.mark.parametrize("verb", ["share", "unshare"])
+def test_of_two_edits_of_one_line_s_shares_that_meet_none_is_lost_and_the_later_is_told(
+    feiyu: Feiyu, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    name = f"race-{verb}"
+    zone(feiyu, name, "10.81.0.0/24" if verb == "share" else "10.82.0.0/24")
+    feiyu("line", "edit", f"{name}-line", "--rate-up", "20mbit", "--rate-down", "20mbit", "--reason", "shaped")
+    if verb == "unshare":
+        feiyu("line", "share", f"{name}-line", name, "--up", "1mbit", "--reason", "contract")
+    before = {one["tenant"] for one in feiyu.json("line", "show", f"{name}-line")["shares"]}
+    read, met = App.get_one, []
+
+    def meanwhile(app: App, collection: str, identifier: str) -> Any:
+        seen = read(app, collection, identifier)
+        if not met:
+            met.append(seen)
+            other = {"shares": [*seen["shares"], {"tenant": "acme", "number": 9, "up": 2_000}], "reason": "of another"}
+            app.client.call("PATCH", f"/v1/lines/{identifier}", other)
+        return seen
+
+    monkeypatch.setattr(App, "get_one", meanwhile)
+    feiyu("line", verb, f"{name}-line", name, "--reason", "mine", code=4)
+    assert "was changed in revision " in feiyu.err
+    assert "of another" in feiyu.err
+    assert "look at it again" in feiyu.err
+    shares = {one["tenant"] for one in feiyu.json("line", "show", f"{name}-line")["shares"]}
+    assert shares == before | {"acme"}
+
+    feiyu("line", verb, f"{name}-line", name, "--reason", "mine, again")
+    shares = {one["tenant"] for one in feiyu.json("line", "show", f"{name}-line")["shares"]}
+    assert shares == {"acme"} | ({name} if verb == "share" else set())
+
+
+VXLAN = ("--vxlan", "7", "--underlay", "eth1", "--outer-source", "198.51.100.2", "--vxlan-peer", "198.51.100.9")
+SRV6 = ("--segment", "5f00::1", "--segment", "5f00::2", "--outer-source", "2001:db8::2", "--outer-gateway", "fe80::1")
+
+
+def test_a_line_becomes_a_vxlan_segment_then_a_segment_list_then_plain_again(feiyu: Feiyu) -> None:
+    address = ("--gateway", "192.0.2.65", "--source", "192.0.2.66")
+    feiyu("line", "add", "outer", "--device", "vx7", *address, *VXLAN, "--on-link", "--reason", "new")
+    assert feiyu.json("line", "show", "outer")["encapsulation"] == {
+        "type": "vxlan", "vni": 7, "underlay": "eth1", "local": "198.51.100.2", "peer": "198.51.100.9",
+        "gateway": "", "port": 4789, "mtu": 0,
+    }  # fmt: skip
+    feiyu("line", "edit", "outer", "--outer-gateway", "198.51.100.1", "--inner-mtu", "1400", "--reason", "routed")
+    shown = feiyu("line", "show", "outer")
+    assert "198.51.100.9:4789" in shown
+    assert "198.51.100.1" in shown
+    assert "出口设备" in feiyu("line", "show", "outer", "--lang", "zh")
+    feiyu("line", "edit", "outer", *SRV6, "--reason", "moved")
+    assert feiyu.json("line", "show", "outer")["encapsulation"] == {
+        "type": "srv6", "segments": ["5f00::1", "5f00::2"], "gateway": "fe80::1", "local": "2001:db8::2", "mtu": 0,
+    }  # fmt: skip
+    assert "5f00::2" in feiyu("line", "show", "outer")
+    feiyu("line", "edit", "outer", "--plain", "--reason", "moved back")
+    assert feiyu.json("line", "show", "outer")["encapsulation"] is None
+    assert "Outer" not in feiyu("line", "show", "outer")
+
+
+def test_a_vxlan_segment_is_of_one_line(feiyu: Feiyu) -> None:
+    feiyu("line", "add", "seg-a", "--device", "vx8a", "--gateway", "192.0.2.81", "--source", "192.0.2.82", *VXLAN[2:],
+          "--vxlan", "8", "--on-link", "--reason", "new")  # fmt: skip
+    again = (
+        "line",
+        "add",
+        "seg-b",
+        "--device",
+        "vx8b",
+        "--gateway",
+        "192.0.2.89",
+        "--source",
+        "192.0.2.90",
+        *VXLAN[2:],
+    )
+    feiyu(*again, "--vxlan", "8", "--on-link", "--reason", "new", code=2)
+    assert "line seg-a has VXLAN 8 on port 4789" in feiyu.err
+    feiyu(*again, "--vxlan", "9", "--on-link", "--reason", "new")
+
+
+OUTER_WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "both kinds": ((*VXLAN, "--segment", "5f00::1"), "not both"),
+    "a VXLAN without an underlay": ((*VXLAN[:2], *VXLAN[4:]), "--underlay"),
+    "a segment list without a next hop": (SRV6[:-2], "--outer-gateway"),
+    "a next hop and none": ((*VXLAN, "--on-link", "--outer-gateway", "198.51.100.1"), "contradict"),
+    "plain and not": ((*VXLAN, "--plain"), "stands alone"),
+    "an outer source around nothing": (("--outer-source", "198.51.100.2"), "neither VXLAN nor SRv6"),
+    "network 0": (("--vxlan", "0"), "--vxlan"),
+    "a peer in disguise": ((*VXLAN, "--vxlan-peer", "::ffff:198.51.100.9"), "write 198.51.100.9"),
+}
+
+
+@pytest.mark.parametrize("sentence", OUTER_WRONG)
+def test_around_a_line_cannot_be(feiyu: Feiyu, sentence: str) -> None:
+    options, words = OUTER_WRONG[sentence]
+    address = ("--gateway", "192.0.2.97", "--source", "192.0.2.98")
+    feiyu("line", "add", "odd", "--device", "odd0", *address, *options, "--reason", "new", code=2)
+    assert words in feiyu.err
 
 
 def test_limits_of_a_tenant_and_weights_of_lines(feiyu: Feiyu) -> None:

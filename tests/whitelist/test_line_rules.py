@@ -31,12 +31,22 @@ GOOD = {
     "resolvers over TLS": {"resolvers": ("tls://192.0.2.53#dns.example", "tls://[2001:db8::53]#dns.example")},
     "probes": {"probes": ("tcp://192.0.2.9:443", "http://192.0.2.9/up", "http://[2001:db8::9]:8080/")},
     "a VXLAN segment": {"encapsulation": VXLAN},
+    "a VXLAN peer on the same link": {"encapsulation": msgspec.structs.replace(VXLAN, gateway="")},
+    "a VXLAN over IPv6 with a link-local next hop": {
+        "encapsulation": msgspec.structs.replace(VXLAN, local="2001:db8::9", peer="2001:db8:1::9", gateway="fe80::1")
+    },
     "a segment list": {"encapsulation": SRV6},
+    "a segment list of both families without inner next hops": {
+        "encapsulation": SRV6, "gateway4": "", "source6": "2001:db8:9::2",
+    },
+    "eight segments of the block of segment identifiers": {
+        "encapsulation": msgspec.structs.replace(SRV6, segments=tuple(f"5f00::{n}" for n in range(1, 9)), mtu=1400)
+    },
     "shares that fill the line": {
         **SHAPED,
         "shares": (share(up=5_000), share(tenant="birch", number=250, up=15_000, up_ceiling=20_000)),
     },
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("sentence", GOOD)
@@ -64,32 +74,9 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a probe with a user": ({"probes": ("http://u@192.0.2.9/",)}, "probes[0]", "http://ADDRESS"),
     "a probe with a query": ({"probes": ("http://192.0.2.9/?a",)}, "probes[0]", "http://ADDRESS"),
     "a probe over TLS": ({"probes": ("https://192.0.2.9/",)}, "probes[0]", "http://ADDRESS"),
-    "a VXLAN network of 25 bits": (
-        {"encapsulation": msgspec.structs.replace(VXLAN, vni=1 << 24)}, "encapsulation.vni", "16777215",
-    ),
-    "a VXLAN peer that is we": (
-        {"encapsulation": msgspec.structs.replace(VXLAN, peer="192.0.2.9")}, "encapsulation.peer", "local address",
-    ),
-    "a VXLAN of two families": (
-        {"encapsulation": msgspec.structs.replace(VXLAN, local="2001:db8::9")}, "encapsulation.peer", "one family",
-    ),
-    "a VXLAN over itself": (
-        {"encapsulation": msgspec.structs.replace(VXLAN, underlay=LINE.device)}, "encapsulation.underlay", "own",
-    ),
-    "a VXLAN over no device's name": (
-        {"encapsulation": msgspec.structs.replace(VXLAN, underlay="a b")}, "encapsulation.underlay", "device",
-    ),
-    "a VXLAN next hop that is we": (
-        {"encapsulation": msgspec.structs.replace(VXLAN, gateway="192.0.2.9")}, "encapsulation.gateway", "next hop",
-    ),
     "a gateway that is we": ({"gateway4": LINE.source4}, "source4", "our own address"),
     "a ceiling beyond the line": (
         {**SHAPED, "shares": (share(up_ceiling=20_001),)}, "shares[0].up_ceiling", "20000",
-    ),
-    "no segments": ({"encapsulation": msgspec.structs.replace(SRV6, segments=())}, "encapsulation.segments", "empty"),
-    "an IPv4 segment": (
-        {"encapsulation": msgspec.structs.replace(SRV6, segments=("192.0.2.1",))},
-        "encapsulation.segments[0]", "IPv6",
     ),
     "a share of nobody": ({"shares": (share(tenant=""),)}, "shares[0].tenant", "id"),
     "two shares of a tenant": ({"shares": (share(), share(number=2))}, "shares[1].tenant", "once"),
@@ -117,6 +104,74 @@ def test_wrong_is(sentence: str) -> None:
     found = validate_line(line(**fields))
     assert [field for field, _ in found] == [name]
     assert words in found[0][1]
+
+
+WRONG_OUTER: dict[str, tuple[Vxlan | Srv6, dict[str, Any], str, str]] = {
+    "a VXLAN network of 25 bits": (VXLAN, {"vni": 1 << 24}, "vni", "16777215"),
+    "VXLAN network 0": (VXLAN, {"vni": 0}, "vni", "1 to"),
+    "a VXLAN port of 17 bits": (VXLAN, {"port": 1 << 16}, "port", "65535"),
+    "a VXLAN peer that is we": (VXLAN, {"peer": "192.0.2.9"}, "peer", "local address"),
+    "a VXLAN of two families": (VXLAN, {"local": "2001:db8::9"}, "peer", "one family"),
+    "a VXLAN next hop of the other family": (VXLAN, {"gateway": "fe80::1"}, "peer", "one family"),
+    "a VXLAN over itself": (VXLAN, {"underlay": LINE.device}, "underlay", "own"),
+    "a VXLAN over no device's name": (VXLAN, {"underlay": "a b"}, "underlay", "spaces"),
+    "a VXLAN next hop that is we": (VXLAN, {"gateway": "192.0.2.9"}, "gateway", "next hop"),
+    "a VXLAN from the inner source": (VXLAN, {"local": LINE.source4}, "local", "within the line"),
+    "a VXLAN from nowhere": (VXLAN, {"local": ""}, "local", "no IP address"),
+    "a VXLAN from every address": (VXLAN, {"local": "0.0.0.0"}, "local", "unicast"),
+    "a VXLAN to a group": (VXLAN, {"peer": "239.1.1.1"}, "peer", "unicast"),
+    "a VXLAN to everybody": (VXLAN, {"peer": "255.255.255.255"}, "peer", "unicast"),
+    "a VXLAN to the loopback": (VXLAN, {"peer": "127.0.0.2"}, "peer", "unicast"),
+    "a VXLAN to the link": (VXLAN, {"peer": "169.254.1.1"}, "peer", "routed address"),
+    "a VXLAN by a group": (VXLAN, {"gateway": "224.0.0.1"}, "gateway", "unicast"),
+    "a VXLAN to IPv4 in disguise": (VXLAN, {"peer": "::ffff:192.0.2.10"}, "peer", "write 192.0.2.10"),
+    "an inner packet smaller than IPv6 needs": (VXLAN, {"mtu": 1279}, "mtu", "1280"),
+    "no segments": (SRV6, {"segments": ()}, "segments", "empty"),
+    "nine segments": (SRV6, {"segments": tuple(f"2001:db8:f::{n}" for n in range(1, 10))}, "segments", "more than 8"),
+    "an IPv4 segment": (SRV6, {"segments": ("192.0.2.1",)}, "segments[0]", "IPv6"),
+    "a link-local segment": (SRV6, {"segments": ("2001:db8:f::1", "fe80::1")}, "segments[1]", "routed address"),
+    "a group as segment": (SRV6, {"segments": ("ff02::1",)}, "segments[0]", "unicast"),
+    "the loopback as segment": (SRV6, {"segments": ("::1",)}, "segments[0]", "unicast"),
+    "a segment that is we": (SRV6, {"segments": ("2001:db8::9",)}, "segments[0]", "local address"),
+    "segments from the link": (SRV6, {"local": "fe80::9"}, "local", "routed address"),
+    "segments by no next hop": (SRV6, {"gateway": ""}, "gateway", "no IPv6 address"),
+    "segments by us": (SRV6, {"gateway": "2001:db8::9"}, "gateway", "next hop"),
+    "segments in packets of 17 bits": (SRV6, {"mtu": 1 << 16}, "mtu", "65535"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", WRONG_OUTER)
+def test_wrong_around_a_line_is(sentence: str) -> None:
+    right, fields, name, words = WRONG_OUTER[sentence]
+    found = validate_line(line(encapsulation=msgspec.structs.replace(right, **fields)))
+    assert [(field, words in message) for field, message in found] == [(f"encapsulation.{name}", True)]
+
+
+def test_only_a_segment_list_needs_no_inner_next_hop() -> None:
+    assert [field for field, _ in validate_line(line(encapsulation=VXLAN, gateway4=""))] == ["gateway4"]
+    assert [field for field, _ in validate_line(line(encapsulation=SRV6, source4=""))] == ["source4", "source4"]
+
+
+DEVICES: dict[str, tuple[str, str]] = {
+    "nothing": ("", "1 to 15 ASCII"),
+    "sixteen characters": ("a" * 16, "1 to 15 ASCII"),
+    "letters beyond ASCII": ("线路", "1 to 15 ASCII"),
+    "a quote, which would end the name in the table": ('l1"', "quotes"),
+    "an apostrophe": ("l'1", "quotes"),
+    "a backslash": ("l\\1", "quotes"),
+    "an asterisk, which would mean all that begin so": ("iplc*", "asterisks"),
+    "a blank": ("l 1", "spaces"),
+    "a slash": ("l/1", "slashes"),
+    "a colon": ("l1:0", "colons"),
+    "the directory itself": ("..", "1 to 15 ASCII"),
+    "the loopback": ("lo", "loopback"),
+}
+
+
+@pytest.mark.parametrize("sentence", DEVICES)
+def test_no_device_is_named(sentence: str) -> None:
+    name, words = DEVICES[sentence]
+    assert [(field, words in message) for field, message in validate_line(line(device=name))] == [("device", True)]
 
 
 @pytest.mark.parametrize("weights", [(1,), (0, 1), (1, 1001), (1, 2, 3)])

@@ -187,7 +187,7 @@ def test_nothing_is_wrong_with(item: Any) -> None:
         ),
         pytest.param(Deny(id="d", target="*."), "target", "no host name", id="a deny of nothing"),
         pytest.param(line(device=""), "device", "network device", id="no device"),
-        pytest.param(line(device="lo"), "device", "not lo", id="the loopback"),
+        pytest.param(line(device="lo"), "device", "loopback", id="the loopback"),
         pytest.param(line(device="a" * 16), "device", "15", id="a device name too long"),
         pytest.param(line(gateway4="192.0.2"), "gateway4", "no IPv4 address", id="half an address"),
         pytest.param(

@@ -28,7 +28,7 @@ SETS: dict[str, tuple[list[Line], NodeConfig]] = {
     "two_lines": ([line(2), line(255, gateway6="", source6="")], NODE),
     "tenants_sources": ([line(1, shares=SHARES)], NODE),
     "vxlan": ([line(1, encapsulation=VXLAN)], NodeConfig()),
-    "srv6": ([line(1, encapsulation=SRV6, **NO_HOPS)], NodeConfig()),
+    "srv6": ([line(1, encapsulation=SRV6)], NodeConfig()),  # its gateways are not used
     "other_mark": ([line(1)], NodeConfig(mark_base=0x10000000, mark_mask=0xFFFFFF00)),
 }
 
@@ -149,10 +149,6 @@ LEFT_OUT: dict[str, tuple[list[Line], dict[str, str]]] = {
             line(2, encapsulation=replace(SRV6, local="2001:db8:e::8"), **NO_HOPS),
         ],
         {"line-1": "give all of them one address of the node", "line-2": "SRv6 lines have the outer sources"},
-    ),
-    "a segment list beside a gateway": (
-        [line(1, encapsulation=SRV6)],
-        {"line-1": "has gateway 198.51.1.1 and a segment list; give the segment list's gateway only"},
     ),
     "a segment list without segments": (
         [line(1, encapsulation=replace(SRV6, segments=()), **NO_HOPS)],

@@ -6,7 +6,6 @@ import pytest
 
 from gateway.line.health import line_state
 from gateway.line.plan import Plan, plan
-from gateway.line.routing import Route, Rule
 from gateway.line.reconcile import (
     Action,
     Actual,
@@ -19,6 +18,7 @@ from gateway.line.reconcile import (
     SetSysctl,
     diff,
 )
+from gateway.line.routing import Route, Rule
 from gateway.line.spec import spec_of
 from tests.gateway.line.kit import NODE, line
 

@@ -1,0 +1,85 @@
+"""Whether a line's encapsulation is right in itself: each fault as (field, message in plain words, with the remedy)."""
+
+from ipaddress import IPv6Address, ip_address
+
+from whitelist.device import device_fault
+from whitelist.line_rules import Errors, address_fault
+from whitelist.model import Line, Srv6, Vxlan
+
+MAX_SEGMENTS = 8
+LEAST_MTU, MOST_MTU = 1280, 65_535  # bytes; IPv6 works over no less (RFC 8200 clause 5)
+
+
+def encapsulation_faults(line: Line) -> Errors:
+    """A VXLAN segment or a segment list; neither is right too."""
+    match line.encapsulation:
+        case Vxlan() as vxlan:
+            return _vxlan(line, vxlan) + _mtu(vxlan.mtu)
+        case Srv6() as srv6:
+            return _srv6(srv6) + _mtu(srv6.mtu)
+        case _:
+            return []
+
+
+def _vxlan(line: Line, vxlan: Vxlan) -> Errors:
+    errors: Errors = []
+    if not 0 < vxlan.vni < 1 << 24:
+        errors.append(("encapsulation.vni", "needs 1 to 16777215 (RFC 7348)"))
+    if not 0 < vxlan.port < 65_536:
+        errors.append(("encapsulation.port", "needs 1 to 65535"))
+    if fault := device_fault(vxlan.underlay):
+        errors.append(("encapsulation.underlay", f"is no device's name: {fault}"))
+    elif vxlan.underlay in (line.device, "lo"):
+        errors.append(("encapsulation.underlay", "needs the device that leads to the peer, not the line's own or lo"))
+    found = _outer("local", vxlan.local) + _outer("peer", vxlan.peer)
+    found += _outer("gateway", vxlan.gateway, hop=True) if vxlan.gateway else []
+    ends = [text for text in (vxlan.local, vxlan.peer, vxlan.gateway) if text]
+    if not found and len({ip_address(text).version for text in ends}) != 1:
+        found.append(("encapsulation.peer", "needs the family of local and gateway; give all of one family"))
+    if vxlan.local == vxlan.peer:
+        found.append(("encapsulation.peer", "is the local address; give the far end's"))
+    if vxlan.gateway == vxlan.local:
+        found.append(("encapsulation.gateway", "is the local address; give the next hop towards the peer"))
+    inner = {line.source4, line.source6, *(address for s in line.shares for address in (s.source4, s.source6))}
+    if vxlan.local and vxlan.local in inner:  # a rule leads what comes from a source into the line, itself again
+        found.append(("encapsulation.local", "is a source within the line too; give an address of the underlay"))
+    return errors + found
+
+
+def _srv6(srv6: Srv6) -> Errors:
+    errors: Errors = []
+    if not srv6.segments:
+        errors.append(("encapsulation.segments", "is empty; name the segments, the first one first"))
+    if len(srv6.segments) > MAX_SEGMENTS:
+        message = f"has more than {MAX_SEGMENTS} segments; leave out those that the carrier's network finds itself"
+        errors.append(("encapsulation.segments", message))
+    for n, segment in enumerate(srv6.segments):
+        errors += _outer(f"segments[{n}]", segment, 6)
+    errors += _outer("local", srv6.local, 6) + _outer("gateway", srv6.gateway, 6, hop=True)
+    if srv6.local in srv6.segments[:1]:
+        errors.append(("encapsulation.segments[0]", "is the local address; give the carrier's first segment"))
+    if srv6.gateway == srv6.local:
+        errors.append(("encapsulation.gateway", "is the local address; give the next hop towards the first segment"))
+    return errors
+
+
+def _outer(field: str, text: str, family: int = 0, *, hop: bool = False) -> Errors:
+    """An address of the outer header, or (hop) of the neighbour that it is handed to, which alone may be link-local."""
+    name = f"encapsulation.{field}"
+    if fault := address_fault(text, family):
+        return [(name, fault)]
+    address = ip_address(text)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return [(name, f"is an IPv4 address in IPv6 form; write {address.ipv4_mapped}")]
+    broadcast = address.version == 4 and address.is_reserved
+    if address.is_unspecified or address.is_loopback or address.is_multicast or broadcast:
+        return [(name, "is no address of one machine on a network; give a unicast address")]
+    if address.is_link_local and not hop:
+        return [(name, "is link-local, so it does not lead beyond the link; give a routed address")]
+    return []
+
+
+def _mtu(mtu: int) -> Errors:
+    if mtu and not LEAST_MTU <= mtu <= MOST_MTU:
+        return [("encapsulation.mtu", f"needs {LEAST_MTU} to {MOST_MTU} bytes, or 0 for what the device leaves")]
+    return []
