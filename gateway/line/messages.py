@@ -41,7 +41,7 @@ def route_words(route: Route, index: int) -> dict[str, Any]:
         return words | {"type": "unreachable"}
     if route.segments:  # as they stand in the header: the last one first (RFC 8754 2)
         if route.mtu:
-            words["metrics"] = {"attrs": [["RTAX_MTU", route.mtu]]}
+            words["metrics"] = {"mtu": route.mtu}
         return words | {"oif": index, "encap": {"type": "seg6", "mode": "encap", "segs": [*reversed(route.segments)]}}
     return words | {"gateway": route.gateway, "oif": index, "flags": _ONLINK}
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.line import dial
 from tests.netns.bench import FLUSH_RULES, NO_TABLE, Bench
@@ -186,6 +187,20 @@ def test_what_was_taken_away_comes_back_and_carries_data(found: Tunnel) -> None:
             sock.sendall(bytes(300_000))  # more than one packet of the largest size
             sock.close()
         assert bench.keeper.sweep() == []  # and nothing is left to do
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_segment_is_larger_than_the_inner_mtu_allows(zone: Zone, kind: str) -> None:
+    line = KINDS[kind](zone)
+    line = replace(line, encapsulation=replace(line.encapsulation, mtu=1300))
+    with tunnel(zone, line) as made, zone.gateway.inside():
+        assert made.bench.keeper.sweep() == []
+        for version, headers in ((4, 40), (6, 60)):
+            sock = dial.open_socket(version, made.bench.one)
+            sock.settimeout(3)
+            sock.connect((ABROAD[version], PORT))
+            assert 1200 < sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) + headers <= 1300
+            sock.close()
 
 
 def test_a_device_of_somebody_else_is_neither_used_nor_taken_away(zone: Zone) -> None:

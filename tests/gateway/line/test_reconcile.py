@@ -9,18 +9,25 @@ from gateway.line.plan import Plan, plan
 from gateway.line.reconcile import (
     Action,
     Actual,
+    AddAddress,
+    AddDevice,
     AddRoute,
     AddRule,
+    DeleteDevice,
     DeleteRoute,
     DeleteRule,
     Link,
     LoadTable,
     SetSysctl,
+    SetTunnelSource,
+    SetUp,
     diff,
+    shape_of,
 )
 from gateway.line.routing import Route, Rule
-from gateway.line.spec import spec_of
+from gateway.line.spec import LineSpec, spec_of
 from tests.gateway.line.kit import NODE, line
+from whitelist.model import Srv6, Vxlan
 
 SPEC = spec_of(line(1))
 WANTED: Plan = plan([SPEC], NODE)
@@ -138,3 +145,134 @@ STATES: dict[str, tuple[Actual, tuple[str, str]]] = {
 def test_the_line_when(sentence: str) -> None:
     actual, expected = STATES[sentence]
     assert line_state(SPEC, actual) == expected
+
+
+VXLAN = Vxlan(vni=7, underlay="eth9", local="192.0.2.9", peer="192.0.2.10", mtu=1400)
+OVER = spec_of(line(1, encapsulation=VXLAN))
+TUNNEL: Plan = plan([OVER], NODE)
+(DEVICE,) = TUNNEL.devices
+MADE = Link(5, up=True, carrier=True, vxlan=shape_of(DEVICE), alias=DEVICE.alias, mtu=1400)
+UNDER = Link(4, up=True, carrier=True)
+ADDRESSES = {"eth9": frozenset({"192.0.2.9"}), "iplc1": frozenset(DEVICE.addresses)}
+TUNNELLED = Actual(
+    rules=TUNNEL.rules,
+    routes=TUNNEL.routes,
+    links={"eth9": UNDER, "iplc1": MADE},
+    addresses=ADDRESSES,
+    sysctls=dict(TUNNEL.sysctls),
+    table="as loaded",
+)
+LEADING = frozenset(route for route in TUNNEL.routes if route.device == "iplc1")
+
+
+def links(**changed: Link | None) -> Actual:
+    """The tunnel with other devices, and the routes that the kernel then has not."""
+    found = {name: link for name, link in ({"eth9": UNDER, "iplc1": MADE} | changed).items() if link is not None}
+    return dataclasses.replace(TUNNELLED, links=found, routes=TUNNEL.routes - LEADING)
+
+
+DEVICES: dict[str, tuple[Actual, list[Action]]] = {
+    "nothing differs": (TUNNELLED, []),
+    "the device is not there": (links(iplc1=None), [AddDevice(DEVICE)]),
+    "neither it nor the one under it is there": (
+        dataclasses.replace(
+            links(iplc1=None, eth9=None), routes=frozenset(route for route in TUNNEL.routes if not route.device)
+        ),
+        [],
+    ),
+    "it leads to another peer": (
+        links(iplc1=dataclasses.replace(MADE, vxlan=("eth9", 7, "192.0.2.9", "192.0.2.66", 4789, DEVICE.mac))),
+        [DeleteDevice("iplc1")],
+    ),
+    "its packets are too large": (links(iplc1=dataclasses.replace(MADE, mtu=1450)), [DeleteDevice("iplc1")]),
+    "somebody else made it": (links(iplc1=dataclasses.replace(MADE, alias="")), []),
+    "a card has its name": (links(iplc1=Link(5, up=True, carrier=True)), []),
+    "it is down": (links(iplc1=dataclasses.replace(MADE, up=False)), [SetUp("iplc1")]),
+    "a source is not on it": (
+        dataclasses.replace(TUNNELLED, addresses=ADDRESSES | {"iplc1": frozenset({"198.51.1.2"})}),
+        [AddAddress("iplc1", "2001:db8:1::2")],
+    ),
+    "one of a line that was retired is left": (
+        dataclasses.replace(
+            TUNNELLED, links=TUNNELLED.links | {"old": dataclasses.replace(MADE, alias="feiyu line old")}
+        ),
+        [DeleteDevice("old")],
+    ),
+    "the route under it is gone": (
+        dataclasses.replace(TUNNELLED, routes=TUNNEL.routes - {Route(4, 4901, 10, "eth9", "192.0.2.10")}),
+        [AddRoute(Route(4, 4901, 10, "eth9", "192.0.2.10"))],
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", DEVICES)
+def test_the_steps_of_a_tunnel_when(sentence: str) -> None:
+    actual, steps = DEVICES[sentence]
+    assert diff(TUNNEL, "as loaded", actual) == steps
+
+
+SRV6 = Srv6(segments=("2001:db8:f::1", "2001:db8:f::2"), gateway="fe80::1", local="2001:db8:e::9", mtu=1400)
+LISTED = spec_of(line(1, encapsulation=SRV6))
+SEGMENTS: Plan = plan([LISTED], NODE)
+WRAPPED = dataclasses.replace(
+    WHOLE,
+    rules=SEGMENTS.rules,
+    routes=SEGMENTS.routes,
+    sysctls=dict(SEGMENTS.sysctls),
+    addresses=WHOLE.addresses | {"lo": frozenset({"2001:db8:e::9"})},
+    tunnel_source="2001:db8:e::9",
+)
+
+
+def test_what_wraps_comes_after_the_way_to_the_first_segment_and_goes_before_it() -> None:
+    kept = frozenset(route for route in SEGMENTS.routes if not route.device)
+    added = [step.route for step in diff(SEGMENTS, "as loaded", dataclasses.replace(WRAPPED, routes=kept))
+             if isinstance(step, AddRoute) and step.route.version == 6]  # fmt: skip
+    assert [bool(route.segments) for route in added] == [False, True]
+    emptied = dataclasses.replace(SEGMENTS, routes=kept)
+    gone = [step.route for step in diff(emptied, "as loaded", WRAPPED) if isinstance(step, DeleteRoute)]
+    assert [bool(route.segments) for route in gone] == [True, True, False]
+
+
+def test_another_source_address_of_the_node_is_put_right() -> None:
+    steps = diff(SEGMENTS, "as loaded", dataclasses.replace(WRAPPED, tunnel_source="2001:db8::bad"))
+    assert steps == [SetTunnelSource("2001:db8:e::9", "2001:db8::bad")]
+
+
+TUNNEL_STATES: dict[str, tuple[LineSpec, Actual, tuple[str, str]]] = {
+    "all is well in VXLAN": (OVER, TUNNELLED, ("up", "")),
+    "the wire under it has no carrier": (
+        OVER, links(eth9=Link(4, up=True, carrier=False)), ("down", "device eth9 has no carrier"),
+    ),
+    "the device is somebody else's": (
+        OVER, links(iplc1=Link(5, up=True, carrier=True)),
+        ("down", "device iplc1 is not the one that the gateway makes for the line; remove or rename it"),
+    ),
+    "its outer source is missing": (
+        OVER, dataclasses.replace(TUNNELLED, addresses=ADDRESSES | {"eth9": frozenset()}),
+        ("down", "outer source 192.0.2.9 is not on eth9"),
+    ),
+    "the next hop under it is silent": (
+        OVER, dataclasses.replace(TUNNELLED, neighbours={("eth9", "192.0.2.10"): "failed"}),
+        ("down", "gateway 192.0.2.10 does not answer"),
+    ),
+    "all is well with segments": (LISTED, WRAPPED, ("up", "")),
+    "packets would not be wrapped": (
+        LISTED, dataclasses.replace(WRAPPED, routes=frozenset(r for r in SEGMENTS.routes if not r.segments)),
+        ("down", "no IPv4 route into the segment list, no IPv6 route into the segment list"),
+    ),
+    "the node's own source address is another": (
+        LISTED, dataclasses.replace(WRAPPED, tunnel_source=""),
+        ("down", "the node's SRv6 source address is not 2001:db8:e::9"),
+    ),
+    "the first segment has no way": (
+        LISTED, dataclasses.replace(WRAPPED, routes=frozenset(r for r in SEGMENTS.routes if not r.gateway)),
+        ("down", "no ip -6 route table 4601: 2001:db8:f::1 via fe80::1 dev iplc1 onlink metric 5"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", TUNNEL_STATES)
+def test_the_line_in_a_tunnel_when(sentence: str) -> None:
+    spec, actual, expected = TUNNEL_STATES[sentence]
+    assert line_state(spec, actual) == expected
