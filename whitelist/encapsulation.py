@@ -1,6 +1,6 @@
 """Whether a line's encapsulation is right in itself: each fault as (field, message in plain words, with the remedy)."""
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
 from whitelist.device import device_fault
 from whitelist.line_rules import Errors, address_fault
@@ -69,8 +69,6 @@ def _outer(field: str, text: str, family: int = 0, *, hop: bool = False) -> Erro
     if fault := address_fault(text, family):
         return [(name, fault)]
     address = ip_address(text)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        return [(name, f"is an IPv4 address in IPv6 form; write {address.ipv4_mapped}")]
     broadcast = address.version == 4 and address.is_reserved
     if address.is_unspecified or address.is_loopback or address.is_multicast or broadcast:
         return [(name, "is no address of one machine on a network; give a unicast address")]

@@ -2,7 +2,7 @@
 resolvers, probes and shares. Each fault as (field, message in plain words, with the remedy)."""
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from whitelist.model import CustomerFile, Grant, Line, LineShare
@@ -21,32 +21,50 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}").fullmatch
 
 
 def resolver_fault(text: str) -> str:
-    """What is wrong with ADDRESS or tls://ADDRESS#NAME (RFC 7858), or nothing."""
+    """What is wrong with ADDRESS or tls://ADDRESS#NAME (RFC 7858), or nothing. Behind tls:// an IPv6 address stands in
+    brackets (RFC 3986 clause 3.2.2)."""
     if not text.startswith("tls://"):
         return address_fault(text)
-    address, mark, name = text.removeprefix("tls://").partition("#")
-    if address.startswith("[") and address.endswith("]") and ":" in address:
-        address = address[1:-1]
-    if fault := address_fault(address):
-        return fault
+    host, mark, name = text.removeprefix("tls://").partition("#")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
+    if _address(bare) is None:
+        return "is no IP address; give tls://ADDRESS#NAME"
     try:
-        right = bool(mark) and canonical_name(name) == name
+        canonical = canonical_name(name) if mark else ""
     except TargetError:
-        right = False
-    return "" if right else "needs tls://ADDRESS#NAME, with the name in its certificate in canonical form"
+        canonical = ""
+    if not canonical:
+        return "needs tls://ADDRESS#NAME, with the name in its certificate"
+    return _spelling(text, f"tls://{_host(bare)}#{canonical}") or address_fault(bare)
 
 
 def address_fault(text: str, family: int = 0) -> str:
     """What is wrong with an address, or nothing. family: 4 or 6, 0 for either."""
-    try:
-        address = ip_address(text)
-    except ValueError:
+    address = _address(text)
+    if address is None:
         return f"is no IP{f'v{family}' if family else ''} address"
     if family and address.version != family:
         return f"needs an IPv{family} address"
-    if str(address) != text or getattr(address, "scope_id", None):
-        return f"is not in its canonical form; write {str(address).partition('%')[0]}"
-    return ""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return f"is IPv4 in IPv6's form; give {'an IPv6 address' if family else address.ipv4_mapped}"
+    return _spelling(text, str(address).partition("%")[0])
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _host(text: str) -> str:
+    """An address as it stands in a URL, canonical and without zone."""
+    canonical = str(ip_address(text)).partition("%")[0]
+    return f"[{canonical}]" if ":" in canonical else canonical
+
+
+def _spelling(text: str, canonical: str) -> str:
+    return "" if text == canonical else f"is not in its canonical form; write {canonical}"
 
 
 def probe_fault(text: str) -> str:
@@ -62,7 +80,10 @@ def probe_fault(text: str) -> str:
         return wanted
     if (url.scheme == "tcp" and (port is None or url.path)) or (url.scheme == "http" and not url.path) or port == 0:
         return wanted
-    return address_fault(host)
+    if _address(host) is None:
+        return f"is no IP address; {wanted}"
+    canonical = f"{url.scheme}://{_host(host)}{'' if port is None else f':{port}'}{url.path}"
+    return _spelling(text, canonical) or address_fault(host)
 
 
 def credit_code_fault(code: str) -> str:

@@ -103,6 +103,7 @@ def show(app: App, line: str) -> None:
 
 
 def _options(function: click.decorators.FC) -> click.decorators.FC:
+    function = line_outer.options(function)  # the last of the list
     for option in reversed(
         [
             click.option(
@@ -134,7 +135,7 @@ def _options(function: click.decorators.FC) -> click.decorators.FC:
         ]
     ):
         function = option(function)
-    return line_outer.options(line_ledger.options(function))
+    return line_ledger.options(function)
 
 
 @group.command(

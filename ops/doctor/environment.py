@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops import privileges
-from ops.doctor import host, lines, rivals
+from ops.doctor import host, lines, marks, rivals
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.settings import Settings, split_address
 
@@ -30,7 +30,7 @@ def examine(settings: Settings, *, running: bool) -> Iterator[Finding]:
     yield from devices(settings)
     yield management(settings)
     yield from listeners(settings, running=running)
-    yield from host.foreign_marks(settings)
+    yield from marks.examine(settings)
     yield files()
     yield pipes()
     yield host.clock()
@@ -148,19 +148,18 @@ def devices(settings: Settings) -> Iterator[Finding]:
             "lines", "the register cannot be read, so its lines are not checked", "run as root, after feiyu init"
         )
         used = []
-    for line, device in ((str(line["id"]), str(line["device"])) for line in used):
+    for line, device, own in ((str(line["id"]), lines.outer_device(line), line["device"]) for line in used):
         if device in present:
-            yield ok(f"line {line}", device)
+            yield ok(f"line {line}", device if device == own else f"{own} over {device}")
         else:
-            yield fail(
-                f"line {line}",
-                f"its device {device} is not there",
-                f"bring it up, or feiyu line edit {line} --device NAME",
-            )
+            option = "--device" if device == own else "--underlay"
+            seen = f"its device {device} is not there"
+            yield fail(f"line {line}", seen, f"bring it up, or feiyu line edit {line} {option} NAME")
     yield from lines.contradictions(used, settings)
     yield from lines.addresses(used, host.device_addresses())
     yield lines.networkd(lines.networkd_files(), runs=lines.NETWORKD_RUNS.exists())
     yield rivals.nftables(Path("/"))
+    yield from rivals.firewalls(Path("/"))
     names = {str(line["device"]) for line in used}
     yield from rivals.network_manager(Path("/"), [(name, n) for n, name in socket.if_nameindex() if name in names])
 

@@ -41,6 +41,7 @@ def addresses(lines: Iterable[Mapping[str, Any]], found: Mapping[str, list[str]]
     gateway: the route is on-link."""
     for line in lines:
         device, name = str(line["device"]), f"line {line['id']}"
+        yield from _outer(line, found)
         if device not in found:
             continue
         here = [ip_interface(text) for text in found[device]]
@@ -55,6 +56,31 @@ def addresses(lines: Iterable[Mapping[str, Any]], found: Mapping[str, list[str]]
             if nets and all(net.num_addresses > 1 and ip_address(gateway) not in net for net in nets):
                 seen = f"gateway {gateway} is outside {', '.join(map(str, nets))}"
                 yield fail(name, seen, f"correct it: feiyu line edit {line['id']} --gateway, or the device's address")
+
+
+def outer_device(line: Mapping[str, Any]) -> str:
+    """The device that the line's packets leave the machine by, which must be there before the node starts: of a VXLAN
+    segment the underlay, for its own device is made."""
+    outer = line.get("encapsulation") or {}
+    return str(outer["underlay"] if outer.get("type") == "vxlan" else line["device"])
+
+
+def _outer(line: Mapping[str, Any], found: Mapping[str, list[str]]) -> Iterator[Finding]:
+    """The outer source must stand on the device, and the outer next hop within its prefix."""
+    outer, device, name = line.get("encapsulation") or {}, outer_device(line), f"line {line['id']}"
+    if not outer or device not in found:
+        return
+    here = [one for text in found[device] if str((one := ip_interface(text)).ip) == outer["local"]]
+    if not here:
+        yield fail(name, f"{outer['local']} is not on {device}", f"ip addr add {outer['local']}/LENGTH dev {device}")
+        return
+    hop = str(outer.get("gateway") or outer.get("peer"))
+    nets = [one.network for one in here]
+    if ip_address(hop).is_link_local or any(net.num_addresses == 1 or ip_address(hop) in net for net in nets):
+        return
+    what = "outer next hop" if outer.get("gateway") else "peer"
+    seen = f"{what} {hop} is outside {', '.join(map(str, nets))}"
+    yield fail(name, seen, f"correct it: feiyu line edit {line['id']} --outer-gateway, or the device's address")
 
 
 def _sources(line: Mapping[str, Any], family: int) -> list[str]:

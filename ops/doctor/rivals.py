@@ -15,6 +15,16 @@ _ENABLED = "etc/systemd/system/*.wants/nftables.service"
 _INCLUDE = re.compile(r'^\s*include\s+"([^"]+)"', re.MULTILINE)
 _COMMENT = re.compile(r"#[^\n]*")
 _FLUSH = re.compile(r"\bflush\s+ruleset\b(?!\s+(?:ip6?|arp|bridge|netdev)\b)")  # of other families our table survives
+_ENABLED_UFW = re.compile(r"^\s*ENABLED=[\"']?yes\b", re.MULTILINE | re.IGNORECASE)
+_UFW_SYSCTL = re.compile(r"^\s*IPT_SYSCTL=(\S+)", re.MULTILINE)
+# What the plan (gateway.line.plan) sets for all devices or single ones, and may stay as it is (rp_filter: the greater
+# of both counts).
+_AS_PLANNED = dict.fromkeys(
+    ("ip_forward", "forwarding", "accept_redirects", "secure_redirects", "send_redirects", "accept_source_route"), "0"
+) | {"accept_ra": "0", "rp_filter": "01"}
+_SETTING = re.compile(
+    rf"^\s*(net[/.]ipv[46][/.](?:conf[/.][^=\s]+[/.])?({'|'.join(_AS_PLANNED)}))\s*=\s*([0-9])\s*$", re.MULTILINE
+)
 _DEVICE = "run/NetworkManager/devices/{}"
 
 
@@ -46,6 +56,40 @@ def _text(path: Path) -> str:
         return _COMMENT.sub("", path.read_text(errors="replace"))
     except OSError:
         return ""
+
+
+def firewalls(root: Path) -> Iterator[Finding]:
+    """firewalld and ufw, where one runs, starts with the machine or is on: each refuses clients that it was not told
+    of, and sets what the lines' rules stand on."""
+    if how := _service(root, "firewalld"):
+        remedy = "systemctl disable --now firewalld, or put the access interfaces into its zone trusted"
+        yield warn("firewalld", f"{how}: it refuses what its zones do not name, and drops by reverse path", remedy)
+    else:
+        yield ok("firewalld", "not in use")
+    yield _ufw(root)
+
+
+def _ufw(root: Path) -> Finding:
+    conf = root / "etc/ufw/ufw.conf"
+    on = "is on (ENABLED=yes)" if _ENABLED_UFW.search(_text(conf)) else ""
+    if not (how := on or (_service(root, "ufw") if conf.exists() else "")):
+        return ok("ufw", "not in use")
+    found = _UFW_SYSCTL.search(_text(root / "etc/default/ufw"))
+    path = found[1].strip("\"'").lstrip("/") if found else ""
+    other = [
+        f"{key.replace('/', '.')}={value}"
+        for key, name, value in _SETTING.findall(_text(root / path) if path else "")
+        if value not in _AS_PLANNED[name]
+    ]
+    seen = f"{how}: it refuses what its rules do not name" + (f", and sets {', '.join(other)}" if other else "")
+    return warn("ufw", seen, f"ufw disable, or {f'correct /{path} and ' if other else ''}allow the listeners' ports")
+
+
+def _service(root: Path, name: str) -> str:
+    """How a unit is in use: it runs (its control group is there), or it is wanted at boot; empty for neither."""
+    if (root / f"sys/fs/cgroup/system.slice/{name}.service").is_dir():
+        return "runs"
+    return "starts with the machine" if any(root.glob(f"etc/systemd/system/*.wants/{name}.service")) else ""
 
 
 def network_manager(root: Path, devices: Iterable[tuple[str, int]]) -> Iterator[Finding]:

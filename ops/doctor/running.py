@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ops.cli.errors import CliError
-from ops.doctor import host
+from ops.doctor import host, marks, rivals
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.hub_client import HubError, send
 from ops.settings import Settings
@@ -25,7 +25,7 @@ class Api(Protocol):
 
 
 def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding]:
-    """All checks: hub, workers, lines, control, recorder, spool, clock."""
+    """All checks: hub, workers, lines, control, recorder, spool, clock, and who else would steer packets."""
     run = Path(settings.run_dir)
     live: dict[str, Any] = {}
     try:
@@ -40,6 +40,8 @@ def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding
     yield from recorder_state(recorder)
     yield spool(run / "spool", settings.limits.spool_bytes)
     yield host.clock()
+    yield from marks.examine(settings)
+    yield from rivals.firewalls(Path("/"))
 
 
 def hub_state(live: dict[str, Any], wanted: int) -> Iterator[Finding]:

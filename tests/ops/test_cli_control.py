@@ -378,7 +378,7 @@ OUTER_WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "plain and not": ((*VXLAN, "--plain"), "stands alone"),
     "an outer source around nothing": (("--outer-source", "198.51.100.2"), "neither VXLAN nor SRv6"),
     "network 0": (("--vxlan", "0"), "--vxlan"),
-    "a peer in disguise": ((*VXLAN, "--vxlan-peer", "::ffff:198.51.100.9"), "write 198.51.100.9"),
+    "a peer in disguise": ((*VXLAN, "--vxlan-peer", "::ffff:198.51.100.9"), "give 198.51.100.9"),
 }
 
 

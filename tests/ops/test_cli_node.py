@@ -13,7 +13,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ops.cli.main import run
-from ops.doctor import host
 from ops.doctor.environment import listeners, management
 from ops.doctor.finding import Level
 from ops.settings import parse_settings
@@ -139,39 +138,6 @@ def test_check_warns_that_an_administrator_would_be_cut_off(node: Path) -> None:
     assert management(parse_settings(text, "x")).level is Level.WARN
     text += 'management: [{interface: eth0, prefixes: ["192.0.2.0/24"]}]\n'
     assert management(parse_settings(text, "x")).level is Level.OK
-
-
-@pytest.mark.parametrize(
-    ("rule", "clash"),
-    [
-        pytest.param({"fwmark": "0x46000100"}, True, id="a line's own mark"),
-        pytest.param({"fwmark": "0x46000000", "fwmask": "0xff000000"}, True, id="a mask over all lines"),
-        pytest.param({"fwmark": "0x100", "fwmask": "0xffff"}, True, id="low bits that a line's mark has too"),
-        pytest.param({"fwmark": "0x1"}, False, id="another mark"),
-        pytest.param({"fwmark": "0x80000", "fwmask": "0xff0000"}, False, id="bits that no line's mark has"),
-        pytest.param({"src": "all"}, False, id="no mark"),
-    ],
-)
-def test_policy_rules_that_would_catch_a_line(rule: dict[str, str], clash: bool) -> None:
-    assert host.uses_mark(rule, 0x46000000) is clash
-
-
-def test_nft_rules_of_others_that_set_a_lines_mark() -> None:
-    ruleset = """table inet feiyu {
-\t\tmeta mark set 0x46000100
-}
-table ip other {
-\t\tct mark set 0x46000200 accept
-\t\tmeta mark set 0x00000001
-\t\tmeta mark set meta mark & 0x0000ffff | 0x46000000
-\t\tmeta mark set meta mark & 0x4600ffff | 0x00000001
-\t\tmeta mark set ct mark
-}
-"""
-    assert list(host.nft_marks(ruleset, 0x46000000)) == [
-        "table ip other: mark set 0x46000200",
-        "table ip other: mark set meta mark & 0x0000ffff | 0x46000000",
-    ]
 
 
 def test_no_control_is_exit_5_with_what_to_do(node: Path, capsys: Output) -> None:

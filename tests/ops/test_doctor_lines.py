@@ -11,6 +11,9 @@ from ops.doctor.lines import addresses, networkd
 LINE: dict[str, Any] = {"id": "hk1", "device": "l1", "gateway4": "192.0.2.1", "source4": "192.0.2.2"}
 HERE = {"l1": ["192.0.2.2/29", "2001:db8:1::2/64"]}
 
+OUTER = {"type": "vxlan", "underlay": "u1", "local": "198.51.100.2", "peer": "198.51.100.5", "gateway": ""}
+UNDER = {"u1": ["198.51.100.2/29"]}
+SRV6 = {"type": "srv6", "segments": ["5f00::1"], "local": "2001:db8:1::2", "gateway": "fe80::1"}
 CASES: dict[str, tuple[dict[str, Any], dict[str, list[str]], list[str]]] = {
     "all is in place": (LINE, HERE, []),
     "a device that is not there is told elsewhere": (LINE, {}, []),
@@ -30,6 +33,28 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, list[str]], list[str]]] = {
         LINE | {"gateway6": "fe80::1", "source6": "2001:db8:1::2"},
         HERE,
         [],
+    ),
+    "a VXLAN whose peer is on-link, its own device not made yet": (LINE | {"encapsulation": OUTER}, UNDER, []),
+    "a VXLAN from an address that the underlay lacks": (
+        LINE | {"encapsulation": OUTER | {"local": "198.51.100.3"}},
+        UNDER,
+        ["198.51.100.3 is not on u1"],
+    ),
+    "a VXLAN whose peer is said to be on-link and is not": (
+        LINE | {"encapsulation": OUTER | {"peer": "203.0.113.5"}},
+        UNDER,
+        ["peer 203.0.113.5 is outside 198.51.100.0/29"],
+    ),
+    "a VXLAN whose next hop is outside the underlay's prefix": (
+        LINE | {"encapsulation": OUTER | {"peer": "203.0.113.5", "gateway": "198.51.100.9"}},
+        UNDER,
+        ["outer next hop 198.51.100.9 is outside 198.51.100.0/29"],
+    ),
+    "segments by a link-local next hop": (LINE | {"encapsulation": SRV6, "gateway4": ""}, HERE, []),
+    "segments from an address that the device lacks": (
+        LINE | {"encapsulation": SRV6 | {"local": "2001:db8:1::3"}, "gateway4": ""},
+        HERE,
+        ["2001:db8:1::3 is not on l1"],
     ),
     "an IPv6 gateway outside the prefix": (
         LINE | {"gateway6": "2001:db8:2::1", "source6": "2001:db8:1::2"},

@@ -6,7 +6,7 @@ import pytest
 
 from ops.doctor.finding import Level
 from ops.doctor.lines import contradictions
-from ops.doctor.rivals import network_manager, nftables
+from ops.doctor.rivals import firewalls, network_manager, nftables
 from ops.settings import parse_settings
 
 SETTINGS = """\
@@ -48,6 +48,45 @@ def test_nftables_service_with(sentence: str, tmp_path: Path) -> None:
     found = nftables(laid_out(tmp_path, files))
     assert found.level is level
     assert bool(found.remedy) is (level is Level.WARN)
+
+
+RUNS = "sys/fs/cgroup/system.slice/{}.service/cgroup.procs"
+WANTED = "etc/systemd/system/multi-user.target.wants/{}.service"
+UFW = {"etc/ufw/ufw.conf": "# ufw\nENABLED=yes\nLOGLEVEL=low\n"}
+FIREWALLS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "neither": ({}, {}),
+    "firewalld that runs": ({RUNS.format("firewalld"): ""}, {"firewalld": "runs"}),
+    "firewalld that will": ({WANTED.format("firewalld"): ""}, {"firewalld": "starts with the machine"}),
+    "ufw that is on": (UFW, {"ufw": "is on (ENABLED=yes): it refuses what its rules do not name"}),
+    "ufw that is off": ({"etc/ufw/ufw.conf": "ENABLED=no\n"}, {}),
+    "ufw that is off and commented": ({"etc/ufw/ufw.conf": "#ENABLED=yes\nENABLED=no\n"}, {}),
+    "ufw that is off and whose unit does nothing then": (
+        {"etc/ufw/ufw.conf": "ENABLED=no\n", WANTED.format("other"): ""}, {},
+    ),
+    "ufw whose settings are ours": (
+        UFW | {"etc/default/ufw": "IPT_SYSCTL=/etc/ufw/sysctl.conf\n",
+               "etc/ufw/sysctl.conf": "net/ipv4/conf/all/rp_filter=1\nnet/ipv4/conf/all/accept_redirects=0\n"},
+        {"ufw": "is on (ENABLED=yes): it refuses what its rules do not name"},
+    ),
+    "ufw that turns forwarding on": (
+        UFW | {"etc/default/ufw": "IPT_SYSCTL=/etc/ufw/sysctl.conf\n",
+               "etc/ufw/sysctl.conf": "net/ipv4/ip_forward=1\n#net/ipv6/conf/all/forwarding=1\n"
+                                      "net/ipv4/conf/all/rp_filter=2\n"},
+        {"ufw": "and sets net.ipv4.ip_forward=1, net.ipv4.conf.all.rp_filter=2"},
+    ),
+    "both": (UFW | {RUNS.format("firewalld"): ""}, {"ufw": "is on", "firewalld": "runs"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", FIREWALLS)
+def test_firewalls_with(sentence: str, tmp_path: Path) -> None:
+    files, wanted = FIREWALLS[sentence]
+    found = {one.name: one for one in firewalls(laid_out(tmp_path, files))}
+    assert found.keys() == {"firewalld", "ufw"}
+    assert {name for name, one in found.items() if one.level is Level.WARN} == wanted.keys()
+    for name, words in wanted.items():
+        assert words in found[name].seen
+        assert found[name].remedy
 
 
 MANAGED: dict[str, tuple[str | None, bool]] = {

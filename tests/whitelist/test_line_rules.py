@@ -68,6 +68,32 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "TLS to a name in capitals": ({"resolvers": ("tls://192.0.2.53#DNS.example",)}, "resolvers[0]", "canonical"),
     "TLS to no address": ({"resolvers": ("tls://dns.example#dns.example",)}, "resolvers[0]", "no IP address"),
     "a resolver in disguise": ({"resolvers": ("192.0.2.053",)}, "resolvers[0]", "no IP address"),
+    "a resolver in capitals": ({"resolvers": ("2001:DB8::53",)}, "resolvers[0]", "write 2001:db8::53"),
+    "a resolver with a zone": ({"resolvers": ("2001:db8::53%l1",)}, "resolvers[0]", "write 2001:db8::53"),
+    "a resolver of the other family in disguise": (
+        {"resolvers": ("::ffff:192.0.2.53",)}, "resolvers[0]", "give 192.0.2.53",
+    ),
+    "TLS to an address in capitals": (
+        {"resolvers": ("tls://[2001:DB8::53]#dns.example",)}, "resolvers[0]", "write tls://[2001:db8::53]#dns.example",
+    ),
+    "TLS to an address without its brackets": (
+        {"resolvers": ("tls://2001:db8::53#dns.example",)}, "resolvers[0]", "write tls://[2001:db8::53]#dns.example",
+    ),
+    "TLS to IPv4 in disguise": (
+        {"resolvers": ("tls://[::ffff:192.0.2.53]#dns.example",)}, "resolvers[0]", "give 192.0.2.53",
+    ),
+    "TLS to an address in zeros": (
+        {"resolvers": ("tls://[2001:db8:0:0::53]#Dns.example",)}, "resolvers[0]", "write tls://[2001:db8::53]#dns.exa",
+    ),
+    "a probe in capitals": ({"probes": ("tcp://[2001:DB8::1]:80",)}, "probes[0]", "write tcp://[2001:db8::1]:80"),
+    "a probe with its scheme in capitals": ({"probes": ("TCP://192.0.2.9:80",)}, "probes[0]", "write tcp://192.0.2.9"),
+    "a probe of an address in zeros": (
+        {"probes": ("http://[2001:db8:0::1]/up",)}, "probes[0]", "write http://[2001:db8::1]/up",
+    ),
+    "a probe of a port in zeros": ({"probes": ("tcp://192.0.2.9:080",)}, "probes[0]", "write tcp://192.0.2.9:80"),
+    "a probe of a port that is left out": ({"probes": ("http://192.0.2.9:/",)}, "probes[0]", "write http://192.0.2.9/"),
+    "a probe with a zone": ({"probes": ("tcp://[fe80::1%25l1]:80",)}, "probes[0]", "write tcp://[fe80::1]:80"),
+    "a probe of IPv4 in disguise": ({"probes": ("tcp://[::ffff:192.0.2.9]:80",)}, "probes[0]", "give 192.0.2.9"),
     "a probe by name": ({"probes": ("tcp://dns.example:443",)}, "probes[0]", "no IP address"),
     "a probe without a port": ({"probes": ("tcp://192.0.2.9",)}, "probes[0]", "tcp://ADDRESS:PORT"),
     "a probe of port 0": ({"probes": ("tcp://192.0.2.9:0",)}, "probes[0]", "tcp://ADDRESS:PORT"),
@@ -124,7 +150,7 @@ WRONG_OUTER: dict[str, tuple[Vxlan | Srv6, dict[str, Any], str, str]] = {
     "a VXLAN to the loopback": (VXLAN, {"peer": "127.0.0.2"}, "peer", "unicast"),
     "a VXLAN to the link": (VXLAN, {"peer": "169.254.1.1"}, "peer", "routed address"),
     "a VXLAN by a group": (VXLAN, {"gateway": "224.0.0.1"}, "gateway", "unicast"),
-    "a VXLAN to IPv4 in disguise": (VXLAN, {"peer": "::ffff:192.0.2.10"}, "peer", "write 192.0.2.10"),
+    "a VXLAN to IPv4 in disguise": (VXLAN, {"peer": "::ffff:192.0.2.10"}, "peer", "give 192.0.2.10"),
     "an inner packet smaller than IPv6 needs": (VXLAN, {"mtu": 1279}, "mtu", "1280"),
     "no segments": (SRV6, {"segments": ()}, "segments", "empty"),
     "nine segments": (SRV6, {"segments": tuple(f"2001:db8:f::{n}" for n in range(1, 10))}, "segments", "more than 8"),
