@@ -148,7 +148,7 @@ class Enforcer:
             if tenant is None or not flow.opened_at or not flow.has_quota:
                 return None
             if tenant.slot not in spent:
-                used = ctx.usage.used(tenant.slot, ctx.reactor.wall)
+                used = ctx.usage.used(tenant.slot, tenant.id, ctx.reactor.wall)
                 spent[tenant.slot] = used.exhausted(tenant.bytes_per_day, tenant.bytes_per_month) is not None
             return CloseCause.QUOTA_EXHAUSTED if spent[tenant.slot] else None
 
