@@ -9,7 +9,7 @@ Bytes belong to the tenant, not to its slot: beside day and month stands whose t
 once, so a tenant that is suspended and comes back finds its bytes; but a register that is begun anew or put back from
 an older copy gives slots again, and then the next tenant in a slot begins at nothing.
 
-Bytes of live flows are counted every few seconds (gateway.worker.LOOK) and at their end. So a tenant can have more than
+Bytes of live flows are counted every few seconds (gateway.look.LOOK) and at their end. So a tenant can have more than
 its quota by what its flows carry between two looks, 5 s, and by no more: from then on none is admitted.
 
 Days and months are the zone's (UTC+8, no summer time). A clock that is set back resets nothing: while any column has a
