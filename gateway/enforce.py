@@ -3,11 +3,11 @@
 Re-deciding goes in slices, so that a change that touches every tunnel does not hold up the others.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.flow import Flow
+from gateway.slices import walk
 from telemetry.record import CloseCause
 from whitelist.address import AddressForbidden, check
 from whitelist.decide import Permit, decide, denied_address
@@ -15,8 +15,6 @@ from whitelist.snapshot import Touched
 
 if TYPE_CHECKING:
     from gateway.context import Context, Live
-
-SLICE = 0.002  # seconds of re-deciding in one turn
 
 Verdict = Callable[["Live", Flow], CloseCause | None]
 
@@ -42,35 +40,27 @@ def sweep(ctx: "Context") -> None:
 
 
 class Enforcer:
-    """Looks at every live flow with a question, a slice at a time.
-
-    A slice goes by the descriptors of connections, not by what held them when the question came up: between two slices
-    a session may have become a tunnel, which must be asked too, and what it was must not be ended any more.
-    """
+    """Looks at every live flow with a question, a slice at a time (gateway.slices)."""
 
     def __init__(self, ctx: "Context") -> None:
         self._ctx = ctx
 
     def every(self, question: Verdict) -> None:
         """Ends each flow for which the question has a cause."""
-        self._slice(iter(list(self._ctx.live)), question)
 
-    def _slice(self, connections: Iterator[int], question: Verdict) -> None:
-        end = time.monotonic() + SLICE
-        for fd in connections:
-            live = self._ctx.live.get(fd)
-            flow = flow_of(live) if live is not None else None
-            if live is not None and flow is not None:
-                try:
-                    cause = question(live, flow)
-                except Exception as error:  # noqa: BLE001 - an error while deciding is a denial
-                    self._ctx.report(error)
-                    cause = CloseCause.INTERNAL_ERROR
-                if cause is not None:
-                    live.end(cause)
-            if time.monotonic() >= end:
-                self._ctx.reactor.again(lambda: self._slice(connections, question))
+        def ask(live: "Live") -> None:
+            flow = flow_of(live)
+            if flow is None:
                 return
+            try:
+                cause = question(live, flow)
+            except Exception as error:  # noqa: BLE001 - an error while deciding is a denial
+                self._ctx.report(error)
+                cause = CloseCause.INTERNAL_ERROR
+            if cause is not None:
+                live.end(cause)
+
+        walk(self._ctx, ask)
 
     def by_policy(self, touched: Touched) -> None:
         """Re-decides the flows that a change touches."""
@@ -148,7 +138,7 @@ class Enforcer:
             if tenant is None or not flow.opened_at or not flow.has_quota:
                 return None
             if tenant.slot not in spent:
-                used = ctx.usage.used(tenant.slot, ctx.reactor.wall)
+                used = ctx.usage.used(tenant.slot, tenant.id, ctx.reactor.wall)
                 spent[tenant.slot] = used.exhausted(tenant.bytes_per_day, tenant.bytes_per_month) is not None
             return CloseCause.QUOTA_EXHAUSTED if spent[tenant.slot] else None
 

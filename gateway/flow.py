@@ -75,8 +75,9 @@ class Flow:
 
     def count(self, moved: int) -> None:
         """Puts what moved since the last time into the tenant's usage. moved: bytes so far, both directions."""
-        if moved > self.counted and self.tenant is not None:
-            self.ctx.usage.add(self.tenant.slot, moved - self.counted, self.ctx.reactor.wall)
+        tenant = self.tenant
+        if moved > self.counted and tenant is not None:
+            self.ctx.usage.add(tenant.slot, tenant.id, moved - self.counted, self.ctx.reactor.wall)
             self.counted = moved
 
     def progressed(self, bytes_out: int, bytes_in: int) -> None:

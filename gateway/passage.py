@@ -152,14 +152,15 @@ class Passage(Dialling):
         """Refuses what is beyond the tenant's quotas and rate, and says when they are free again."""
         ctx = self.ctx
         wall = ctx.reactor.wall
-        spent = ctx.usage.used(tenant.slot, wall).exhausted(tenant.bytes_per_day, tenant.bytes_per_month)
+        used = ctx.usage.used(tenant.slot, tenant.id, wall)
+        spent = used.exhausted(tenant.bytes_per_day, tenant.bytes_per_month)
         if spent is not None:
             self.free_at = spent[1]
             self.refuse(Reason.QUOTA_EXHAUSTED, f"used up: {spent[0]}; free again at {zone_time(spent[1])}")
             return True
         rate = tenant.tunnels_per_second
-        if rate and not ctx.attempts.take(tenant.slot, rate, ctx.reactor.now):
-            self.free_at = wall + 1 - ctx.reactor.now % 1
+        if rate and (wait := ctx.attempts.take(tenant.slot, rate, ctx.reactor.now)):
+            self.free_at = wall + wait
             free = zone_time(math.ceil(self.free_at))
             self.refuse(Reason.RATE_LIMITED, f"more than {rate} new tunnels in a second; free again at {free}")
             return True

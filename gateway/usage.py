@@ -5,7 +5,11 @@ the bytes in it. The file lies in the state directory; a worker writes its own c
 it, however it ends: whoever takes the column next counts on. The kernel writes the file to disk (within about half a
 minute); only a crash of the whole machine can lose what came after.
 
-Bytes of live flows are counted every few seconds (gateway.worker.LOOK) and at their end. So a tenant can have more than
+Bytes belong to the tenant, not to its slot: beside day and month stands whose they are. The register gives each slot
+once, so a tenant that is suspended and comes back finds its bytes; but a register that is begun anew or put back from
+an older copy gives slots again, and then the next tenant in a slot begins at nothing.
+
+Bytes of live flows are counted every few seconds (gateway.look.LOOK) and at their end. So a tenant can have more than
 its quota by what its flows carry between two looks, 5 s, and by no more: from then on none is admitted.
 
 Days and months are the zone's (UTC+8, no summer time). A clock that is set back resets nothing: while any column has a
@@ -14,6 +18,8 @@ later day than the clock, that day is the one that counts, until the clock is pa
 
 import datetime
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 
 from gateway.columns import Columns, read_cells
@@ -23,7 +29,15 @@ ZONE = 8 * 3600  # seconds before UTC
 DAY = 86_400
 _CELLS = 4  # of a row
 _DAY, _DAY_BYTES, _MONTH, _MONTH_BYTES = range(_CELLS)
+_PERIOD_BITS = 24  # of a cell with a day or a month; above them stands whose bytes follow
+_LAST_PERIOD = (1 << _PERIOD_BITS) - 1
 _EPOCH = datetime.date(1970, 1, 1)
+
+
+@lru_cache(ROWS)
+def _owner(tenant: str) -> int:
+    """A tenant in the upper bits of a cell."""
+    return int.from_bytes(blake2b(tenant.encode(), digest_size=5).digest()) << _PERIOD_BITS
 
 
 def day_of(wall: float) -> int:
@@ -84,52 +98,59 @@ class Usage(Columns):
         self._today = self._month = -1
         super().__init__(path, columns)
 
-    def add(self, slot: int, count: int, wall: float) -> None:
-        """Counts bytes of this tenant slot. wall: Unix seconds."""
+    def add(self, slot: int, tenant: str, count: int, wall: float) -> None:
+        """Counts bytes of this tenant, which has this slot. wall: Unix seconds."""
         if not 0 <= slot < ROWS or count <= 0:
             return
         today = day_of(wall)
         if today != self._today:
             self._today, self._month = today, month_of(today)
-        row = self.own + slot * _CELLS
-        self._count(row + _DAY, today, count)
-        self._count(row + _MONTH, self._month, count)
+        row, owner = self.own + slot * _CELLS, _owner(tenant)
+        self._count(row + _DAY, owner | today, count)
+        self._count(row + _MONTH, owner | self._month, count)
 
     def _count(self, at: int, period: int, count: int) -> None:
-        cells, offset = self.cells, at - self.own
-        for start in self.starts:  # a later one anywhere counts everywhere
-            period = max(period, cells[start + offset])
+        cells = self.cells
+        period = _latest(cells, self.starts, at - self.own, period)  # a later one anywhere counts everywhere
         if cells[at] != period:
-            # In this order, so that one killed in between leaves no bytes of the old period in the new one.
+            # In this order, so that one killed in between leaves no bytes of the old period, or tenant, in the new one.
             cells[at + 1] = 0
             cells[at] = period
         cells[at + 1] += count
 
-    def used(self, slot: int, wall: float) -> Used:
-        """What all workers have counted of this tenant slot."""
-        return _sum(self.cells, self.starts, slot, wall)
+    def used(self, slot: int, tenant: str, wall: float) -> Used:
+        """What all workers have counted of this tenant, which has this slot."""
+        return _sum(self.cells, self.starts, slot, tenant, wall)
 
     def left(self, start: int) -> None:
         """What a worker counted that ended stays."""
 
 
-def read(path: Path, slot: int, wall: float) -> Used:
+def read(path: Path, slot: int, tenant: str, wall: float) -> Used:
     """What all workers have counted, for a process that is no worker (see Columns). Raises OSError."""
     columns = read_cells(path, Usage.COLUMN_CELLS)
     row = slot * _CELLS
     cells = memoryview(b"".join(column[row : row + _CELLS].tobytes() for column in columns)).cast("Q")
-    return _sum(cells, tuple(range(0, len(cells), _CELLS)), 0, wall)
+    return _sum(cells, tuple(range(0, len(cells), _CELLS)), 0, tenant, wall)
 
 
-def _sum(cells: memoryview, starts: tuple[int, ...], slot: int, wall: float) -> Used:
-    row = slot * _CELLS
-    day = max((cells[start + row + _DAY] for start in starts), default=0)
-    day = max(day, day_of(wall))
-    month = max((cells[start + row + _MONTH] for start in starts), default=0)
-    month = max(month, month_of(day))
+def _sum(cells: memoryview, starts: tuple[int, ...], slot: int, tenant: str, wall: float) -> Used:
+    row, owner = slot * _CELLS, _owner(tenant)
+    day = _latest(cells, starts, row + _DAY, owner | day_of(wall))
+    month = _latest(cells, starts, row + _MONTH, owner | month_of(day & _LAST_PERIOD))
     return Used(
         sum(cells[start + row + _DAY_BYTES] for start in starts if cells[start + row + _DAY] == day),
-        day_end(day),
+        day_end(day & _LAST_PERIOD),
         sum(cells[start + row + _MONTH_BYTES] for start in starts if cells[start + row + _MONTH] == month),
-        month_end(month),
+        month_end(month & _LAST_PERIOD),
     )
+
+
+def _latest(cells: memoryview, starts: tuple[int, ...], offset: int, period: int) -> int:
+    """The latest period of this tenant in any column, at least the one given; both with the tenant in it."""
+    last = period | _LAST_PERIOD
+    for start in starts:
+        cell = cells[start + offset]
+        if period < cell <= last:
+            period = cell
+    return period

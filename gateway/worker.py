@@ -20,9 +20,9 @@ from gateway.forward import Forwarder
 from gateway.identity import Identifier
 from gateway.listener.plain import PlainListener
 from gateway.live import MAX_PACKET, LineState, LiveKind, LiveMessage, ack, hello, parse
+from gateway.look import LOOK, Look
 from gateway.reactor import IN, Reactor
 from gateway.relay.pipes import PipePool
-from gateway.relay.tunnel import Tunnel
 from gateway.say import say
 from gateway.session import Session
 from gateway.shares import Shares
@@ -32,9 +32,6 @@ from telemetry.spool import SpoolFull, SpoolWriter
 from whitelist.snapshot import Snapshot, SnapshotError, Touched
 
 HEARTBEAT = 10.0
-LOOK = 5  # seconds between looks at all tunnels
-SAMPLES = 64  # live tunnels whose TCP_INFO is read in a look
-PROGRESS = 60.0  # seconds between progress records of a long flow
 SWEEP = 600.0  # between verifications of the policy's files
 RELOAD = 1.0  # between tries to load a policy that could not be loaded
 POOL_PAGES = 8_192  # of the 16,384 pipe pages that the kernel gives the workers' user, for all workers together
@@ -58,10 +55,10 @@ class Worker:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         ctx.max_live = max(16, (soft - 64 - 2 * pipes.limit) // 2)
         self.enforcer = Enforcer(ctx)
+        self.look = Look(ctx, self.enforcer)
         self.listeners: list[PlainListener] = []
         self.hub: socket.socket | None = None
         self._second = 0
-        self._sampled = 0  # where the reading of live tunnels' TCP_INFO goes on
         self._beaten = reactor.now
         self._tried = reactor.now
         self._drain_until = 0.0
@@ -272,31 +269,9 @@ class Worker:
             self.distrust(error)
         if self._second % LOOK == 0:
             ctx.read_own_addresses()
-            self.look_at_tunnels()
+            self.look.begin()
         if ctx.draining and (not ctx.live or reactor.now >= self._drain_until):
             reactor.stop()
-
-    def look_at_tunnels(self) -> None:
-        """Bytes of live flows into their tenants' usage, and an end to those whose quota is used up; figures of the
-        lines; progress records of long flows, and pipes back from quiet ones."""
-        ctx, now = self.ctx, self.reactor.now
-        lives = list(ctx.live.values())
-        limited = False
-        for live in lives:
-            if isinstance(live, Tunnel | Forwarder) and (flow := live.flow) is not None:
-                flow.count(live.moved)
-                limited = limited or flow.has_quota
-        if limited:
-            self.enforcer.by_quota()
-        tunnels = [live for live in lives if isinstance(live, Tunnel)]
-        at = self._sampled if self._sampled < len(tunnels) else 0
-        self._sampled = at + SAMPLES
-        for tunnel in tunnels[at : at + SAMPLES]:
-            tunnel.sample()
-        if ctx.spool.healthy(now) or ctx.spool_failed:
-            return  # the room that is left is for closing records
-        for tunnel in tunnels:
-            tunnel.look(now, PROGRESS)
 
     def heartbeat(self) -> None:
         """A record that says this worker lives, and its gauges."""

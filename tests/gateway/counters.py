@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.gateway.node import CODE
 
-# It does what it reads: "take 7 3", or with a name in front where it has several counters: "usage.add 7 1000 0.5".
+# It does what it reads: "take 7 3", or with a name in front where it has several counters: "usage.add 7 acme 1000 0.5".
 _PROGRAM = """
 import sys
 from importlib import import_module
@@ -18,9 +18,9 @@ for made in sys.argv[3:]:
     counters[name] = getattr(import_module(module), kind)(there / file, columns)
 print("ready", flush=True)
 for line in sys.stdin:
-    what, *numbers = line.split()
+    what, *words = line.split()
     name, _, method = what.rpartition(".")
-    arguments = [float(n) if "." in n else int(n) for n in numbers]
+    arguments = [w if w.isalpha() else float(w) if "." in w else int(w) for w in words]
     print(getattr(counters[name], method)(*arguments), flush=True)
 for counter in counters.values():
     counter.close()

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.enforce import SLICE, Enforcer
+from gateway.enforce import Enforcer
 from gateway.reactor import Reactor
+from gateway.slices import SLICE
 from telemetry.record import CloseCause
 from tests.gateway.kit import Ground, Talk, client_hello, until
 from tests.gateway.node import FOREVER, Node, Worker, credential, grant, line, replace, service

@@ -3,12 +3,15 @@
 import datetime
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.usage import Used, day_end, day_of, month_end, month_of, read, zone_time
 from tests.gateway.counters import Counting
+from tests.gateway.node import CODE
 
 
 def at(text: str) -> float:
@@ -17,7 +20,7 @@ def at(text: str) -> float:
 
 
 class Worker(Counting):
-    """A worker in another process. It does what it is told, as "usage.add 7 1000 0.5"."""
+    """A worker in another process. It does what it is told, as "usage.add 7 acme 1000 0.5"."""
 
     def __init__(self, there: Path, columns: int = 4) -> None:
         super().__init__(
@@ -25,12 +28,12 @@ class Worker(Counting):
         )
         assert self.ready
 
-    def add(self, count: int, when: str, slot: int = 7) -> None:
-        assert self.do(f"usage.add {slot} {count} {at(when)}") == "None"
+    def add(self, count: int, when: str, firm: str = "acme", slot: int = 7) -> None:
+        assert self.do(f"usage.add {slot} {firm} {count} {at(when)}") == "None"
 
-    def used(self, when: str, slot: int = 7) -> str:
+    def used(self, when: str, firm: str = "acme", slot: int = 7) -> str:
         """Bytes of the day and of the month, as this worker sees them."""
-        said = self.do(f"usage.used {slot} {at(when)}")
+        said = self.do(f"usage.used {slot} {firm} {at(when)}")
         numbers = dict(re.findall(r"(\w+)=(\d+)", said))
         return f"({numbers['day']}, {numbers['month']})"
 
@@ -83,7 +86,7 @@ def test_of_the_bytes_of_two_workers(case: str, tmp_path: Path) -> None:
     for number, count, then in counts:
         workers[number].add(count, then)
     assert [worker.used(when) for worker in workers] == [expected] * 2
-    found = read(tmp_path / "bytes", 7, at(when))
+    found = read(tmp_path / "bytes", 7, "acme", at(when))
     assert str((found.day, found.month)) == expected
     assert workers[0].used(when, slot=8) == "(0, 0)", "another firm has its own"
     for worker in workers:
@@ -113,6 +116,43 @@ def test_bytes_stay_counted_once_when_a_worker(end: str, tmp_path: Path) -> None
     again.finish()
 
 
+DAY = "2026-11-25T10:00:00"
+# What is counted by which worker, of which firm in one slot, and what all see then of acme and of birch.
+HOLDERS: dict[str, tuple[list[tuple[int, int, str]], str, str]] = {
+    "the next one in a slot begins at nothing": ([(0, 100, "acme")], "(100, 100)", "(0, 0)"),
+    "and counts its own": ([(0, 100, "acme"), (0, 7, "birch")], "(0, 0)", "(7, 7)"),
+    "what another worker counted of the one before is not its": (
+        [(0, 100, "acme"), (1, 30, "acme"), (1, 7, "birch")], "(100, 100)", "(7, 7)"
+    ),
+    "one that comes back to its slot while nobody had bytes there finds its own": (
+        [(0, 100, "acme"), (1, 5, "acme")], "(105, 105)", "(0, 0)"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOLDERS)
+def test_of_two_firms_in_one_slot(case: str, tmp_path: Path) -> None:
+    counts, acme, birch = HOLDERS[case]
+    workers = [Worker(tmp_path), Worker(tmp_path)]
+    for number, count, firm in counts:
+        workers[number].add(count, DAY, firm)
+    for worker in workers:
+        assert [worker.used(DAY, firm) for firm in ("acme", "birch")] == [acme, birch]
+    for firm, expected in (("acme", acme), ("birch", birch)):
+        found = read(tmp_path / "bytes", 7, firm, at(DAY))
+        assert str((found.day, found.month)) == expected
+    for worker in workers:
+        worker.finish()
+
+
+def test_a_clock_that_was_wrong_for_one_firm_is_not_for_the_next_in_its_slot(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    worker.add(100, "2027-01-05T10:00:00")
+    worker.add(7, DAY, "birch")
+    assert worker.used(DAY, "birch") == "(7, 7)"
+    worker.finish()
+
+
 QUOTAS: dict[str, tuple[int, int, tuple[str, int] | None]] = {
     "none": (0, 0, None),
     "with bytes left": (101, 1001, None),
@@ -128,15 +168,77 @@ def test_a_quota(case: str) -> None:
     assert Used(day=100, day_end=20, month=1000, month_end=30).exhausted(per_day, per_month) == expected
 
 
-def test_a_rate_holds_over_all_workers_and_is_free_again_with_the_next_second(tmp_path: Path) -> None:
+def takes(worker: Worker, rate: int, *times: float, slot: int = 7) -> list[float]:
+    """What so many attempts are told: 0.0, or in how many seconds one is free again."""
+    return [float(worker.do(f"attempts.take {slot} {rate} {now:.3f}")) for now in times]
+
+
+# Rate per second, when two workers in turn are asked for a new tunnel, and what they answer.
+RATES: dict[str, tuple[int, list[float], list[float]]] = {
+    "as many at once as in a second": (4, [100.0] * 5, [0.0] * 4 + [0.25]),
+    "no second helping when the next second begins": (4, [99.99] * 4 + [100.01] * 2, [0.0] * 4 + [0.23] * 2),
+    "one more in each part of a second": (
+        4, [100.0] * 4 + [100.25, 100.25, 100.5, 100.6], [0.0] * 5 + [0.25, 0.0, 0.15]
+    ),
+    "an even stream at the rate is never refused": (4, [100 + n / 4 for n in range(12)], [0.0] * 12),
+    "a full helping again a second later": (4, [100.0] * 4 + [101.0] * 5, [0.0] * 8 + [0.25]),
+    "one a second": (1, [100.7, 101.0, 101.699, 101.7, 102.0], [0.0, 0.7, 0.001, 0.0, 0.7]),
+    "a turn that began before counts behind what the others counted": (
+        2, [101.0, 101.0, 100.999, 101.5], [0.0, 0.0, 0.501, 0.0]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RATES)
+def test_a_rate_over_two_workers(case: str, tmp_path: Path) -> None:
+    rate, times, expected = RATES[case]
+    workers = [Worker(tmp_path), Worker(tmp_path)]
+    told = [takes(workers[n % 2], rate, now)[0] for n, now in enumerate(times)]
+    assert told == pytest.approx(expected, abs=1e-6)
+    assert takes(workers[1], 1, 100.0, slot=8) == [0.0], "another firm has its own"
+    assert takes(workers[1], 1, 100.0, slot=-1) == [1.0]
+    for worker in workers:
+        worker.finish()
+
+
+def test_what_a_killed_worker_let_through_still_counts(tmp_path: Path) -> None:
     one, two = Worker(tmp_path), Worker(tmp_path)
-    assert [w.do("attempts.take 7 3 100.1") for w in (one, two, one, two, one)] == [*["True"] * 3, *["False"] * 2]
-    assert two.do("attempts.take 8 3 100.2") == "True", "another firm has its own"
-    assert [w.do("attempts.take 7 3 101.0") for w in (two, two, one, one)] == [*["True"] * 3, "False"]
-    assert two.do("attempts.take 7 3 100.999") == "False", "a turn that began before counts in the second of the others"
-    assert one.do("attempts.take -1 3 102.0") == "False"
+    assert takes(one, 2, 100.0, 100.0) == [0.0, 0.0]
     one.finish(signal.SIGKILL)
     assert two.do("attempts.survey") == "None"
-    assert two.do("attempts.take 7 3 101.9") == "False", "what a killed worker let through still counts"
-    assert two.do("attempts.take 7 3 102.0") == "True"
+    successor = Worker(tmp_path)  # in the column of the first
+    for worker in (two, successor):
+        assert takes(worker, 2, 100.4) == pytest.approx([0.1], abs=1e-6)
+    assert takes(successor, 2, 100.5) == [0.0]
     two.finish()
+    successor.finish()
+
+
+_RUSH = """
+import sys
+from pathlib import Path
+from gateway.attempts import Attempts
+attempts = Attempts(Path(sys.argv[1]), 4)
+print("ready", flush=True)
+sys.stdin.readline()
+print(sum(not attempts.take(7, 10_000, 100.0) for _ in range(20_000)), flush=True)
+attempts.close()
+"""
+
+
+def test_workers_that_race_let_no_more_through_than_one_alone(tmp_path: Path) -> None:
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _RUSH, str(tmp_path / "attempts")], cwd=CODE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    for worker in workers:
+        assert worker.stdout and worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    through = sum(int(worker.communicate(timeout=30)[0]) for worker in workers)
+    assert 1_000 < through <= 10_000, "no more than one bucket; some may be refused that raced"
