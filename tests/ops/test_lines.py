@@ -10,7 +10,7 @@ from ops.hub import MAX_OUTSTANDING, Hub, Owner
 from ops.hub_messages import Revision
 from ops.lines import Reporter, lines_config
 from ops.settings import parse_settings
-from telemetry.record import decode
+from telemetry.record import Record, decode
 from telemetry.spool import SpoolWriter
 
 
@@ -19,6 +19,10 @@ def hub_at(directory: Path) -> Hub:
     hub = Hub(directory / "live.sock", directory / "live.json", {os.geteuid(): frozenset({"lines"})}, owner)
     hub.open(None)
     return hub
+
+
+def recorded(directory: Path) -> list[Record]:
+    return [decode(line) for file in sorted(directory.glob("*.jsonl")) for line in file.open("rb")]
 
 
 async def test_every_line_is_told_with_its_latest_state_and_recorded(tmp_path: Path) -> None:
@@ -49,7 +53,7 @@ async def test_every_line_is_told_with_its_latest_state_and_recorded(tmp_path: P
             await stop.wait()
         loop.remove_reader(sock)
     spool.close()
-    records = [decode(line) for file in sorted((tmp_path / "spool").glob("*.jsonl")) for line in file.open("rb")]
+    records = recorded(tmp_path / "spool")
     assert [record.seq for record in records] == list(range(1, count + 2))
     assert (records[-1].line, records[-1].detail, records[-1].values) == ("l1", "up: ", {"state": 1})
 
@@ -67,9 +71,7 @@ async def test_figures_are_recorded_when_they_change_and_repairs_are_told_once(t
     reporter.on_state("hk1", "down", "retired")
     reporter.on_figures("", {"repairs": 0, "forwarded": 7})
     spool.close()
-    records = [decode(line) for file in sorted(tmp_path.glob("*.jsonl")) for line in file.open("rb")]
-    told = [(r.line, r.detail, r.values) for r in records]
-    assert told == [
+    assert [(r.line, r.detail, r.values) for r in recorded(tmp_path)] == [
         ("hk1", "up: ", {"state": 1}),
         ("hk1", "figures", {"flows": 1, "repairs": 2, "state": 1}),
         ("hk1", "figures", {"flows": 4, "repairs": 1, "state": 1}),
