@@ -28,7 +28,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """When probes of a line are sent, and when they change its state (gateway.line.hysteresis). interval, timeout: of
-    probes, seconds; failures, successes: rounds; hold_down, hold_down_max, flap_window: seconds."""
+    probes, seconds; failures, successes: rounds; hold_down, hold_down_max, flap_window: seconds. What live flows say
+    (gateway.line.passive): degraded_rtt: times the line's usual round trip; degraded_loss: part of the segments sent
+    again; degraded_services: fewest services to go by."""
 
     interval: float = 5
     timeout: float = 2
@@ -38,6 +40,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     hold_down_max: float = 300
     flaps: int = 3
     flap_window: float = 300
+    degraded_rtt: float = 3
+    degraded_loss: float = 0.05
+    degraded_services: int = 10
 
 
 class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):

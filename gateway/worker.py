@@ -15,7 +15,7 @@ from gateway.attempts import Attempts
 from gateway.config import WorkerConfig
 from gateway.context import Context
 from gateway.enforce import Enforcer, sweep
-from gateway.figures import Figures
+from gateway.figures import PERIOD, Figures
 from gateway.forward import Forwarder
 from gateway.identity import Identifier
 from gateway.listener.plain import PlainListener
@@ -267,6 +267,8 @@ class Worker:
         if self._swept is not None:
             error, self._swept = self._swept, None
             self.distrust(error)
+        if self._second % PERIOD == 0:
+            ctx.figures.new_period()
         if self._second % LOOK == 0:
             ctx.read_own_addresses()
             self.look.begin()

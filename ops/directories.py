@@ -55,8 +55,9 @@ def prepare(settings: Settings) -> None:
             raise DirectoryError(
                 f"{error.filename or path}: {error.strerror}; it must be usable by this user"
             ) from None
-    # tunnels of an earlier boot are over: its shared counters must not count against anybody
-    for name in ("counters", "attempts"):
+    # tunnels of an earlier boot are over: its shared counters must not count against anybody; and its figures may have
+    # been laid out by another version
+    for name in ("counters", "attempts", "figures"):
         (run / name).unlink(missing_ok=True)
 
 

@@ -9,25 +9,23 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import msgspec
 
 from gateway.line.model import Access, LineEntry, Management, NodeConfig
-from gateway.line.probe import ProbeResult
 from gateway.line.process import LinesConfig, run
-from gateway.live import MAX_PACKET, ack, hello, parse
+from gateway.live import MAX_PACKET, LiveKind, ack, hello, parse
 from ops.settings import Settings, SettingsError, load_settings, settings_path
-from telemetry.fold import LINE_STATES
+from telemetry.lines import FIGURES, LINE_STATES, REPAIRS
 from telemetry.record import Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
 from whitelist.snapshot import Snapshot
 
 REPEAT = 60.0  # seconds before the same drift is told again
+WAIT = 3.0  # seconds for the hub's word on how the lines stood; without it they are unknown
 
 
 def lines_config(settings: Settings) -> LinesConfig:
@@ -40,7 +38,12 @@ def lines_config(settings: Settings) -> LinesConfig:
         mark_mask=settings.line_base.mark_mask,
         worker_uids=() if settings.users.worker is None else (settings.users.worker,),
     )
-    return LinesConfig(node=node, state_dir=str(Path(settings.state_dir) / "lines"), health=settings.health)
+    return LinesConfig(
+        node=node,
+        state_dir=str(Path(settings.state_dir) / "lines"),
+        health=settings.health,
+        figures=str(Path(settings.run_dir) / "figures"),
+    )
 
 
 class Policy:
@@ -61,52 +64,34 @@ class Policy:
         return snapshot.lines().values()
 
 
-@dataclass(slots=True)
-class Probed:
-    """Probes of one line since a moment (monotonic seconds)."""
-
-    since: float
-    sent: int = 0
-    lost: int = 0
-    rtts: list[int] = field(default_factory=list)  # µs
-
-    def take(self, results: list[ProbeResult]) -> None:
-        """One round."""
-        self.sent += len(results)
-        self.lost += sum(not result.ok for result in results)
-        self.rtts += [result.rtt_us for result in results if result.ok]
-
-    def values(self) -> dict[str, int]:
-        """For the record: the median round trip and the lost part."""
-        found = {"loss_permille": self.lost * 1000 // max(1, self.sent)}
-        return found | ({"rtt_us": int(median(self.rtts))} if self.rtts else {})
-
-
 class Reporter:
-    """Line states to the hub, one at a time and only the latest of each line; states and drift to the spool."""
+    """Line states to the hub, one at a time and only the latest of each line; states, figures and drift to the spool.
+    stood: the states of all lines as the hub had them when this process came."""
 
     def __init__(self, hub: socket.socket, spool: SpoolWriter, wake: asyncio.Event, stop: asyncio.Event) -> None:
         self._hub, self._spool, self._wake, self._stop = hub, spool, wake, stop
         self._unsaid: dict[str, tuple[str, str]] = {}
         self._waiting = False
         self._drift: dict[str, float] = {}
-        self._probed: dict[str, Probed] = {}
+        self._states: dict[str, int] = {}
+        self._figures: dict[str, dict[str, int]] = {}
+        self._written: dict[str, dict[str, int]] = {}
+        self._repairs: dict[str, int] = {}  # of those seen, how many are in records
+        self.stood: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
 
     def on_state(self, line: str, state: str, detail: str) -> None:
         """A line's first state, or a new one."""
         print(f"line {line} is {state}: {detail}", flush=True)
         self._unsaid[line] = (state, detail)
         self._say_next()
-        self._record(line=line, detail=f"{state}: {detail}", values={"state": LINE_STATES.get(state, 0)})
+        self._states[line] = LINE_STATES.get(state, 0)
+        self._write_figures(line, f"{state}: {detail}")
 
-    def on_round(self, line: str, results: list[ProbeResult]) -> None:
-        """What the probes of a line said; told once a minute."""
-        probed = self._probed.setdefault(line, Probed(since=time.monotonic()))
-        probed.take(results)
-        if time.monotonic() - probed.since >= REPEAT:
-            del self._probed[line]
-            if not self._spool.healthy(time.monotonic()):
-                self._record(line=line, detail="probes of the last minute", values=probed.values())
+    def on_figures(self, line: str, values: dict[str, int]) -> None:
+        """The figures of a line, or of the node (""), told when they changed. repairs: since this process began."""
+        self._figures[line] = values
+        if values != self._written.get(line) and not self._spool.healthy(time.monotonic()):
+            self._write_figures(line, FIGURES)
 
     def on_drift(self, detail: str, *, repaired: bool) -> None:
         """The kernel differed from the plan."""
@@ -117,6 +102,14 @@ class Reporter:
         print(f"drift, {'repaired' if repaired else 'NOT repaired'}: {detail}", flush=True)
         if not self._spool.healthy(now):
             self._record(detail=f"drift: {detail}", values={"repaired": int(repaired)})
+
+    async def stood_before(self) -> Mapping[str, str]:
+        """How the lines stood, or nothing where the hub does not say."""
+        try:
+            return await asyncio.wait_for(self.stood, WAIT)
+        except TimeoutError:
+            print("the hub did not say how the lines stood: probed ones wait for their first round", flush=True)
+            return {}
 
     def on_hub(self) -> None:
         """A message or an answer of the hub."""
@@ -132,7 +125,10 @@ class Reporter:
             return
         body: Any = msgspec.json.decode(packet)
         if "seq" in body:
-            self._hub.send(ack(parse(packet).seq))
+            message = parse(packet)
+            if message.kind is LiveKind.STATE and not self.stood.done():
+                self.stood.set_result(message.lines)
+            self._hub.send(ack(message.seq))
             self._wake.set()
             return
         if "error" in body:
@@ -147,6 +143,17 @@ class Reporter:
         state, detail = self._unsaid.pop(line)
         self._waiting = True
         self._hub.send(msgspec.json.encode({"kind": "line", "line": line, "state": state, "detail": detail[:500]}))
+
+    def _write_figures(self, line: str, detail: str) -> None:
+        """One record with all that is known of the line: what is not in it is not known any more."""
+        values = self._written[line] = self._figures.get(line, {})
+        known = dict(values)
+        if REPAIRS in values:
+            known[REPAIRS] -= self._repairs.get(line, 0)
+            self._repairs[line] = values[REPAIRS]
+        if line in self._states:
+            known["state"] = self._states[line]
+        self._record(line=line, detail=detail, values=known)
 
     def _record(self, *, detail: str, values: dict[str, int], line: str = "") -> None:
         spool = self._spool
@@ -191,7 +198,8 @@ async def serve(settings: Settings, boot: str, process: str) -> None:
                 reporter.on_drift,
                 wake,
                 stop,
-                reporter.on_round,
+                on_figures=reporter.on_figures,
+                stood=await reporter.stood_before(),
             )
         finally:
             loop.remove_reader(hub)

@@ -147,6 +147,9 @@ _settings = section(
             {
                 **dict.fromkeys(("interval", "timeout", "hold_down", "hold_down_max", "flap_window"), _seconds),
                 **dict.fromkeys(("failures", "successes", "flaps"), integer(1, 100)),
+                "degraded_rtt": number(1.1, 1_000, "times the usual"),
+                "degraded_loss": number(0.001, 1, "of the segments"),
+                "degraded_services": integer(1, 10_000),
             },
         ),
         "users": section(s.Users, {"base": integer(0, 0x7FFFFF00)}),

@@ -8,13 +8,14 @@ from bisect import bisect_left
 
 import msgspec
 
+from telemetry import lines
+from telemetry.lines import LineTally
 from telemetry.record import CloseCause, Kind, Record
 
 # Seconds; the +Inf bucket is behind the last.
 DURATION_BUCKETS = (0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 28800.0, 86400.0)
 OWN = "recorder"  # the worker name of the recorder's own records
 MAX_NAMES = 64  # of reasons, gauges: closed sets in practice, bounded all the same
-LINE_STATES = {"down": 0, "up": 1, "draining": 2, "degraded": 3}
 
 # Numbers in records are bounded before they are added up, and sums stop growing: else one absurd record of a broken
 # worker would make a state that cannot be stored, at every start again.
@@ -63,9 +64,7 @@ class Tally(msgspec.Struct):
     tenant_refusals: dict[str, int] = {}
     tenant_bytes: dict[str, list[int]] = {}
     line_bytes: dict[str, list[int]] = {}
-    line_state: dict[str, int] = {}
-    line_rtt: dict[str, int] = {}  # µs, of the last minute's probes
-    line_loss: dict[str, int] = {}  # of a thousand probes
+    lines: dict[str, LineTally] = {}  # "": of the node
     bytes: list[int] = msgspec.field(default_factory=lambda: [0, 0])
     durations: list[int] = msgspec.field(default_factory=lambda: [0] * (len(DURATION_BUCKETS) + 1))
     duration_sum: int = 0  # µs
@@ -116,6 +115,7 @@ class State(msgspec.Struct):
         """Drops what only concerns a process that is gone for good."""
         self.sequences.pop(key, None)
         self.tally.gauges.pop(key, None)
+        lines.forget(self.tally.lines, key)
 
     def flows_of(self, key: str) -> dict[str, OpenFlow]:
         """Flows that this process opened and did not close."""
@@ -167,15 +167,8 @@ class State(msgspec.Struct):
         values = record.values or {}
         if record.kind == Kind.HEARTBEAT.value:
             self.tally.gauges[key] = {name[:64]: bounded(value) for name, value in list(values.items())[:MAX_NAMES]}
-        elif record.kind == Kind.LINE.value and record.line:
-            word = record.detail.split(" ", 1)[0].rstrip(":,;")
-            state = values.get("state", LINE_STATES.get(word))
-            if state is not None:
-                self.tally.line_state[record.line] = bounded(state)
-            if "rtt_us" in values:
-                self.tally.line_rtt[record.line] = bounded(values["rtt_us"])
-            if "loss_permille" in values:
-                self.tally.line_loss[record.line] = bounded(values["loss_permille"], 1000)
+        elif record.kind == Kind.LINE.value:
+            lines.take(self.tally.lines, key, record)
         elif record.kind == Kind.ACTION.value and record.worker == OWN:
             self.tally.gaps += values.get("gaps", 0)
             self.tally.missing = min(_CEILING, self.tally.missing + bounded(values.get("missing", 0)))

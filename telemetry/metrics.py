@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from telemetry import line_metrics
 from telemetry.fold import DURATION_BUCKETS, State, Tally
 
 _GAUGE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -97,20 +98,7 @@ def _tenants(tally: Tally) -> Iterator[Metric]:
 
 
 def _lines(tally: Tally) -> Iterator[Metric]:
-    state = GaugeMetricFamily(
-        "feiyu_line_state", "State of a line: 0 down, 1 up, 2 draining, 3 degraded.", labels=["line"]
-    )
-    for line, value in sorted(tally.line_state.items()):
-        state.add_metric([line], value)
-    yield state
-    rtt = GaugeMetricFamily("feiyu_line_rtt_seconds", "Median round trip of the last minute's probes.", labels=["line"])
-    for line, value in sorted(tally.line_rtt.items()):
-        rtt.add_metric([line], value / 1e6)
-    yield rtt
-    loss = GaugeMetricFamily("feiyu_line_loss_ratio", "Lost part of the last minute's probes.", labels=["line"])
-    for line, value in sorted(tally.line_loss.items()):
-        loss.add_metric([line], value / 1000)
-    yield loss
+    yield from line_metrics.families(tally.lines)
     yield _by_direction("feiyu_line_bytes", "Bytes relayed, by line.", "line", tally.line_bytes)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from telemetry import metrics
+from telemetry import lines, metrics
 from telemetry.fold import OpenFlow
 from telemetry.record import decode, encode
 from telemetry.search import MAX_LIMIT, Filter, Place, parse_count, parse_filter, parse_place, search
@@ -66,6 +66,7 @@ class Service:
         outside = [web.get("/metrics", self._metrics), web.get("/health", self._health)]
         inside = [
             web.get("/flows", self._flows),
+            web.get("/lines", self._of_lines),
             web.get("/records", self._records),
             web.get("/tail", self._tail),
         ]
@@ -139,6 +140,11 @@ class Service:
         flows = list(self._journal.state.flows.items())
         body = await asyncio.get_running_loop().run_in_executor(self._threads, self._describe, flows, wanted, limit)
         return web.Response(body=body, content_type=_LINES)
+
+    async def _of_lines(self, _: web.Request) -> web.Response:
+        tally = self._journal.state.tally
+        found = lines.describe(dict(tally.lines), dict(tally.line_bytes))
+        return web.Response(body=b"".join(msgspec.json.encode(line) + b"\n" for line in found), content_type=_LINES)
 
     def _describe(self, flows: list[tuple[str, OpenFlow]], wanted: Filter, limit: int) -> bytes:
         lines = []

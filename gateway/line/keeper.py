@@ -1,11 +1,13 @@
 """Holds the kernel to the plan: reads, repairs, and says what it found. Takes nothing away when it ends."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from gateway.line import health, nft
+from gateway.line.attribution import line_of, line_on
 from gateway.line.killswitch import render
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.netlink import Kernel
@@ -61,7 +63,7 @@ class Keeper:
         self._links: dict[str, tuple[Link | None, frozenset[str]]] = {}  # and its addresses
         self._states: dict[str, tuple[str, str]] = {}
         self._told: set[str] = set()
-        self.repairs = 0
+        self.repaired: Counter[str] = Counter()  # by line, "" for what is of no line alone
 
     def close(self) -> None:
         """Closes the netlink connections; the kernel's state stays."""
@@ -107,7 +109,8 @@ class Keeper:
         except (OSError, nft.NftError) as error:
             fault = f"cannot read the kernel's state: {error}"
         if self._is_told:
-            self.repairs += self._shaper.sweep()
+            for device in self._shaper.sweep():
+                self.repaired[line_on(device, self._plan)] += 1
         self._tell_foreign(actual)
         self._fresh = self._fresh and bool(fault)
         self._links = {device: _device(actual, device) for device in self._devices()}
@@ -131,7 +134,7 @@ class Keeper:
             self._told.discard(str(step))
             taken.append(step)
             if not self._is_expected(step, actual):
-                self.repairs += 1
+                self.repaired[line_of(step, self._plan)] += 1
                 self._on_drift(str(step), repaired=True)
         return fault
 
@@ -189,6 +192,11 @@ class Keeper:
                 self._kernel.solicit(line)
             except OSError as error:
                 self._on_drift(f"solicit {line.id}: {error}", repaired=False)
+
+    @property
+    def repairs(self) -> int:
+        """Repairs since it was made."""
+        return self.repaired.total()
 
     def counters(self) -> dict[str, tuple[int, int]]:
         """Packets and bytes by counter of the table."""

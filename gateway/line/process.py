@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,11 +19,14 @@ from pathlib import Path
 import msgspec
 
 from gateway.config import Health
-from gateway.line import events
+from gateway.figures import PERIOD
+from gateway.line import events, nft
+from gateway.line.census import Census, OnFigures
 from gateway.line.keeper import Keeper, OnDrift, OnState
 from gateway.line.killswitch import render
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.plan import plan, sort_out
+from gateway.line.probe import ProbeResult
 from gateway.line.watch import OnRound, Watch
 from whitelist.model import Line
 
@@ -34,13 +37,16 @@ _TABLE_FILE = "killswitch.nft"
 
 @dataclass(frozen=True, kw_only=True)
 class LinesConfig:
-    """The process's settings. lines: what main() keeps to; state_dir: keeps the table for the next boot."""
+    """The process's settings. lines: what main() keeps to; state_dir: keeps the table for the next boot; figures: the
+    workers' file, empty for none."""
 
     node: NodeConfig
     lines: tuple[Line, ...] = ()
     state_dir: str = ""
     sweep_seconds: float = 5.0
     health: Health = field(default_factory=Health)
+    figures: str = ""
+    figures_seconds: float = PERIOD
 
     @property
     def table_file(self) -> Path | None:
@@ -56,13 +62,21 @@ async def run(
     wake: asyncio.Event,
     stop: asyncio.Event,
     on_round: OnRound = lambda _line, _results: None,
+    on_figures: OnFigures = lambda _line, _values: None,
+    stood: Mapping[str, str] | None = None,
 ) -> None:
     """Keeps the kernel to lines() and probes them until stop is set. Set wake when lines() may answer anew (a new
-    revision). The callbacks run in the event loop. An exception of lines() leaves the last plan in force and is
-    reported as drift."""
+    revision). stood: the last state of each line that an earlier process told. The callbacks run in the event loop. An
+    exception of lines() leaves the last plan in force and is reported as drift."""
     loop = asyncio.get_running_loop()
     sockets = events.open_sockets()
-    watch = Watch(config.health, config.node.mark_base, on_state, on_round)
+
+    def answered(line: str, results: list[ProbeResult]) -> None:
+        census.on_round(line, results)
+        on_round(line, results)
+
+    watch = Watch(config.health, config.node.mark_base, on_state, answered, stood or {})
+    census = Census(config.health, Path(config.figures) if config.figures else None, on_figures, watch.heard)
     probing = loop.create_task(watch.run())
     # pyroute2's synchronous calls run an event loop of their own, so they get a thread of their own.
     with ThreadPoolExecutor(1, "lines") as pool:
@@ -80,10 +94,20 @@ async def run(
             events.drain(sock)
             wake.set()
 
+        async def count() -> None:
+            await asyncio.sleep(min(1.0, config.figures_seconds))
+            while True:
+                census.take(*await loop.run_in_executor(pool, _counted, keeper))
+                await asyncio.sleep(config.figures_seconds)
+
+        counting = loop.create_task(count())
         for sock in sockets:
             loop.add_reader(sock, ring, sock)
         try:
             while not stop.is_set():
+                for task in (probing, counting):
+                    if task.done():  # a defect: better a new process than one that sees nothing
+                        task.result()
                 wake.clear()
                 try:
                     wanted = list(lines())
@@ -91,6 +115,7 @@ async def run(
                     on_drift(f"cannot read the lines, the last plan stays: {error}", repaired=False)
                 else:
                     watch.want(wanted)
+                    census.want(wanted)
                     await loop.run_in_executor(pool, keeper.want, wanted)
                 await loop.run_in_executor(pool, keeper.sweep)
                 await asyncio.sleep(_BETWEEN_SWEEPS)
@@ -98,10 +123,19 @@ async def run(
                     await loop.run_in_executor(pool, keeper.solicit)
         finally:
             probing.cancel()
+            counting.cancel()
             for sock in sockets:
                 loop.remove_reader(sock)
                 sock.close()
             await loop.run_in_executor(pool, keeper.close)
+
+
+def _counted(keeper: Keeper) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
+    """The table's counters and the repairs by line. Where nft fails the counters are unknown; the sweep says why."""
+    try:
+        return keeper.counters(), dict(keeper.repaired)
+    except nft.NftError:
+        return {}, dict(keeper.repaired)
 
 
 def _call(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: object) -> None:

@@ -38,17 +38,18 @@ class Shaper:
         if wanted != self._wanted:
             self._wanted, self._fresh = wanted, True
 
-    def sweep(self) -> int:
-        """Reads the kernel and repairs what differs; answers the number of repairs. Never raises for what the kernel
-        refuses. Before the first want() it does nothing."""
+    def sweep(self) -> list[str]:
+        """Reads the kernel and repairs what differs; answers the device of each repair. Never raises for what the
+        kernel refuses. Before the first want() it does nothing."""
         if self._wanted is None:
-            return 0
+            return []
         try:
             indexes, actual = self._tc.read()
         except OSError as error:
             self._fail("cannot read the traffic classes", error)
-            return 0
-        repairs, failed = 0, False
+            return []
+        repairs: list[str] = []
+        failed = False
         for step in diff(self._wanted, actual):
             try:
                 self._tc.apply(step, indexes[step.device])
@@ -59,7 +60,7 @@ class Shaper:
             self._told.discard(f"cannot {step}")
             expected = self._fresh or self._indexes.get(step.device) != indexes[step.device]
             if not expected or (isinstance(step, AddQdisc) and step.instead):
-                repairs += 1
+                repairs.append(step.device)
                 self._on_drift(str(step), repaired=True)
         self._told.discard("cannot read the traffic classes")
         self._fresh = self._fresh and failed

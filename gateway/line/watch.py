@@ -1,19 +1,23 @@
-"""Probes the lines and tells their states: between the keeper, who knows the kernel, and whoever is to be told."""
+"""Probes the lines and tells their states: between the keeper, who knows the kernel, and whoever is to be told.
+
+A line that the operator drains is draining while it lives, and down when it does not.
+"""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.config import Health
 from gateway.line.health import DOWN
-from gateway.line.hysteresis import LineHealth
+from gateway.line.hysteresis import DEGRADED, LineHealth
 from gateway.line.model import LineEntry, LineError, LineHandle, handle_of
 from gateway.line.probe import ProbeResult, ask_all
 
 OnState = Callable[[str, str, str], None]
 OnRound = Callable[[str, list[ProbeResult]], None]
+DRAINING = "draining"
 _TICK = 1.0  # seconds between looks at what is due
 _REASONS = 30.0  # seconds at least between two reasons for one state
 
@@ -29,13 +33,18 @@ class _Probed:
 
 
 class Watch:
-    """Use in the event loop. on_state: a line's first state and each change; on_round: the answers of one round."""
+    """Use in the event loop. on_state: a line's first state and each change; on_round: the answers of one round; stood:
+    each line's last state as an earlier process told it."""
 
-    def __init__(self, rules: Health, mark_base: int, on_state: OnState, on_round: OnRound) -> None:
+    def __init__(
+        self, rules: Health, mark_base: int, on_state: OnState, on_round: OnRound, stood: Mapping[str, str]
+    ) -> None:
         self._rules = rules
         self._mark_base = mark_base
         self._on_state = on_state
         self._on_round = on_round
+        self._stood = dict(stood)
+        self._drained: set[str] = set()
         self._health: dict[str, LineHealth] = {}
         self._said: dict[str, tuple[str, str, float]] = {}  # state, why, when (monotonic)
         self._probed: dict[str, _Probed] = {}
@@ -50,6 +59,8 @@ class Watch:
     def want(self, entries: Iterable[LineEntry]) -> None:
         """The lines of a policy revision."""
         self._probed = {}
+        entries = list(entries)
+        self._drained = {entry.id for entry in entries if getattr(entry, "drained", False)}
         for entry in entries:
             if entry.probes and not getattr(entry, "retired", False):
                 try:
@@ -58,12 +69,29 @@ class Watch:
                     continue
                 term = getattr(entry, "valid_from", 0), getattr(entry, "valid_until", 0) or float("inf")
                 self._probed[entry.id] = _Probed(handle, entry.probes, *term)
+        for line, health in self._health.items():
+            if line not in self._probed:
+                health.unprobed()
+            self._tell(line, health)
 
     def told(self, line: str, state: str, why: str) -> None:
         """The keeper's word on a line."""
-        health = self._health.setdefault(line, LineHealth(self._rules))
-        health.told(state, why, time.monotonic())
+        health = self._health.get(line)
+        now = time.monotonic()
+        if health is None:
+            health = self._health[line] = LineHealth(self._rules)
+            health.begin(self._stood.pop(line, ""), now, probed=line in self._probed)
+        health.told(state, why, now)
+        if health.unknown and state != DOWN:  # nobody may use it until it is answered
+            self._due.pop(line, None)
+            self._sooner.set()
         self._tell(line, health)
+
+    def heard(self, line: str, complaint: str | None) -> None:
+        """What the line's flows complained of in a period."""
+        if (health := self._health.get(line)) is not None:
+            health.heard(complaint, time.monotonic())
+            self._tell(line, health)
 
     async def run(self) -> None:
         """Probes until cancelled."""
@@ -105,6 +133,9 @@ class Watch:
         """A change of state at once; another reason for the same state now and then, for probes fail in many words."""
         now = time.monotonic()
         state, why = health.state(now)
+        if line in self._drained and state != DOWN:
+            beside = f"{DEGRADED}: {why}" if state == DEGRADED else why
+            state, why = DRAINING, "; ".join(filter(None, ("drained by the operator", beside)))
         said = self._said.get(line)
         if said is None or state != said[0] or (why != said[1] and now - said[2] >= _REASONS):
             self._said[line] = state, why, now

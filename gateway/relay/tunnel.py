@@ -266,9 +266,10 @@ class Tunnel:
         record = self.flow.record
         record.rtt, record.retransmits = rtt, retransmits
         # Both are 32 bits wide and may wrap round in a flow of terabytes.
-        self.ctx.figures.sampled(
-            self.flow.line, rtt, segments - self.segments & _MAX_U32, retransmits - self.retransmits & _MAX_U32
-        )
+        again = retransmits - self.retransmits & _MAX_U32
+        figures, line = self.ctx.figures, self.flow.line
+        figures.sampled(line, rtt, segments - self.segments & _MAX_U32, again)
+        figures.heard(line, record.host, rtt, again)
         self.segments, self.retransmits = segments, retransmits
 
     def broken(self) -> None:

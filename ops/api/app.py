@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from ops.api import explain, flows, resources, status
+from ops.api import explain, flows, line_figures, resources, status
 from ops.api.actor import NODE_UIDS, not_the_node
 from ops.api.authority import Authority
 from ops.api.problems import problems
@@ -27,7 +27,7 @@ def application(
     app[flows.RECORDER] = recorder
     app[status.NODE] = node
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
-    for part in (status, flows, explain, resources):
+    for part in (status, flows, line_figures, explain, resources):
         app.router.add_routes(part.routes())
     return app
 

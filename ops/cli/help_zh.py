@@ -111,7 +111,7 @@ HELP_ZH: dict[str, str] = {
     "Put a suspended grant in force again.": "恢复已暂停的授权。",
     # lines
     "Dedicated international lines.": "国际数据专线。",
-    "List the lines and their state.": "列出专线及其状态。",
+    "List the lines, their state and figures.": "列出专线及其状态和指标。",
     "Show one line.": "查看专线。",
     "Add a line.": "新增专线。",
     "The network device that leads to it.": "通往该专线的网络设备。",

@@ -4,35 +4,18 @@ from dataclasses import asdict
 
 import rich_click as click
 
-from ops.cli import line_ledger, line_outer, line_share, values
+from ops.cli import line_figures, line_ledger, line_outer, line_share, values
 from ops.cli.app import App
 from ops.cli.arguments import parse_address
 from ops.cli.base import Group, pass_app
 from ops.cli.common import changes, clearing, either, given, provenance_rows
 from ops.cli.errors import CliError, ExitCode, usage
-from ops.cli.output import Column, Item, field
+from ops.cli.output import Column, field
 from ops.cli.result import report
-from ops.cli.status import state_word
 from ops.cli.times import format_end, format_moment
 from ops.cli.words import t
 
 ID = values.Identifier("lines")
-
-
-def state_of(line: Item, live: dict[str, str]) -> str:
-    """The ledger's word for a line where it has one, else what the lines process last said."""
-    if line.get("retired"):
-        return t("retired")
-    return t("drained") if line.get("drained") else t(live.get(str(line["id"]), "unknown"))
-
-
-def live_states(app: App) -> dict[str, str]:
-    """State of each line as the node knows it; empty while the node does not say."""
-    try:
-        lines = app.client.get("/v1/status").get("lines") or {}
-    except CliError:
-        return {}
-    return {name: state_word(state) for name, state in lines.items()}
 
 
 def by_family(name: str, addresses: tuple[str, ...]) -> dict[str, str]:
@@ -51,37 +34,37 @@ def group() -> None:
     """The group itself does nothing."""
 
 
-@group.command("list", help=t("List the lines and their state."), example="feiyu line list")
+@group.command("list", help=t("List the lines, their state and figures."), example="feiyu line list")
 @click.option("--all", "everything", is_flag=True, help=t("Retired ones too."))
 @pass_app
 def list_(app: App, *, everything: bool) -> None:
     """The ledger."""
     items = [item for item in app.items("lines") if everything or not item.get("retired")]
-    live = live_states(app) if items else {}
+    known = line_figures.live(app) if items else {}
     columns = [
         field("ID", "id"),
-        Column("STATE", lambda item: state_of(item, live)),
+        Column("STATE", lambda item: line_figures.state_of(item, known)),
+        *line_figures.columns(known, app.now()),
         field("DEVICE", "device"),
-        Column("GATEWAY", lambda item: [g for g in (item.get("gateway4"), item.get("gateway6")) if g], wide=True),
-        Column("SOURCE", lambda item: [s for s in (item.get("source4"), item.get("source6")) if s], wide=True),
         field("CARRIER", "carrier", wide=True),
-        Column("UNTIL", lambda item: format_end(item.get("valid_until", 0))),
+        Column("WHY", lambda item: line_figures.of(item, known).get("why", ""), wide=True),
     ]
-    app.rows(items, columns, t("There are no lines yet."))
+    app.rows([line_figures.with_figures(item, known) for item in items], columns, t("There are no lines yet."))
 
 
 @group.command("show", help=t("Show one line."), example="feiyu line show hk1")
 @click.argument("line", type=ID)
 @pass_app
 def show(app: App, line: str) -> None:
-    """One line with its numbers and its state."""
+    """One line with its numbers, its state and its figures."""
     item = app.get_one("lines", line)
-    live = live_states(app)
+    known = line_figures.live(app)
     app.details(
-        {**item, "state": live.get(line, "unknown")},
+        line_figures.with_figures(item, known),
         [
             ("ID", item["id"]),
-            ("State", state_of(item, live)),
+            ("State", line_figures.state_of(item, known)),
+            *line_figures.rows(item, known, app.now()),
             ("Name", item.get("name")),
             ("Carrier", item.get("carrier")),
             ("Circuit", item.get("circuit")),

@@ -31,6 +31,7 @@ _UNSAFE = re.compile(
 _STYLES = {
     "ACTIVE": "green", "EFFECTIVE": "green", "up": "green", "ok": "green", "permit": "green",
     "SUSPENDED": "yellow", "draining": "yellow", "warn": "yellow", "RENEWAL_DUE": "yellow", "drained": "yellow",
+    "degraded": "yellow",
     "EXPIRED": "red", "REVOKED": "red", "down": "red", "fail": "red", "deny": "red", "retired": "dim", "revoked": "red",
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.figures import LineFigures, read
+from gateway.figures import BUCKETS, MAX_HOSTS, Figures, LineFigures, bucket_of, bucket_start, read
 from tests.gateway.counters import Counting
 
 
@@ -85,3 +85,61 @@ def test_a_survey_sees_columns_that_were_added(path: Path) -> None:
     small.tell("survey", "dialled 1")
     assert read(path) == {1: LineFigures(dialled=2)}
     small.finish()
+
+
+def voices(**by_time: int) -> tuple[int, ...]:
+    """A histogram, as ms40=2."""
+    found = [0] * BUCKETS
+    for name, count in by_time.items():
+        found[bucket_of(int(name.removeprefix("ms")) * 1000)] += count
+    return tuple(found)
+
+
+def test_a_host_has_one_voice_in_a_period_and_line(path: Path) -> None:
+    figures = Figures(path, 2)
+    for _ in range(500):  # one firm's crawler
+        figures.heard(1, "slow.example", 900_000, 3)
+    figures.heard(1, "fast.example", 40_000, 0)
+    figures.heard(2, "slow.example", 900_000, 0)
+    assert read(path) == {
+        1: LineFigures(losing=1, voices=voices(ms900=1, ms40=1)),
+        2: LineFigures(voices=voices(ms900=1)),
+    }
+    figures.new_period()
+    figures.heard(1, "slow.example", 40_000, 0)
+    assert read(path)[1] == LineFigures(losing=1, voices=voices(ms900=1, ms40=2))
+    figures.close()
+
+
+def test_a_flood_of_hosts_takes_no_more_memory(path: Path) -> None:
+    figures = Figures(path, 2)
+    for number in range(2 * MAX_HOSTS):
+        figures.heard(1, f"h{number}.example", 40_000, 0)
+    assert sum(read(path)[1].voices) == MAX_HOSTS
+    figures.close()
+
+
+def test_every_round_trip_has_its_bucket() -> None:
+    assert [bucket_of(bucket_start(bucket)) for bucket in range(BUCKETS)] == list(range(BUCKETS))
+    assert [bucket_of(bucket_start(bucket + 1) - 1) for bucket in range(BUCKETS)] == list(range(BUCKETS))
+    assert (bucket_of(0), bucket_of(1 << 31)) == (0, BUCKETS - 1)
+
+
+SINCE: dict[str, tuple[LineFigures, LineFigures, LineFigures]] = {
+    "what was added, and what is open now": (
+        LineFigures(dialled=5, open=2, segments=90, voices=voices(ms40=1)),
+        LineFigures(dialled=3, open=7, segments=40),
+        LineFigures(dialled=2, open=2, segments=50, voices=voices(ms40=1)),
+    ),
+    "all of it, where the file was made anew": (
+        LineFigures(dialled=5, segments=10),
+        LineFigures(dialled=3, segments=40),
+        LineFigures(dialled=5, segments=10),
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", SINCE)
+def test_since_an_earlier_reading_is(sentence: str) -> None:
+    now, before, wanted = SINCE[sentence]
+    assert now.since(before) == wanted

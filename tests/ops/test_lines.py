@@ -10,7 +10,7 @@ from ops.hub import MAX_OUTSTANDING, Hub, Owner
 from ops.hub_messages import Revision
 from ops.lines import Reporter, lines_config
 from ops.settings import parse_settings
-from telemetry.record import decode
+from telemetry.record import Record, decode
 from telemetry.spool import SpoolWriter
 
 
@@ -19,6 +19,10 @@ def hub_at(directory: Path) -> Hub:
     hub = Hub(directory / "live.sock", directory / "live.json", {os.geteuid(): frozenset({"lines"})}, owner)
     hub.open(None)
     return hub
+
+
+def recorded(directory: Path) -> list[Record]:
+    return [decode(line) for file in sorted(directory.glob("*.jsonl")) for line in file.open("rb")]
 
 
 async def test_every_line_is_told_with_its_latest_state_and_recorded(tmp_path: Path) -> None:
@@ -49,9 +53,50 @@ async def test_every_line_is_told_with_its_latest_state_and_recorded(tmp_path: P
             await stop.wait()
         loop.remove_reader(sock)
     spool.close()
-    records = [decode(line) for file in sorted((tmp_path / "spool").glob("*.jsonl")) for line in file.open("rb")]
+    records = recorded(tmp_path / "spool")
     assert [record.seq for record in records] == list(range(1, count + 2))
     assert (records[-1].line, records[-1].detail, records[-1].values) == ("l1", "up: ", {"state": 1})
+
+
+async def test_figures_are_recorded_when_they_change_and_repairs_are_told_once(tmp_path: Path) -> None:
+    spool = SpoolWriter(tmp_path, "gw1", "0123abcd", "lines.1", 1 << 24)
+    ours, _theirs = socket.socketpair()
+    reporter = Reporter(ours, spool, asyncio.Event(), asyncio.Event())
+    reporter.on_state("hk1", "up", "")
+    reporter.on_figures("hk1", {"flows": 1, "repairs": 2})
+    reporter.on_figures("hk1", {"flows": 1, "repairs": 2})
+    reporter.on_figures("hk1", {"flows": 4, "repairs": 3})
+    reporter.on_state("hk1", "down", "no carrier")
+    reporter.on_figures("hk1", {})
+    reporter.on_state("hk1", "down", "retired")
+    reporter.on_figures("", {"repairs": 0, "forwarded": 7})
+    spool.close()
+    assert [(r.line, r.detail, r.values) for r in recorded(tmp_path)] == [
+        ("hk1", "up: ", {"state": 1}),
+        ("hk1", "figures", {"flows": 1, "repairs": 2, "state": 1}),
+        ("hk1", "figures", {"flows": 4, "repairs": 1, "state": 1}),
+        ("hk1", "down: no carrier", {"flows": 4, "repairs": 0, "state": 0}),
+        ("hk1", "figures", {"state": 0}),
+        ("hk1", "down: retired", {"state": 0}),
+        ("", "figures", {"repairs": 0, "forwarded": 7}),
+    ]
+
+
+async def test_how_the_lines_stood_is_the_first_word_of_the_hub(tmp_path: Path) -> None:
+    hub = hub_at(tmp_path)
+    hub.state.set_line("hk1", LineState.DOWN)
+    spool = SpoolWriter(tmp_path, "gw1", "0123abcd", "lines.1", 1 << 24)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.connect(str(tmp_path / "live.sock"))
+        sock.send(hello("lines.1", "lines"))
+        sock.settimeout(0)
+        reporter = Reporter(sock, spool, asyncio.Event(), asyncio.Event())
+        loop = asyncio.get_running_loop()
+        loop.add_reader(sock, reporter.on_hub)
+        assert await reporter.stood_before() == {"hk1": LineState.DOWN}
+        loop.remove_reader(sock)
+    hub.close()
+    spool.close()
 
 
 async def test_a_drift_is_told_once_a_minute(tmp_path: Path) -> None:
@@ -80,3 +125,4 @@ def test_the_node_of_the_kill_switch_is_that_of_the_settings() -> None:
     assert [(entry.interface, entry.prefixes) for entry in config.node.management] == [("eth0", ("192.0.2.0/24",))]
     assert config.node.mark_base == 0x46000000
     assert config.state_dir == "/var/lib/feiyu/lines"
+    assert config.figures == "/run/feiyu/figures"

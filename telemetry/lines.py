@@ -1,0 +1,113 @@
+"""What the record stream says of each line: a part of the fold (telemetry.fold). Pure.
+
+A record of kind "line" with a state carries all that is known at that moment, in its values:
+
+flows              open flows                            gauges: what a record leaves out is not known any more
+rtt_us             median round trip of the last minute's probes
+loss_permille      of those probes, how many of a thousand were lost
+passive_rtt_us     median round trip of the last minute's flows, one to each host
+retransmits_ppm    of a million segments in those flows, how many were sent again
+contract_days      whole days until the contract ends
+dropped            packets of the line that the kill switch dropped    readings of counters that outlive the process
+exhausted          connections for which no source port was free
+repairs            drift that was repaired since the record before     added up
+
+Values of the record whose line is "" are those of the node: repairs of what belongs to no line alone, and readings of
+the kill switch's other counters.
+"""
+
+from typing import Any
+
+import msgspec
+
+from telemetry.record import Record
+
+LINE_STATES = {"down": 0, "up": 1, "draining": 2, "degraded": 3}
+FIGURES = "figures"  # the detail of a record that tells no change of state
+GAUGES = ("flows", "rtt_us", "loss_permille", "passive_rtt_us", "retransmits_ppm", "contract_days")
+REPAIRS = "repairs"
+MAX_LINES = 1024
+MAX_COUNTERS = 32
+MOST = 1 << 50
+_WORDS = {number: word for word, number in LINE_STATES.items()}
+
+
+class LineTally(msgspec.Struct):
+    """One line, or the node (""). process: the key of who told it last; state: of LINE_STATES, -1 before it was told;
+    since: Unix µs of that state's first record; totals: by name, readings: of counters, as they were last."""
+
+    process: str = ""
+    state: int = -1
+    since: int = 0
+    why: str = ""
+    gauges: dict[str, int] = {}
+    totals: dict[str, int] = {}
+    readings: dict[str, int] = {}
+
+
+def take(lines: dict[str, LineTally], key: str, record: Record) -> None:
+    """Folds a record of kind "line", written by the process with this key."""
+    tally = lines.get(record.line)
+    if tally is None:
+        if len(lines) >= MAX_LINES:
+            return
+        tally = lines[record.line] = LineTally()
+    values = record.values or {}
+    tally.process = key
+    word, _, why = record.detail.partition(":")
+    state = values.get("state", LINE_STATES.get(word))
+    gauges = {name: _bounded(values[name]) for name in GAUGES if name in values}
+    if record.line and state is not None:
+        if state != tally.state:
+            tally.state, tally.since = _bounded(state), record.time
+        if word in LINE_STATES:
+            tally.why = why.strip()
+        tally.gauges = gauges
+    elif record.line:
+        tally.gauges = {**tally.gauges, **gauges}
+    for name, value in values.items():
+        if name in GAUGES or name in ("state", "repaired") or len(tally.totals) >= MAX_COUNTERS:
+            continue
+        _count(tally, name, _bounded(value))
+
+
+def _count(tally: LineTally, name: str, value: int) -> None:
+    """Counters take the difference to the last reading; one that went back began anew (a boot, a table taken away)."""
+    if name != REPAIRS:
+        before = tally.readings.get(name, 0)
+        tally.readings[name] = value
+        value = value - before if value >= before else value
+    tally.totals[name] = min(MOST, tally.totals.get(name, 0) + value)
+
+
+def forget(lines: dict[str, LineTally], key: str) -> None:
+    """What a process told that is gone for good, and nobody told since: its gauges are not known any more."""
+    for tally in lines.values():
+        if tally.process == key:
+            tally.gauges = {}
+
+
+def describe(lines: dict[str, LineTally], octets: dict[str, list[int]]) -> list[dict[str, Any]]:
+    """Each line as JSON types; None is not known. octets: bytes by line, [out, in]."""
+    found = []
+    for name, tally in sorted(lines.items()):
+        if not name:
+            continue
+        out, into = octets.get(name, (0, 0))
+        found.append(
+            {
+                "line": name,
+                "state": _WORDS.get(tally.state),
+                "since": tally.since // 1_000_000 or None,
+                "why": tally.why,
+                **{gauge: tally.gauges.get(gauge) for gauge in GAUGES},
+                "bytes_out": out,
+                "bytes_in": into,
+                **{total: tally.totals.get(total) for total in (REPAIRS, "dropped", "exhausted")},
+            }
+        )
+    return found
+
+
+def _bounded(number: int) -> int:
+    return min(max(0, number), MOST)
