@@ -3,7 +3,20 @@
 from collections.abc import Iterable
 
 from gateway.line.plan import Plan
-from gateway.line.reconcile import Action, AddRoute, AddRule, DeleteRoute, DeleteRule, LoadTable
+from gateway.line.reconcile import (
+    Action,
+    AddAddress,
+    AddDevice,
+    AddRoute,
+    AddRule,
+    DeleteDevice,
+    DeleteRoute,
+    DeleteRule,
+    LoadTable,
+    SetSysctl,
+    SetTunnelSource,
+    SetUp,
+)
 
 
 def line_of(step: Action, plan: Plan) -> str:
@@ -11,24 +24,28 @@ def line_of(step: Action, plan: Plan) -> str:
     and the rules behind the lines' own are."""
     match step:
         case AddRoute(route) | DeleteRoute(route):
-            return _named(line.id for line in plan.lines if line.table == route.table)
+            return _named(line.id for line in plan.lines if route.table in line.tables)
         case AddRule(rule) | DeleteRule(rule):
             return _named(
                 line.id
                 for line in plan.lines
-                if (rule.table and rule.table == line.table)
+                if (rule.table in line.tables)
                 or (rule.mark and rule.mark == line.mark)
-                or (rule.source and any(rule.source in way.sources for way in line.ways))
+                or (rule.source and rule.source in line.addresses)
             )
-        case LoadTable():
+        case SetSysctl(path):
+            return line_on(path.split("/")[3] if path.count("/") >= 4 else "", plan)
+        case AddDevice(device):
+            return device.line
+        case DeleteDevice(name) | AddAddress(name) | SetUp(name):
+            return line_on(name, plan)
+        case LoadTable() | SetTunnelSource():
             return ""
-        case _:
-            return line_on(step.path.split("/")[3] if step.path.count("/") >= 4 else "", plan)
 
 
 def line_on(device: str, plan: Plan) -> str:
-    """The id of the line on this device, or ""."""
-    return _named(line.id for line in plan.lines if line.device == device)
+    """The id of the line whose packets leave by this device, or ""; of several over one underlay the first."""
+    return _named(line.id for line in plan.lines if device in line.devices)
 
 
 def _named(found: Iterable[str]) -> str:
