@@ -10,6 +10,7 @@ from gateway.config import Health, Limits, Timeouts
 from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
+from whitelist.device import device_fault
 
 LISTENER_KINDS = ("plain",)
 MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
@@ -17,7 +18,6 @@ MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_INTERFACE = re.compile(r"[^\s/:\x00-\x1f]{1,15}", re.ASCII)
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([0-9.]+)):([0-9]+)", re.ASCII)
 
 
@@ -90,13 +90,9 @@ def _side(value: str) -> Side:
 
 _host = text("a host name in lower case, e.g. gw1.zone.example", lambda v: len(v) <= 253 and bool(_HOST.fullmatch(v)))
 _name = text("1 to 64 letters, digits, dots, dashes", lambda v: bool(_NAME.fullmatch(v)))
-_interface = text(
-    "an interface name of 1 to 15 characters", lambda v: bool(_INTERFACE.fullmatch(v)) and v not in (".", "..")
-)
-_any_interface = text(
-    'an interface name of 1 to 15 characters, or "" for any',
-    lambda v: not v or (bool(_INTERFACE.fullmatch(v)) and v not in (".", "..")),
-)
+_DEVICE = "an interface name of 1 to 15 ASCII characters without blanks, quotes, slashes, colons and asterisks"
+_interface = text(_DEVICE, lambda v: not device_fault(v))
+_any_interface = text(f'{_DEVICE}, or "" for any', lambda v: not v or not device_fault(v))
 _address = parsed('"ADDRESS:PORT" or "[IPV6]:PORT", quoted', _canonical_address)
 _prefix = parsed('a prefix such as "10.0.0.0/24" or "fd00:1::/64"', _canonical_prefix)
 _seconds = number(0.05, 31_536_000, "seconds")

@@ -11,7 +11,7 @@ from ops.cli.app import App
 from ops.cli.errors import CliError, ExitCode, usage
 from ops.cli.output import Column, field
 from ops.cli.words import t
-from ops.doctor import host
+from ops.doctor import aim, host
 from ops.doctor.egress import BAD, examine
 from ops.lines import lines_config
 from ops.settings import Settings
@@ -26,14 +26,24 @@ COLUMNS = [
 ]
 
 
-def egress(app: App, settings: Settings, only: Sequence[str]) -> ExitCode:
-    """Shows every attempt; the status says whether anything got out."""
+def egress(app: App, settings: Settings, only: Sequence[str], target: str = "") -> ExitCode:
+    """Shows every attempt; the status says whether anything got out. target: HOST[:PORT] that they are to reach."""
     lines = _lines(app, settings)
     if unknown := sorted(set(only) - {line.id for line in lines}):
         known = ", ".join(sorted(line.id for line in lines)) or "-"
         raise usage(t("there is no line {names}", names=", ".join(unknown)), t("Lines in use: {names}", names=known))
+    node = lines_config(settings).node
     try:
-        results = examine(lines_config(settings).node, lines, only)
+        hops = {hop for line in lines for hop in (line.gateway4, line.gateway6) if hop}
+        named = aim.named(target, node, hops) if target else None
+    except aim.AimError as error:
+        raise usage(f"--target: {error}", error.remedy) from None
+    if named and (lacking := sorted({4, 6} - named.addresses.keys())):
+        app.say(
+            t("note: {target} has no IPv{version} address; those ways are not tried", target=target, version=lacking[0])
+        )
+    try:
+        results = examine(node, lines, only, named)
     except PermissionError as error:
         raise CliError(
             ExitCode.NO,

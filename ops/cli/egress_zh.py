@@ -5,6 +5,11 @@ EGRESS_ZH: dict[str, str] = {
         "诊断运行中的节点：进程、专线、缓存、时钟；或实测是否有数据包能绕开专线外出。",
     "With egress: only this line's ways; may be repeated.": "与 egress 同用：只试这条专线的途径；可多次给出。",
     "--line is for feiyu doctor egress": "--line 只用于 feiyu doctor egress",
+    "With egress: what the packets are to reach (default: addresses for documentation; port: 443).":
+        "与 egress 同用：数据包要到达的目标（默认为文档专用地址；端口默认 443）。",
+    "--target is for feiyu doctor egress": "--target 只用于 feiyu doctor egress",
+    "note: {target} has no IPv{version} address; those ways are not tried":
+        "注意：{target} 没有 IPv{version} 地址，不试这些途径",
     "there is no line {names}": "没有专线 {names}",
     "Lines in use: {names}": "在用的专线：{names}",
     "packets cannot be sent and watched: {why}": "无法发送和监视数据包：{why}",

@@ -123,17 +123,24 @@ def check(app: App) -> None:
 @click.option(
     "--line", "lines", multiple=True, metavar="ID", help=t("With egress: only this line's ways; may be repeated.")
 )
+@click.option(
+    "--target",
+    metavar="HOST[:PORT]",
+    help=t("With egress: what the packets are to reach (default: addresses for documentation; port: 443)."),
+)
 @pass_app
-def doctor(app: App, *, what: str | None, lines: tuple[str, ...]) -> None:
+def doctor(app: App, *, what: str | None, lines: tuple[str, ...], target: str | None) -> None:
     """Exit 1 if something does not work, 5 if the node does not run. With egress, which needs no running node: 1 if a
     packet got out beside its line, or nothing would stop one."""
     settings = load(app.config_path)
     if what:
         from ops.cli.egress import egress
 
-        raise Exit(egress(app, settings, lines))
+        raise Exit(egress(app, settings, lines, target or ""))
     if lines:
         raise usage(t("--line is for feiyu doctor egress"))
+    if target:
+        raise usage(t("--target is for feiyu doctor egress"))
     from ops.doctor.running import examine
 
     if not os.path.exists(app.socket) and not os.path.exists(os.path.join(settings.run_dir, "live.sock")):

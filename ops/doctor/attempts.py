@@ -11,8 +11,9 @@ from ipaddress import ip_address
 
 from gateway.line.model import MAX_INDEX, NodeConfig, mark_of
 from gateway.line.spec import LineSpec
+from ops.doctor.aim import Aim
 
-PORT = 46_000  # and the attempt's number: what tells its packets from others
+ROUTE_PORT = 46_000  # of no packet: a route is only looked up
 _AF = {4: socket.AF_INET, 6: socket.AF_INET6}
 _ECHO = {4: (socket.IPPROTO_ICMP, 8), 6: (socket.IPPROTO_ICMPV6, 128)}
 _UDP = socket.IPPROTO_UDP
@@ -83,25 +84,31 @@ def stays(attempt: Attempt, target: str) -> bool:
     """Whether the route for such a socket leads to the line: the kernel chose one of its sources. Sends nothing.
     Raises OSError as connect(2) does: prohibited, unreachable."""
     with _socket(replace(attempt, kind="udp")) as asking:
-        asking.connect((target, PORT))
+        asking.connect((target, ROUTE_PORT))
         return str(asking.getsockname()[0]) in attempt.held[1]
 
 
-def send(attempt: Attempt, target: str, number: int) -> int:
-    """Tries it once. The errno with which the kernel refused, or 0. Raises NotTriedError."""
+def send(attempt: Attempt, aim: Aim) -> tuple[int, int]:
+    """Tries it once. The errno with which the kernel refused, or 0, and the port or echo identifier that it was sent
+    from. Raises NotTriedError."""
     with _socket(attempt) as sock:
         try:
             if attempt.kind == "icmp":
-                sock.sendto(_echo(attempt.version, PORT + number), (target, 0))
-            elif attempt.kind == "raw":
-                sock.sendto(_packet(attempt.source, target, PORT + number), (target, 0))
-            else:
-                sock.connect((target, PORT + number))
-                sock.send(_TEXT)
+                sock.sendto(_echo(attempt.version, aim.own), (aim.address, 0))
+                return 0, aim.own
+            if attempt.kind == "raw":
+                sock.sendto(_packet(attempt.source, aim), (aim.address, 0))
+                return 0, aim.own
+            sock.connect((aim.address, aim.port))
+            sock.send(_TEXT)
         except OSError as error:
             refused = 0 if isinstance(error, BlockingIOError) else error.errno or 0
-            return 0 if refused == EINPROGRESS else refused
-    return 0
+            return 0 if refused == EINPROGRESS else refused, _source_port(attempt, sock)
+        return 0, _source_port(attempt, sock)
+
+
+def _source_port(attempt: Attempt, sock: socket.socket) -> int:
+    return int(sock.getsockname()[1]) if attempt.kind in ("tcp", "udp") else 0
 
 
 def _socket(attempt: Attempt) -> socket.socket:
@@ -148,13 +155,13 @@ def _echo(version: int, identifier: int) -> bytes:
     return head[:2] + struct.pack("!H", _checksum(head + _TEXT)) + head[4:] + _TEXT
 
 
-def _packet(source: str, target: str, port: int) -> bytes:
+def _packet(source: str, aim: Aim) -> bytes:
     """A whole UDP packet (RFC 768) in an IPv4 or IPv6 header."""
-    ends = ip_address(source).packed + ip_address(target).packed
+    ends = ip_address(source).packed + ip_address(aim.address).packed
     length = 8 + len(_TEXT)
     pseudo = ends + struct.pack("!II", length, _UDP)
-    summed = _checksum(pseudo + struct.pack("!HHHH", port, port, length, 0) + _TEXT) or 0xFFFF
-    body = struct.pack("!HHHH", port, port, length, summed) + _TEXT
+    summed = _checksum(pseudo + struct.pack("!HHHH", aim.own, aim.port, length, 0) + _TEXT) or 0xFFFF
+    body = struct.pack("!HHHH", aim.own, aim.port, length, summed) + _TEXT
     if ip_address(source).version == 6:
         return struct.pack("!IHBB", 6 << 28, length, _UDP, 64) + ends + body
     return struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, _UDP, 0) + ends + body  # the kernel sums it

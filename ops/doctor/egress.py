@@ -1,8 +1,8 @@
 """Tries to get packets out beside the lines in every way it knows, and says of each what stopped it.
 
-The packets are for documentation addresses, one for each attempt; a packet socket over all devices sees whether one, or
-a question on a link for its address, went out. On a whole node nothing does: where a socket would be held on its line,
-the route is looked up and nothing sent.
+The packets are for documentation addresses, one for each attempt, or for a target that was named; a packet socket over
+all devices sees whether one, or a question on a link for its address, went out. On a whole node nothing does: where a
+socket would be held on its line, the route is looked up and nothing sent.
 """
 
 import errno
@@ -17,8 +17,10 @@ from gateway.line import nft, sysctl
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.plan import plan, sort_out
 from gateway.line.spec import LineSpec
-from ops.doctor.attempts import PORT, Attempt, NotTriedError, of_line, of_node, send, stays
-from ops.doctor.watch import Seen, Watch, target
+from ops.doctor import host
+from ops.doctor.aim import Aim, Named, aim_of
+from ops.doctor.attempts import Attempt, NotTriedError, of_line, of_node, send, stays
+from ops.doctor.watch import Seen, Watch
 
 LIMIT = 15.0  # seconds for all attempts
 SETTLE = 0.3  # seconds in which a packet may still come out after the last attempt
@@ -62,25 +64,30 @@ class Result:
 
 @dataclass(slots=True)
 class Tried:
-    """What happened to one attempt. refused: errno, or 0; rose: counters of drops that rose; stays: the route leads to
-    the line, so nothing was sent; why_not: nothing could be sent."""
+    """What happened to one attempt. refused: errno, or 0; port: that it was sent from; rose: counters of drops that
+    rose; stays: the route leads to the line, so nothing was sent; why_not: nothing could be sent."""
 
     attempt: Attempt
-    number: int
+    aim: Aim
     refused: int = 0
+    port: int = 0
     rose: tuple[str, ...] = ()
     stays: bool = False
     why_not: str = ""
 
 
-def examine(node: NodeConfig, entries: Iterable[LineEntry], only: Sequence[str] = ()) -> list[Result]:
-    """All attempts of the node and of its lines (only: of these), in the namespace of the calling thread. Raises
-    PermissionError without CAP_NET_RAW, nft.NftError."""
+def examine(
+    node: NodeConfig, entries: Iterable[LineEntry], only: Sequence[str] = (), named: Named | None = None
+) -> list[Result]:
+    """All attempts of the node and of its lines (only: of these), in the namespace of the calling thread. named: what
+    they are to reach, in the families that it has. Raises PermissionError without CAP_NET_RAW, nft.NftError."""
     lines, problems = sort_out(entries, node)
     table = nft.read_table()
     chosen = [line for line in lines if not only or line.id in only]
     wanted = [*of_node(node), *(attempt for line in chosen for attempt in of_line(line, lines, node))]
-    results = _judge_all(wanted)
+    if named is not None:
+        wanted = [attempt for attempt in wanted if attempt.version in named.addresses]
+    results = _judge_all(wanted, named)
     for name, problem in sorted(problems.items()):
         if not only or name in only:
             results.append(Result(Verdict.NOT_TRIED, name, "every way", "", problem))
@@ -88,44 +95,48 @@ def examine(node: NodeConfig, entries: Iterable[LineEntry], only: Sequence[str] 
     return results
 
 
-def _judge_all(wanted: Sequence[Attempt]) -> list[Result]:
+def _judge_all(wanted: Sequence[Attempt], named: Named | None) -> list[Result]:
     end = time.monotonic() + LIMIT
     seen: list[list[Seen]] = []
     tried: list[Tried] = []
-    with closing(Watch()) as watch:
+    known = host.neighbours(named.addresses.values()) if named else []  # they are not asked for again
+    with closing(Watch(named.addresses if named else None)) as watch:
         before = nft.read_counters()
         for number, attempt in enumerate(wanted):
+            aim = aim_of(attempt.version, number, named)
             if time.monotonic() > end:
                 late = "out of time; name the line: feiyu doctor egress --line ID"
-                tried.append(Tried(attempt, number, why_not=late))
+                tried.append(Tried(attempt, aim, why_not=late))
                 seen.append([])
                 continue
-            one = _try(attempt, number)
+            one = _try(attempt, aim)
             after = nft.read_counters()
             one.rose = tuple(name for name in after if _is_drop(name) and after[name][0] > before.get(name, (0, 0))[0])
             before = after
             tried.append(one)
             seen.append(watch.seen())
-        rest = watch.seen(SETTLE)
-    return [judge(one, [*mine, *rest]) for one, mine in zip(tried, _own(tried, seen), strict=True)]
+        seen.append(watch.seen(SETTLE))
+    asked = [Seen(device, True, "", address, 0) for device, address in known]
+    return [judge(one, own, [*asked, *so_far]) for one, own, so_far in _own(tried, seen)]
 
 
-def _own(tried: Sequence[Tried], seen: Sequence[list[Seen]]) -> Iterator[list[Seen]]:
-    """What each attempt saw, and what came out in the next attempts' time: a queue may hold a packet back a little."""
-    for number in range(len(tried)):
-        yield [packet for step in seen[number:] for packet in step]
+def _own(tried: Sequence[Tried], seen: Sequence[list[Seen]]) -> Iterator[tuple[Tried, list[Seen], list[Seen]]]:
+    """For each attempt, what came out in its time or later: a queue may hold a packet back a little; and what came out
+    up to the next one's time: a neighbour that was asked for before is not asked for again."""
+    for number, one in enumerate(tried):
+        yield one, [p for step in seen[number:] for p in step], [p for step in seen[: number + 2] for p in step]
 
 
-def _try(attempt: Attempt, number: int) -> Tried:
-    one, aim = Tried(attempt, number), target(attempt.version, number)
+def _try(attempt: Attempt, aim: Aim) -> Tried:
+    one = Tried(attempt, aim)
     try:
         if attempt.asked:
             try:
-                one.stays = stays(attempt, aim)
+                one.stays = stays(attempt, aim.address)
             except OSError as error:
                 one.refused = error.errno or 0
         if not one.stays and not one.refused:
-            one.refused = send(attempt, aim, number)
+            one.refused, one.port = send(attempt, aim)
     except NotTriedError as reason:
         one.why_not = str(reason)
     return one
@@ -135,13 +146,20 @@ def _is_drop(counter: str) -> bool:
     return counter in _DROPS or counter.endswith("_dropped")
 
 
-def judge(one: Tried, seen: Iterable[Seen]) -> Result:
-    """The verdict on one attempt. seen: packets that went out in or after it; those of others are left out."""
+def judge(one: Tried, seen: Iterable[Seen], so_far: Iterable[Seen] = ()) -> Result:
+    """The verdict on one attempt. seen: packets that went out in or after it; so_far: in or before it; those of others
+    are left out."""
     attempt = one.attempt
-    aim = target(attempt.version, one.number)
-    own = [p for p in seen if p.target == aim and (p.asked or p.port == PORT + one.number)]
+    own = [packet for packet in seen if _is_own(packet, one)]
+    asked = [packet for packet in so_far if one.aim.named and packet.asked and packet.target == one.aim.address]
+    if not own and not (one.refused or one.rose or one.stays or one.why_not):
+        # it waits, as an earlier one may, for the answer of a neighbour with the target's address
+        own = [packet for packet in asked if attempt.device in ("", packet.device)]
     device, sources = attempt.held
-    away = sorted({p.device for p in own if p.asked or p.device != device or p.source not in sources})
+    # Where the link has a neighbour with the target's address, what goes to it and what goes to the gateway look alike:
+    # both are told as leaks.
+    past = attempt.onlink or device in {packet.device for packet in asked}
+    away = sorted({p.device for p in own if p.asked or past or p.device != device or p.source not in sources})
     if away:
         verdict, by = Verdict.LEAKED, f"a packet left by {', '.join(away)}"
     elif own:
@@ -153,6 +171,16 @@ def judge(one: Tried, seen: Iterable[Seen]) -> Result:
     else:
         verdict, by = Verdict.STOPPED, _stopped_by(one)
     return Result(verdict, attempt.line, attempt.name, f"{attempt.kind}{attempt.version}", by)
+
+
+def _is_own(packet: Seen, one: Tried) -> bool:
+    """By the address, which no other attempt has; for a target that was named, by the port it was sent from."""
+    if packet.target != one.aim.address:
+        return False
+    if not one.aim.named:
+        return packet.asked or packet.port == one.aim.own
+    sent_to = one.aim.own if one.attempt.kind == "icmp" else one.aim.port
+    return not packet.asked and one.port != 0 and (packet.port, packet.from_port) == (sent_to, one.port)
 
 
 def _stopped_by(one: Tried) -> str:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,13 @@ def device_addresses() -> dict[str, list[str]]:
         ]
         for link in _ip("addr", "show")
     }
+
+
+def neighbours(addresses: Iterable[str]) -> list[tuple[str, str]]:
+    """(device, address) where the kernel knows one of these as a neighbour, or tried to."""
+    wanted = set(addresses)
+    shown = [(str(entry.get("dev")), str(entry.get("dst"))) for entry in _ip("neigh", "show")]
+    return [(device, address) for device, address in shown if address in wanted]
 
 
 def _ip(*arguments: str) -> list[dict[str, Any]]:

@@ -70,9 +70,7 @@ def firewalls(root: Path) -> Iterator[Finding]:
 
 
 def _ufw(root: Path) -> Finding:
-    conf = root / "etc/ufw/ufw.conf"
-    on = "is on (ENABLED=yes)" if _ENABLED_UFW.search(_text(conf)) else ""
-    if not (how := on or (_service(root, "ufw") if conf.exists() else "")):
+    if not _ENABLED_UFW.search(_text(root / "etc/ufw/ufw.conf")):  # its unit starts with the machine all the same
         return ok("ufw", "not in use")
     found = _UFW_SYSCTL.search(_text(root / "etc/default/ufw"))
     path = found[1].strip("\"'").lstrip("/") if found else ""
@@ -81,7 +79,9 @@ def _ufw(root: Path) -> Finding:
         for key, name, value in _SETTING.findall(_text(root / path) if path else "")
         if value not in _AS_PLANNED[name]
     ]
-    seen = f"{how}: it refuses what its rules do not name" + (f", and sets {', '.join(other)}" if other else "")
+    seen = "is on (ENABLED=yes): it refuses what its rules do not name" + (
+        f", and sets {', '.join(other)}" if other else ""
+    )
     return warn("ufw", seen, f"ufw disable, or {f'correct /{path} and ' if other else ''}allow the listeners' ports")
 
 

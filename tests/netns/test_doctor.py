@@ -12,10 +12,11 @@ import pytest
 
 from gateway.line.model import NodeConfig
 from ops.doctor import egress
+from ops.doctor.aim import named
 from ops.doctor.egress import Result, Verdict
 from tenants.change import Change
 from tests.netns.bench import FLUSH_ROUTES, FLUSH_RULES, NO_TABLE, configured, line_of, node_of
-from tests.netns.kit import Zone
+from tests.netns.kit import ABROAD, Zone
 from whitelist.model import Line
 from whitelist.store import open_register
 
@@ -32,13 +33,15 @@ def whole(zone: Zone) -> Iterator[tuple[NodeConfig, list[Line]]]:
         yield node, lines
 
 
-def examine(zone: Zone, removed: list[str], only: tuple[str, ...] = ()) -> tuple[list[Result], dict[str, int]]:
+def examine(
+    zone: Zone, removed: list[str], only: tuple[str, ...] = (), target: str = ""
+) -> tuple[list[Result], dict[str, int]]:
     """Results, and what came out by each device beside the kernel's ND and MLD."""
     with whole(zone) as (node, lines):
         zone.run(*removed)
         for device in DEVICES:
             zone.count(device)
-        results = egress.examine(node, lines, only)
+        results = egress.examine(node, lines, only, named(target, node) if target else None)
         return results, {device: zone.count(device).leaked for device in DEVICES}
 
 
@@ -121,6 +124,50 @@ def test_only_the_lines_that_were_named_are_tried(zone: Zone) -> None:
     assert {r.line for r in results} == {"", "line-2"}
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_target_that_was_named_is_told_as_the_far_ends_see_it(zone: Zone, version: int) -> None:
+    address = ABROAD[version]
+    target = f"[{address}]:4433" if version == 6 else f"{address}:4433"  # answered with RST, so nothing follows
+    whole_results, out = examine(zone, [], target=target)
+    assert out == dict.fromkeys(DEVICES, 0)
+    assert [r for r in whole_results if r.verdict in egress.BAD] == []
+    assert {r.kind[-1] for r in whole_results if r.kind} == {str(version)}
+    with Zone() as other:  # where no neighbour was asked for yet
+        open_results, out = examine(other, [*NO_TABLE, *FLUSH_RULES, *FLUSH_ROUTES], target=target)
+    assert found(open_results, "plain socket of root", f"tcp{version}") == (Verdict.LEAKED, "a packet left by wan0")
+    leaks = [r.by for r in open_results if r.verdict is Verdict.LEAKED]
+    assert {device for device in DEVICES if any(device in by for by in leaks)} == {d for d in DEVICES if out[d]}
+    assert leaks.count("a packet left by wan0") == out["wan0"]
+    tried = [(r.line, r.attempt, r.kind) for r in open_results]
+    assert tried == [(r.line, r.attempt, r.kind) for r in whole_results]
+
+
+def test_a_neighbour_with_the_target_s_address_is_no_gateway(zone: Zone) -> None:
+    """It answers on the line's link (another customer's machine with proxy ARP, say), and may be known from before."""
+    target = f"{ABROAD[4]}:4433"
+    mac = zone.wires["iplc1"].mac(1)
+    for known in ([], [f"ip neigh replace {ABROAD[4]} lladdr {mac} dev iplc1 nud reachable"]):
+        with Zone() as fresh:
+            results, _ = examine(fresh, [*NO_TABLE, *FLUSH_RULES, *FLUSH_ROUTES, *known], ("line-1",), target)
+        past = found(results, "past the gateway, to a neighbour", "tcp4", "line-1")
+        assert past == (Verdict.LEAKED, "a packet left by iplc1")
+        assert found(results, "device without mark", "udp4", "line-1") == (Verdict.LEAKED, "a packet left by iplc1")
+    results, _ = examine(zone, NO_TABLE, ("line-1",), f"[{ABROAD[6]}]:4433")  # nobody asks for it on the line's link
+    assert found(results, "source alone", "tcp6", "line-1")[0] is Verdict.HELD
+
+
+def test_a_target_on_a_link_that_does_not_answer_is_asked_for_once_and_every_way_to_it_is_told(zone: Zone) -> None:
+    results, _ = examine(zone, [*NO_TABLE, *FLUSH_RULES], only=("line-1",), target="192.0.2.5")
+    leak = (Verdict.LEAKED, "a packet left by wan0")
+    for attempt in ("plain socket of root", "plain socket of a worker's user"):
+        for kind in ("tcp4", "udp4"):
+            assert found(results, attempt, kind) == leak
+    with Zone() as other:
+        whole_results, out = examine(other, [], only=("line-1",), target="192.0.2.5")
+    assert out == dict.fromkeys(DEVICES, 0)
+    assert [r for r in whole_results if r.verdict in egress.BAD] == []
+
+
 def test_what_the_time_does_not_suffice_for_is_told_as_not_tried(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(egress, "LIMIT", -1.0)
     results, out = examine(zone, NO_TABLE)
@@ -167,6 +214,12 @@ def test_the_command_takes_lines_of_the_register_and_its_status_says_whether_any
         assert leaking.returncode == 1
         assert "泄漏" in leaking.stdout
         assert "绕过网关，直达邻居" in leaking.stdout
+        aimed = feiyu("doctor", "egress", "--config", str(path), "--target", f"{ABROAD[4]}:4433", "-o", "json")
+        assert aimed.returncode == 1
+        assert "has no IPv6 address" in aimed.stderr
+        assert {row["kind"][-1:] for row in json.loads(aimed.stdout)} == {"4", ""}
+        own = feiyu("doctor", "egress", "--config", str(path), "--target", "10.0.0.1")
+        assert (own.returncode, "which the node may reach" in own.stderr) == (2, True)
         unknown = feiyu("doctor", "egress", "--config", str(path), "--line", "hk9")
         assert unknown.returncode == 2
         assert "hk1" in unknown.stderr

@@ -61,7 +61,7 @@ FIREWALLS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "ufw that is off": ({"etc/ufw/ufw.conf": "ENABLED=no\n"}, {}),
     "ufw that is off and commented": ({"etc/ufw/ufw.conf": "#ENABLED=yes\nENABLED=no\n"}, {}),
     "ufw that is off and whose unit does nothing then": (
-        {"etc/ufw/ufw.conf": "ENABLED=no\n", WANTED.format("other"): ""}, {},
+        {"etc/ufw/ufw.conf": "ENABLED=no\n", WANTED.format("ufw"): ""}, {},
     ),
     "ufw whose settings are ours": (
         UFW | {"etc/default/ufw": "IPT_SYSCTL=/etc/ufw/sysctl.conf\n",

@@ -142,11 +142,17 @@ WRONG = {
         "'onshore': no side",
         "offshore, domestic or abroad",
     ),
+    "an interface name with a quote": (
+        GOOD + 'access: [{interface: "a\'b", site: s, room: r, prefixes: [10.0.0.0/24]}]\n',
+        3,
+        "not valid",
+        "quotes",
+    ),
     "an interface name too long": (
         GOOD + "access: [{interface: a234567890123456, site: s, room: r, prefixes: [10.0.0.0/24]}]\n",
         3,
         "'a234567890123456'",
-        "15 characters",
+        "15 ASCII characters",
     ),
     "a relative directory": (f"{GOOD}state_dir: var\n", 3, "not an absolute path", "absolute"),
     "a directory that climbs": (f"{GOOD}state_dir: /var/../etc\n", 3, "a dot", "absolute"),
