@@ -162,7 +162,7 @@ class Reporter:
             boot=spool.boot,
             worker=spool.process,
             seq=spool.next_seq(),
-            kind=Kind.LINE,
+            kind=Kind.HEARTBEAT if detail == FIGURES else Kind.LINE,
             time=time.time_ns() // 1_000,
             line=line,
             detail=detail[:2_000],

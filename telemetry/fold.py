@@ -165,10 +165,10 @@ class State(msgspec.Struct):
 
     def _other(self, key: str, record: Record) -> None:
         values = record.values or {}
-        if record.kind == Kind.HEARTBEAT.value:
-            self.tally.gauges[key] = {name[:64]: bounded(value) for name, value in list(values.items())[:MAX_NAMES]}
-        elif record.kind == Kind.LINE.value:
+        if record.kind == Kind.LINE.value or (record.kind == Kind.HEARTBEAT.value and record.detail == lines.FIGURES):
             lines.take(self.tally.lines, key, record)
+        elif record.kind == Kind.HEARTBEAT.value:
+            self.tally.gauges[key] = {name[:64]: bounded(value) for name, value in list(values.items())[:MAX_NAMES]}
         elif record.kind == Kind.ACTION.value and record.worker == OWN:
             self.tally.gaps += values.get("gaps", 0)
             self.tally.missing = min(_CEILING, self.tally.missing + bounded(values.get("missing", 0)))

@@ -1,6 +1,7 @@
 """What the record stream says of each line: a part of the fold (telemetry.fold). Pure.
 
-A record of kind "line" with a state carries all that is known at that moment, in its values:
+A change of state is a record of kind "line"; figures between are heartbeats of the lines, so that a search for the
+former finds what happened. Either carries all that is known at that moment, in its values:
 
 flows              open flows                            gauges: what a record leaves out is not known any more
 rtt_us             median round trip of the last minute's probes
@@ -12,7 +13,7 @@ dropped            packets of the line that the kill switch dropped    readings 
 exhausted          connections for which no source port was free
 repairs            drift that was repaired since the record before     added up
 
-Values of the record whose line is "" are those of the node: repairs of what belongs to no line alone, and readings of
+Figures whose line is "" are those of the node: repairs of what belongs to no line alone, and readings of
 the kill switch's other counters.
 """
 
@@ -23,7 +24,7 @@ import msgspec
 from telemetry.record import Record
 
 LINE_STATES = {"down": 0, "up": 1, "draining": 2, "degraded": 3}
-FIGURES = "figures"  # the detail of a record that tells no change of state
+FIGURES = "figures"  # the detail of such a heartbeat
 GAUGES = ("flows", "rtt_us", "loss_permille", "passive_rtt_us", "retransmits_ppm", "contract_days")
 REPAIRS = "repairs"
 MAX_LINES = 1024
@@ -46,7 +47,7 @@ class LineTally(msgspec.Struct):
 
 
 def take(lines: dict[str, LineTally], key: str, record: Record) -> None:
-    """Folds a record of kind "line", written by the process with this key."""
+    """Folds a change of state or figures, written by the process with this key."""
     tally = lines.get(record.line)
     if tally is None:
         if len(lines) >= MAX_LINES:

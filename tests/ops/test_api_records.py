@@ -166,6 +166,42 @@ async def test_status_says_who_answers_and_how_the_lines_are(node: Node) -> None
     assert answer["lines"] == {"hk1": "up"}
 
 
+async def test_lines_have_their_state_from_the_hub_and_figures_from_the_records(
+    node: Node, recorder: spool_kit.Node
+) -> None:
+    status, answer = await node.call("GET", "/v1/figures/lines")
+    assert (status, answer["unknown"]) == (200, [])
+    assert answer["items"] == [{"line": "hk1", "state": "up", "since": None, "why": ""}], "no record of it yet"
+    writer = recorder.writer("lines.1")
+    values = {"state": 1, "flows": 2, "dropped": 4}
+    spool_kit.put(writer, "line", line="hk1", time=1_700_000_000_000_000, detail="up: one family", values=values)
+    writer.flush()
+    spool_kit.until(lambda: recorder.records("lines.1"), "the record")
+    (item,) = (await node.call("GET", "/v1/figures/lines"))[1]["items"]
+    assert (item["since"], item["why"], item["flows"], item["dropped"]) == (1_700_000_000, "one family", 2, 4)
+    assert (item["rtt_us"], item["repairs"]) == (None, None), "not told, so not known"
+    spool_kit.put(writer, "line", line="hk1", time=1_700_000_009_000_000, detail="down: x", values={"state": 0})
+    writer.flush()
+    spool_kit.until(lambda: len(recorder.records("lines.1")) == 2, "the record")
+    (item,) = (await node.call("GET", "/v1/figures/lines"))[1]["items"]
+    assert (item["state"], item["since"], item["why"]) == ("up", None, ""), (
+        "the hub's word goes; since when is not known"
+    )
+    writer.close()
+
+
+async def test_what_is_missing_for_the_figures_is_said(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        status, answer = await node.call("GET", "/v1/figures/lines")
+        assert status == 200
+        assert answer["items"] == [{"line": "hk1", "state": "up", "since": None, "why": ""}]
+        assert [text for text in answer["unknown"] if "recorder" in text]
+    async with running(tmp_path / "alone", hub=False) as node:
+        status, answer = await node.call("GET", "/v1/figures/lines")
+        assert (status, answer["items"]) == (200, [])
+        assert [text for text in answer["unknown"] if "no hub listens" in text]
+
+
 async def test_without_a_recorder_its_questions_are_a_503_and_the_rest_goes_on(tmp_path: Path) -> None:
     async with running(tmp_path) as node:
         await node.set_up()

@@ -71,7 +71,9 @@ async def test_figures_are_recorded_when_they_change_and_repairs_are_told_once(t
     reporter.on_state("hk1", "down", "retired")
     reporter.on_figures("", {"repairs": 0, "forwarded": 7})
     spool.close()
-    assert [(r.line, r.detail, r.values) for r in recorded(tmp_path)] == [
+    records = recorded(tmp_path)
+    assert [record.kind == "heartbeat" for record in records] == [record.detail == "figures" for record in records]
+    assert [(r.line, r.detail, r.values) for r in records] == [
         ("hk1", "up: ", {"state": 1}),
         ("hk1", "figures", {"flows": 1, "repairs": 2, "state": 1}),
         ("hk1", "figures", {"flows": 4, "repairs": 1, "state": 1}),

@@ -20,7 +20,8 @@ def folded(*steps: Step, line: str = "hk1") -> State:
     """The state after records of this line, a second apart."""
     state = State()
     for second, (process, detail, values) in enumerate(steps, 1):
-        fields: dict[str, Any] = {"kind": "line", "line": line, "detail": detail, "values": values}
+        kind = "heartbeat" if detail == "figures" else "line"
+        fields: dict[str, Any] = {"kind": kind, "line": line, "detail": detail, "values": values}
         record = Record(node=NODE, boot=BOOT, worker=process, seq=second, time=second * 1_000_000, **fields)
         state.take(f"{BOOT}-{process}", [record], [1], 0, 0)
     return state
