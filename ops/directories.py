@@ -10,6 +10,7 @@ state_dir  control:group    0750   the register
   usage    worker:group     0750     bytes per tenant, day and month
 """
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -23,17 +24,18 @@ class DirectoryError(Exception):
 
 
 def prepare(settings: Settings) -> None:
-    """Makes what is missing and sets owner and mode of all; files in them go to the directory's owner. Raises
-    DirectoryError. Where users cannot be changed, only the modes are set."""
+    """Makes what is missing and sets owner and mode of all; files in them go to the directory's owner, also from those
+    that it had under other settings. Raises DirectoryError. Where users cannot be changed, only the modes are set."""
     users = settings.users
-    keep = users.control is None or not privileges.usable(users.control)
-    control, recorder, lines = (-1, -1, -1) if keep else (users.control, users.recorder, users.lines)
-    worker = -1 if keep else users.worker
-    group = -1 if keep else users.group
+    owners: tuple[int | None, ...] = (users.control, users.recorder, users.lines, users.worker, users.group)
+    if users.control is None or not privileges.usable(users.control):
+        # Root's children have no capability to pass over owners: what others had must become root's again.
+        owners = (0 if os.geteuid() == 0 else None,) * 5
+    control, recorder, lines, worker, group = owners
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
-        (run, -1, 0o1770, False),
-        (run / "spool", recorder, 0o3770, False),
+        (run, None, 0o1770, False),
+        (run / "spool", recorder, 0o3770, True),
         (state, control, 0o750, True),
         (state / "keys", control, 0o750, True),
         (state / "snapshot", control, 0o750, True),
@@ -46,25 +48,34 @@ def prepare(settings: Settings) -> None:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not stat.S_ISDIR(path.lstat().st_mode):
                 raise DirectoryError(f"{path} is not a directory")
-            if not keep:
-                os.chown(path, -1 if owner is None else owner, -1 if group is None else group, follow_symlinks=False)
+            if group is not None:
+                _own(path, path.lstat(), owner, group)
                 if contents and owner is not None:
-                    _give(path, owner, -1 if group is None else group)
+                    _give(path, owner, group, spare=worker if path.name == "spool" else None)
             path.chmod(mode)
         except OSError as error:
             raise DirectoryError(
                 f"{error.filename or path}: {error.strerror}; it must be usable by this user"
             ) from None
-    # tunnels of an earlier boot are over: its shared counters must not count against anybody; and its figures may have
-    # been laid out by another version
+    # Tunnels of an earlier boot are over: its shared counters must not count against anybody, nor be somebody else's;
+    # and its figures may have been laid out by another version.
     for name in ("counters", "attempts", "figures"):
         (run / name).unlink(missing_ok=True)
 
 
-def _give(directory: Path, owner: int, group: int) -> None:
-    """Plain files that an administrator made here become the owner's; links are left alone: they may point anywhere."""
+def _own(path: Path, status: os.stat_result, owner: int | None, group: int) -> None:
+    """Changes owner (None: not) and group where they differ."""
+    if status.st_gid != group or status.st_uid != (status.st_uid if owner is None else owner):
+        os.chown(path, -1 if owner is None else owner, group, follow_symlinks=False)
+
+
+def _give(directory: Path, owner: int, group: int, spare: int | None) -> None:
+    """Plain files that an administrator, or the owner's predecessor, made here become the owner's; not those of the
+    user to be spared, whose process may still be writing its last records. Links are left alone: they may point
+    anywhere."""
     for entry in os.scandir(directory):
-        status = entry.stat(follow_symlinks=False)
-        plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
-        if plain and status.st_uid == os.geteuid() != owner and not entry.name.startswith("live.json"):
-            os.chown(entry.path, owner, group, follow_symlinks=False)
+        with contextlib.suppress(FileNotFoundError):  # its process may still be tidying up, too
+            status = entry.stat(follow_symlinks=False)
+            plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid != spare
+            if plain and not entry.name.startswith("live.json"):
+                _own(Path(entry.path), status, owner, group)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.usage import day_end, day_of, read
+from tenants.model import TenantState
 from tests.gateway.kit import Ground, Talk, until
 from tests.gateway.node import Node, authorization, replace
 
@@ -84,17 +85,43 @@ def test_plain_exchanges_count_and_a_used_up_quota_refuses_the_next(own: Node, g
     assert refusal(get(ground, own, site.host))[0].startswith("HTTP/1.1 429 Quota exhausted ")
 
 
+def exhaust(node: Node, ground: Ground, count: int) -> None:
+    """The first firm moves so many bytes."""
+    site = ground.site("tcp")
+    talk = node.tunnel(node.workers["w0.1"], site.authority)
+    there = site.accept()
+    talk.say(b"x" * count)
+    there.exactly(count)
+    talk.close()
+    node.final(talk)
+
+
+def test_a_firm_that_comes_back_finds_its_bytes_and_another_in_its_slot_does_not(own: Node, ground: Ground) -> None:
+    limit(own, bytes_per_month=1_000)
+    exhaust(own, ground, 1_000)
+    acme, birch = own.policy["tenants:acme"], own.policy["tenants:birch"]
+    worker, site = own.workers["w0.1"], ground.site("tcp")
+
+    def answer(firm: str) -> str:
+        return own.connect(worker, site.authority, firm).head().partition(" (")[0]
+
+    own.put(tenants=replace(acme, state=TenantState.SUSPENDED))
+    assert answer("acme") == "HTTP/1.1 403 Tenant suspended"
+    own.put(tenants=acme)
+    assert answer("acme") == "HTTP/1.1 429 Quota exhausted"
+    own.put(tenants=["acme", replace(birch, slot=acme.slot, bytes_per_month=1_000)])
+    assert answer("birch").startswith("HTTP/1.1 200 ")
+    assert answer("acme") == "HTTP/1.1 407 Identity unknown"
+    own.put(tenants=[acme, birch])
+    assert answer("acme") == "HTTP/1.1 429 Quota exhausted", "birch has moved nothing there"
+
+
 def test_bytes_outlive_a_killed_worker(another: Any, ground: Ground) -> None:
     node: Node = another()
     node.worker()
     limit(node, bytes_per_day=1_000)
     site = ground.site("tcp")
-    talk = node.tunnel(node.workers["w0.1"], site.authority)
-    there = site.accept()
-    talk.say(b"x" * 1_000)
-    there.exactly(1_000)
-    talk.close()
-    node.final(talk)
+    exhaust(node, ground, 1_000)
     node.workers["w0.1"].kill()
     status, _, _ = refusal(node.connect(node.worker("w0.2"), site.authority))
     assert status.startswith("HTTP/1.1 429 Quota exhausted ")

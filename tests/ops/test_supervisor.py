@@ -390,8 +390,12 @@ def test_status_by_the_hub_shows_children_and_what_is_in_force(node: Node) -> No
     status = node.hub({"kind": "status"})["status"]
     assert [kill["id"] for kill in status["kills"]] == ["k1"]
     assert [child["name"] for child in status["children"]] == ["recorder", "control", "lines", "w0"]
-    assert [peer["name"] for peer in status["subscribers"]] == ["lines.1", "w0.1"]
     assert status["reload"]["result"] == "none"
+
+    def subscribers() -> list[str]:
+        return [peer["name"] for peer in node.hub({"kind": "status"})["status"]["subscribers"]]
+
+    node.until(lambda: subscribers() == ["lines.1", "w0.1"])  # lines is ready before it is there
 
 
 def test_nobody_outlives_a_killed_supervisor_and_the_kills_stay(node: Node) -> None:
