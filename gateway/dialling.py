@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from whitelist.target import Target
 
 ATTEMPT_DELAY = 0.25  # seconds without an answer until the next address is tried beside it (RFC 8305 clause 5)
+# Seconds that a line gets while another is designated, from the first attempt on it: the time for a SYN, one repeated
+# after a second (RFC 6298 clause 2.1), and its answer from the far side of the world. Looked at once a second.
+LINE_PATIENCE = 1.5
+NAME_PATIENCE = 3.0  # the same for its resolvers, so that the second can answer where the first is silent
 _OUT_OF_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 # What a line without a live far end answers (its gateway does not resolve, or says so by ICMP): another line may do.
-_NO_WAY = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN))
-_UNANSWERED = _NO_WAY | {errno.ETIMEDOUT}
+_UNANSWERED = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ETIMEDOUT))
 
 
 class Dialling:
@@ -30,17 +33,18 @@ class Dialling:
     earlier: attempts before it on this line that have no answer yet, with their addresses. fault: what the last attempt
     failed of (the id of a kill); tried: what kept the flow from lines that could not be taken, then what those failed
     of that were. more_coming: addresses of the other family may follow; priority: the traffic class that the client's
-    socket is in."""
+    socket is in. deadline: of this line (monotonic seconds); dial_until: of all of them together."""
 
     __slots__ = (
-        "addresses", "ctx", "dialled_at", "earlier", "expires", "fault", "fd", "flow", "line", "lines", "more_coming",
-        "priority", "target", "tried", "upstream",
+        "addresses", "ctx", "deadline", "dial_until", "dialled_at", "earlier", "expires", "fault", "fd", "flow", "line",
+        "lines", "more_coming", "priority", "target", "tried", "upstream",
     )  # fmt: skip
 
     def __init__(self, ctx: "Context", fd: int) -> None:
         self.ctx = ctx
         self.fd = fd
         self.expires = float("inf")
+        self.deadline = self.dial_until = 0.0
         self.flow: Flow | None = None
         self.target: Target | None = None
         self.line: LineHandle | None = None
@@ -163,18 +167,46 @@ class Dialling:
 
     def _line_failed(self, elsewhere: bool = True) -> None:
         """Nothing is left to try on this line. elsewhere: another line may do better."""
-        assert self.line is not None
+        flow = self.flow
+        assert flow is not None and flow.permit is not None and self.line is not None
         reason, detail = self.fault
+        failed = _of_line(self.line.id, "killed" if reason is Reason.KILL_SWITCH else detail)
         if elsewhere and self.lines:
-            self.tried.append(_of_line(self.line.id, "killed" if reason is Reason.KILL_SWITCH else detail))
-            self.next_line()
-            return
+            self.tried.append(failed)
+            failed = ""
+            while self.lines:  # as they are by now
+                following, why = self.ctx.lines.look(self.lines[0].id, self.ctx.reactor.wall)
+                if self.lines[0].id not in flow.permit.lines:
+                    why = "no longer designated"
+                elif following is not None:
+                    flow.record.line = flow.record.address = ""
+                    self.lines[0] = following
+                    self.next_line()
+                    return
+                self.tried.append(f"{self.lines.pop(0).id}: {why}")
         if reason is Reason.KILL_SWITCH:
             self.refuse(reason, rule=detail)
-            return
-        if self.tried:
-            detail = ", ".join((*self.tried, _of_line(self.line.id, detail)))
-        self.refuse(reason, detail)
+        elif self.tried:
+            self.refuse(reason, ", ".join((*self.tried, failed) if failed else self.tried))
+        else:
+            self.refuse(reason, detail)
+
+    def leave_line(self, reason: Reason, detail: str) -> None:
+        """Gives up whatever is under way on this line: it is the line that is at fault, as far as anyone can tell, so
+        the next designated one is tried, or the flow refused."""
+        assert self.flow is not None and self.line is not None
+        self.fault = reason, detail
+        if not self.flow.opened_at:
+            for _ in range((self.upstream is not None) + len(self.earlier or ())):
+                self.ctx.figures.failed(self.line.index)
+        self.drop_upstream()
+        self.addresses.clear()
+        self.more_coming = False
+        self._line_failed()
+
+    def allow(self, patience: float) -> None:
+        """Sets how long this line may take: so many seconds while another is left, and all the time there is if not."""
+        self.deadline = min(self.ctx.reactor.now + patience, self.dial_until) if self.lines else self.dial_until
 
     def killed(self, line: LineHandle, address: str) -> str:
         """The id of a kill that covers this flow on this line to this address, or ""."""
@@ -194,12 +226,13 @@ class Dialling:
             elif self.earlier:
                 self._back_to_earlier()
             elif not self.more_coming:
-                self._line_failed(error in _NO_WAY)
+                self._line_failed(error in _UNANSWERED)
             return
         if not mask & OUT:
             return
         self.addresses.clear()
         self.more_coming = False
+        self.deadline = self.dial_until
         if self.earlier is not None:
             self._drop_earlier()
         self.classify(self.line)
@@ -229,13 +262,15 @@ class Dialling:
             self.expires = min(self.expires, float(end))
 
     def unanswered(self) -> None:
-        """The time for dialling is over: refuses."""
-        assert self.line is not None and self.flow is not None
-        if not self.flow.opened_at:
-            for _ in range(1 + len(self.earlier or ())):
-                self.ctx.figures.failed(self.line.index)
-        detail = "the service did not answer in time"
-        self.refuse(Reason.DIAL_FAILED, ", ".join((*self.tried, f"{self.line.id}: {detail}")) if self.tried else detail)
+        """The time of this line is over. Silence may be the line's fault: the next one is tried with the time that is
+        left, or the flow refused."""
+        assert self.flow is not None
+        if self.flow.opened_at or self.ctx.reactor.now >= self.dial_until:
+            self.lines.clear()
+        if self.upstream is None:
+            self.leave_line(Reason.RESOLVE_FAILED, "no answer of a resolver in time")
+        else:
+            self.leave_line(Reason.DIAL_FAILED, "the service did not answer in time")
 
     def _drop_earlier(self) -> None:
         """Closes the attempts that another was quicker than."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.flow import Flow
+from gateway.line.model import LineHandle
 from gateway.slices import walk
 from telemetry.record import CloseCause
 from whitelist.address import AddressForbidden, check
@@ -23,6 +24,14 @@ def flow_of(live: "Live") -> Flow | None:
     """The open flow of a live thing, if it has one."""
     flow: Flow | None = getattr(live, "flow", None)
     return flow if flow is not None and flow.permit is not None else None
+
+
+def line_of(live: "Live", flow: Flow) -> str:
+    """The line that a flow is on, or over which its name is being asked for; "" for none."""
+    if flow.record.line:
+        return flow.record.line
+    line: LineHandle | None = getattr(live, "line", None)
+    return line.id if line is not None else ""
 
 
 def sweep(ctx: "Context") -> None:
@@ -104,8 +113,8 @@ class Enforcer:
         return snapshot is not None and not denied_address(snapshot, address, port)
 
     def by_line(self, line: str) -> None:
-        """Ends the flows of a line that is dead."""
-        self.every(lambda _, flow: CloseCause.LINE_DOWN if flow.record.line == line else None)
+        """Ends the flows of a line that is dead; those that are not open yet go on over another."""
+        self.every(lambda live, flow: CloseCause.LINE_DOWN if line_of(live, flow) == line else None)
 
     def by_kill(self) -> None:
         """Ends every flow that a kill in force covers."""

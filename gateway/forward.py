@@ -438,8 +438,6 @@ class Forwarder(Passage):
             self.end(CloseCause.IDLE)
         elif self.sending and self.framer_out is not None and not self.framer_out.done and not self.to_line:
             self.refuse(Reason.HANDSHAKE_TIMEOUT, "no whole request body in time")
-        elif self.upstream is None:
-            self.refuse(Reason.RESOLVE_FAILED, "no answer of a resolver in time")
         else:
             self.unanswered()
 

@@ -74,6 +74,19 @@ class LineTable:
             handles = self._drawn(handles[:up], dict(zip(designated, weights, strict=True))) + handles[up:]
         return handles, why
 
+    def look(self, line: str, wall: float) -> tuple[LineHandle | None, str]:
+        """A line that can take a new flow, as it is now; or why it cannot."""
+        handle = self._handles.get(line)
+        if handle is None or line in self._broken:
+            return None, self._broken.get(line, "unknown")
+        begin, end = self._ends[line]
+        if wall < begin or (end and wall >= end):
+            return None, "contract not in force"
+        state = self._state.get(line)
+        if state is LineState.UP or state is LineState.DEGRADED:
+            return handle, ""
+        return None, state.value if state is not None else "not reported up"
+
     def _drawn(self, handles: tuple[LineHandle, ...], weights: Mapping[str, int]) -> tuple[LineHandle, ...]:
         """The lines in an order drawn by weight without replacement: each waits a time of its rate, the shortest is
         first (Efraimidis and Spirakis 2006). Those of weight 0 come last, in their order."""
@@ -87,22 +100,11 @@ class LineTable:
         degraded: list[LineHandle] = []
         why: list[str] = []
         for line in designated:
-            handle = self._handles.get(line)
+            handle, fault = self.look(line, wall)
             if handle is None:
-                why.append(f"{line}: {self._broken.get(line, 'unknown')}")
-                continue
-            if line in self._broken:
-                why.append(f"{line}: {self._broken[line]}")
-                continue
-            begin, end = self._ends[line]
-            if wall < begin or (end and wall >= end):
-                why.append(f"{line}: contract not in force")
-                continue
-            state = self._state.get(line)
-            if state is LineState.UP:
+                why.append(f"{line}: {fault}")
+            elif self._state[line] is LineState.UP:
                 up.append(handle)
-            elif state is LineState.DEGRADED:
-                degraded.append(handle)
             else:
-                why.append(f"{line}: {state.value if state is not None else 'not reported up'}")
+                degraded.append(handle)
         return (*up, *degraded), len(up), ", ".join(why)

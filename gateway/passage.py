@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
-from gateway.dialling import ATTEMPT_DELAY, Dialling
+from gateway.dialling import ATTEMPT_DELAY, LINE_PATIENCE, NAME_PATIENCE, Dialling
 from gateway.flow import Flow
 from gateway.handshake.connect import ConnectFields
 from gateway.handshake.http1 import RequestHead
@@ -39,7 +39,6 @@ _ENDED_EARLY = {
     CloseCause.CUT_BY_OPERATOR: (Reason.KILL_SWITCH, "cut by the operator"),
     CloseCause.EXPIRED: (Reason.GRANT_EXPIRED, "ended while the connection was being made"),
     CloseCause.QUOTA_EXHAUSTED: (Reason.QUOTA_EXHAUSTED, "used up while the connection was being made"),
-    CloseCause.LINE_DOWN: (Reason.LINE_UNAVAILABLE, "the line went down"),
     CloseCause.DRAINED: (Reason.OVERLOADED, "draining"),
     CloseCause.INTERNAL_ERROR: (Reason.INTERNAL_ERROR, ""),
 }
@@ -51,7 +50,7 @@ class Passage(Dialling):
 
     free_at: Unix seconds at which a quota or rate is free again."""
 
-    __slots__ = ("deadline", "free_at", "interface", "ip", "listener", "port", "ref")
+    __slots__ = ("free_at", "interface", "ip", "listener", "port", "ref")
 
     def __init__(self, ctx: "Context", listener: str, fd: int, ip: str, port: int, interface: str) -> None:
         super().__init__(ctx, fd)
@@ -145,7 +144,7 @@ class Passage(Dialling):
         if not self.lines:
             self.refuse(Reason.LINE_UNAVAILABLE, why)
             return
-        self.deadline = ctx.reactor.now + ctx.timeouts.dial
+        self.dial_until = ctx.reactor.now + ctx.timeouts.dial
         self.next_line()
 
     def _limited(self, tenant: TenantEntry) -> bool:
@@ -190,8 +189,8 @@ class Passage(Dialling):
 
     def next_line(self) -> None:
         """Takes the next designated line and finds addresses over it."""
-        target = self.target
-        assert target is not None
+        flow, target = self.flow, self.target
+        assert flow is not None and target is not None
         line = self.line = self.lines.pop(0)
         if target.is_ip:
             self.checked(Names((target.host,), 0.0))
@@ -200,13 +199,14 @@ class Passage(Dialling):
         if names is not None and names.reason is None:
             self.checked(names)
         elif names is not None:
-            self.resolved(names)
+            self.resolved(flow, line, names)
         else:
-            self.ctx.resolver.resolve(line, target.host, self.resolved)
+            self.allow(NAME_PATIENCE)
+            self.ctx.resolver.resolve(line, target.host, partial(self.resolved, flow, line))
 
-    def resolved(self, names: Names) -> None:
-        """The resolver's word; the client may be gone by now."""
-        if self.flow is None or self.upstream is not None:
+    def resolved(self, flow: Flow, line: LineHandle, names: Names) -> None:
+        """The word of the line's resolvers; by now the client may be gone, or the flow on another line."""
+        if self.flow is not flow or self.line is not line or self.upstream is not None:
             return
         if names.reason is not None:
             self.fault = names.reason, names.detail
@@ -224,6 +224,7 @@ class Passage(Dialling):
             return
         self.addresses = list(passed[:MAX_ADDRESSES])
         self.more_coming = names.partial
+        self.allow(NAME_PATIENCE if names.partial else LINE_PATIENCE)
         if names.partial:
             known = frozenset(names.addresses)
             self.ctx.resolver.resolve(line, target.host, partial(self._add, flow, line, known))
@@ -234,6 +235,7 @@ class Passage(Dialling):
         if self.flow is not flow or flow.opened_at or self.line is not line or not self.more_coming:
             return
         self.more_coming = False
+        self.allow(LINE_PATIENCE)
         if names.addresses:
             passed = self._passed(flow, names)
             if passed is None:
@@ -296,7 +298,14 @@ class Passage(Dialling):
         return 0
 
     def ended_early(self, cause: CloseCause) -> None:
-        """Something ended a flow that is not open yet: that is a refusal like any other."""
+        """Something ended a flow that is not open yet: that is a refusal like any other. Only where its line went down
+        it goes on over the next one that is designated."""
+        if cause is CloseCause.LINE_DOWN:
+            try:
+                self.leave_line(Reason.LINE_UNAVAILABLE, "the line went down")
+            except Exception as error:  # noqa: BLE001 - whoever ends all flows of a line must get to the others
+                self.crashed(error)
+            return
         self.refuse(*_ENDED_EARLY.get(cause, (Reason.DIAL_FAILED, "the client left before the line answered")))
 
     def crashed(self, error: Exception) -> None:

@@ -308,8 +308,6 @@ class Session(Passage):
             self._refuse_hello(Reason.HANDSHAKE_TIMEOUT, "no whole ClientHello in time", DECODE_ERROR)
         elif self.flow is None:
             self.refuse(Reason.HANDSHAKE_TIMEOUT, "no whole request head in time")
-        elif self.upstream is None:
-            self.refuse(Reason.RESOLVE_FAILED, "no answer of a resolver in time")
         else:
             self.unanswered()
 

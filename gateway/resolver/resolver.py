@@ -96,7 +96,7 @@ class Resolver:
                 self._keep(key, names)
         waiting, lookup.waiting = lookup.waiting, []
         for found in waiting:
-            self.reactor.guard(partial(found, names), getattr(found, "__self__", None))
+            self.reactor.guard(partial(found, names), getattr(getattr(found, "func", found), "__self__", None))
 
     def _keep(self, key: tuple[str, str], names: Names) -> None:
         if len(self._known) >= MAX_ENTRIES:

@@ -1,14 +1,19 @@
 """Which line and which address a new flow takes when one will not do, and what is said and counted of those tried."""
 
+import contextlib
 import socket
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dns.message
 import pytest
 
 from gateway.figures import LineFigures, read
 from gateway.line.model import class_of
-from tests.gateway.kit import LINES, LINES6, Ground
+from tests.gateway.kit import LINES, LINES6, PATIENCE, Ground, Site, Talk, until
+from tests.gateway.nameserver import Asked
 from tests.gateway.node import Node, Worker, authorization, grant, line
 from whitelist.model import LineShare
 
@@ -142,6 +147,147 @@ def test_the_earlier_attempt_is_taken_when_it_answers_and_the_later_is_refused(
     assert talk.head().startswith("HTTP/1.1 200 ")
     talk.reset()
     assert node.final(talk)["address"] == SILENT6
+
+
+@contextlib.contextmanager
+def over_hk1(ground: Ground, what: str, verdict: str) -> Iterator[None]:
+    """What arrives abroad over hk1 and matches these words of nft is dropped, or rejected."""
+    with ground.abroad.inside():
+        chain = f'chain arriving {{ type filter hook input priority 0; iifname "far-hk1" {what} {verdict}\n }}'
+        subprocess.run(["nft", "-f", "-"], input=f"table inet lost {{ {chain}\n }}", text=True, check=True, timeout=10)
+    try:
+        yield
+    finally:
+        with ground.abroad.inside():
+            subprocess.run(["nft", "delete", "table", "inet", "lost"], check=True, timeout=10)
+
+
+def begun(node: Node, site: Site) -> Talk:
+    """A tunnel to the site that was begun to be dialled on hk1."""
+    before = figures(node, 1).dialled
+    talk = node.connect(node.workers["w0.1"], site.authority)
+    until(lambda: figures(node, 1).dialled > before, "nothing is dialled on hk1")
+    return talk
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_silence_on_a_line_is_followed_by_the_next_line_within_the_dial_timeout(
+    kind: str, own: Node, ground: Ground
+) -> None:
+    site = ground.site(kind)
+    before = figures(own, 1)
+    worker = own.workers["w0.1"]
+    with over_hk1(ground, f"ip daddr {site.address}", "drop"):
+        if kind == "tcp":
+            talk = own.tunnel(worker, site.authority)
+            there = site.accept()
+        else:
+            talk = ground.dial(worker.port)
+            who = f"Proxy-Authorization: {authorization('acme')}"
+            talk.say(f"GET http://{site.host}/ HTTP/1.1\r\nHost: {site.host}\r\n{who}\r\n\r\n")
+            there = site.accept()
+            there.head()
+            there.say("HTTP/1.1 204 No Content\r\n\r\n")
+            assert talk.head().startswith("HTTP/1.1 204 ")
+    assert there.sock.getpeername()[0] == LINES["sg1"][1]
+    talk.reset()
+    there.close()
+    final = own.final(talk)
+    assert (final["decision"], final["line"], final["egress_ip"]) == ("permit", "sg1", LINES["sg1"][1])
+    now = figures(own, 1)
+    assert (now.dialled - before.dialled, now.failed - before.failed) == (1, 1)
+
+
+def test_a_service_that_is_silent_over_every_line_is_refused_with_each_of_them(own: Node, ground: Ground) -> None:
+    site = ground.site("tcp")
+    ground.names.know(site.host, SILENT6, SILENT6_TOO)
+    refused = own.connect(own.workers["w0.1"], site.authority)
+    assert refused.head().startswith("HTTP/1.1 502 Dial failed ")
+    assert own.final(refused)["detail"] == (
+        "hk1: the service did not answer in time, sg1: the service did not answer in time"
+    )
+
+
+def test_a_service_that_refuses_over_one_line_is_not_asked_over_another(own: Node, ground: Ground) -> None:
+    site = ground.site("tcp")
+    before = figures(own, 2).dialled
+    with over_hk1(ground, f"ip daddr {site.address} meta l4proto tcp", "reject with tcp reset"):
+        refused = own.connect(own.workers["w0.1"], site.authority)
+        assert refused.head().startswith("HTTP/1.1 502 Dial failed ")
+    final = own.final(refused)
+    assert (final["detail"], final["line"]) == ("line hk1: Connection refused", "hk1")
+    assert figures(own, 2).dialled == before
+    assert site.quiet()
+
+
+def test_silent_resolvers_of_a_line_are_followed_by_the_next_line_within_the_dial_timeout(
+    another: Callable[..., Node], ground: Ground
+) -> None:
+    node = another(timeouts={"dial": 6})
+    site = ground.site("tcp")
+    with over_hk1(ground, "udp dport 53", "drop"):
+        talk = node.tunnel(node.worker(), site.authority)
+    assert site.accept().sock.getpeername()[0] == LINES["sg1"][1]
+    talk.reset()
+    assert node.final(talk)["line"] == "sg1"
+
+
+def test_when_its_line_goes_down_a_flow_that_waits_for_the_service_goes_on_over_the_next(
+    own: Node, ground: Ground
+) -> None:
+    site = ground.site("tcp")
+    with over_hk1(ground, f"ip daddr {site.address}", "drop"):
+        talk = begun(own, site)
+        own.hub.say(kind="line", line="hk1", state="down")
+        assert site.accept().sock.getpeername()[0] == LINES["sg1"][1]
+    assert talk.head().startswith("HTTP/1.1 200 ")
+    talk.reset()
+    assert own.final(talk)["line"] == "sg1"
+
+
+def test_when_its_line_goes_down_a_flow_that_waits_for_a_resolver_goes_on_over_the_next(
+    own: Node, ground: Ground
+) -> None:
+    site = ground.site("tcp")
+    honest, asked = ground.names.answers[site.host], threading.Event()
+
+    def answer(query: dns.message.Message, by: Asked) -> list[bytes]:
+        if by.peer != LINES["hk1"][1]:
+            return honest(query, by)
+        asked.set()
+        return []
+
+    ground.names.answers[site.host] = answer
+    talk = own.connect(own.workers["w0.1"], site.authority)
+    assert asked.wait(PATIENCE)
+    own.hub.say(kind="line", line="hk1", state="down")
+    assert site.accept().sock.getpeername()[0] == LINES["sg1"][1]
+    assert talk.head().startswith("HTTP/1.1 200 ")
+    talk.reset()
+    assert own.final(talk)["line"] == "sg1"
+
+
+NO_OTHER: dict[str, Callable[[Node], None]] = {
+    "down": lambda node: node.hub.say(kind="line", line="sg1", state="down"),
+    "draining": lambda node: node.hub.say(kind="line", line="sg1", state="draining"),
+    "no longer designated": lambda node: node.put(grants=grant("acme", "tcp", lines=("hk1",))),
+    "drained": lambda node: node.put(lines=line("sg1", drained=True)),
+}
+
+
+@pytest.mark.parametrize("why", NO_OTHER)
+def test_when_its_line_goes_down_a_flow_is_refused_where_the_next_is(why: str, own: Node, ground: Ground) -> None:
+    """What could have been taken when the flow began counts no more."""
+    site = ground.site("tcp")
+    before = figures(own, 2).dialled
+    with over_hk1(ground, f"ip daddr {site.address}", "drop"):
+        refused = begun(own, site)
+        NO_OTHER[why](own)
+        own.hub.say(kind="line", line="hk1", state="down")
+        assert refused.head().startswith("HTTP/1.1 503 Line unavailable ")
+    assert own.final(refused)["detail"] == f"hk1: the line went down, sg1: {why}"
+    assert figures(own, 2).dialled == before
+    assert site.quiet()
 
 
 def test_connections_are_counted_by_line_open_ones_until_they_end(own: Node, ground: Ground) -> None:
