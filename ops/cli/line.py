@@ -45,11 +45,14 @@ def list_(app: App, *, everything: bool) -> None:
         field("ID", "id"),
         Column("STATE", lambda item: line_figures.state_of(item, known)),
         *line_figures.columns(known, app.now()),
-        field("DEVICE", "device"),
-        field("CARRIER", "carrier", wide=True),
-        Column("WHY", lambda item: line_figures.of(item, known).get("why", ""), wide=True),
     ]
+    if app.format == "csv":  # a terminal of 80 columns has no room for them
+        columns += [field("DEVICE", "device"), field("CARRIER", "carrier")]
+        columns.append(Column("WHY", lambda item: line_figures.why(item, known)))
     app.rows([line_figures.with_figures(item, known) for item in items], columns, t("There are no lines yet."))
+    for item in items:
+        if app.format == "table" and (told := line_figures.why(item, known)):
+            app.say(f"{item['id']}: {told}")
 
 
 @group.command("show", help=t("Show one line."), example="feiyu line show hk1")

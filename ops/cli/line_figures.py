@@ -36,6 +36,11 @@ def of(line: Item, known: Live) -> Item:
     return known.get(str(line["id"]), {})
 
 
+def why(line: Item, known: Live) -> str:
+    """Why it is in that state, in the lines process's words."""
+    return str(of(line, known).get("why") or "")
+
+
 def state_of(line: Item, known: Live) -> str:
     """The ledger's word for a line where it has one, else what the lines process last said. A line that is drained is
     draining while it has flows."""
@@ -117,7 +122,7 @@ def _loss(figures: Item) -> str:
 
 
 def _milliseconds(value: int | None) -> str | None:
-    return None if value is None else f"{value / 1000:.1f} ms" if value < 100_000 else f"{value / 1000:.0f} ms"
+    return None if value is None else f"{value / 1000:.1f} ms" if value < 10_000 else f"{value / 1000:.0f} ms"
 
 
 def _part(value: int | None, of_all: int) -> str | None:

@@ -35,6 +35,7 @@ def test_a_flow_is_in_the_figures_of_its_line_and_a_drained_line_keeps_it(node: 
             stage.wait(
                 lambda: "draining" in stage.feiyu("line", "list", "--lang", "en").stdout, "draining is not shown"
             )
+            assert "hk1: drained by the operator" in stage.feiyu("line", "list", "--lang", "en").stderr
             shown = stage.feiyu("line", "show", "hk1", "--lang", "zh").stdout
             assert "排空中" in shown
             assert "往返时间（探测）" in shown

@@ -33,7 +33,7 @@ def cells(line: dict[str, Any], figures: dict[str, Any] | None) -> list[str]:
 
 # sentence: the ledger's line, its figures; SINCE RTT LOSS FLOWS OUT IN DAYS REPAIRS DROPPED
 LISTED: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str]] = {
-    "a probed line": ({}, BUSY, "2h05m|38.2 ms|0.0%|12|0|81.0M||0|3"),
+    "a probed line": ({}, BUSY, "2h05m|38 ms|0.0%|12|0|81.0M||0|3"),
     "a line without probes shows what its flows say": (
         {}, {**BUSY, "rtt_us": None, "loss_permille": None}, "2h05m|~141 ms|~0.1%|12|0|81.0M||0|3",
     ),
@@ -70,7 +70,7 @@ def test_the_state_of_a_line_that(sentence: str) -> None:
 
 def test_the_details_tell_probes_from_flows() -> None:
     shown = dict(line_figures.rows({"id": "hk1"}, {"hk1": BUSY}, NOW))
-    assert (shown["Round trip (probes)"], shown["Round trip (flows)"]) == ("38.2 ms", "141 ms")
+    assert (shown["Round trip (probes)"], shown["Round trip (flows)"]) == ("38 ms", "141 ms")
     assert (shown["Loss (probes)"], shown["Sent again (flows)"]) == ("0.0%", "0.1%")
     assert (shown["Open flows"], shown["Bytes in"], shown["Without a free port"]) == (12, 81_000_000, 1)
 
