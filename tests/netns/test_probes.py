@@ -128,7 +128,7 @@ def test_nothing_is_sent_over_a_line_whose_contract(zone: Zone, sentence: str, t
 
         def on_round(line: str, _: object) -> None:
             probed.append(line)
-            if len(probed) == 5:
+            if len(probed) >= 5:
                 stop.set()
 
         config = LinesConfig(node=node_of(zone), health=RULES)
@@ -139,7 +139,8 @@ def test_nothing_is_sent_over_a_line_whose_contract(zone: Zone, sentence: str, t
     with zone.gateway.inside():
         zone.count("iplc1")
         asyncio.run(go())
-    assert probed == ["line-2"] * 5, sentence
+    assert len(probed) >= 5
+    assert set(probed) == {"line-2"}, sentence
     assert zone.count("iplc1").leaked == 0
 
 
