@@ -127,9 +127,9 @@ def test_an_address_that_answers_is_taken_before_the_dial_timeout_where(
     assert (final["address"], final["decision"]) == (site.address, "permit")
 
 
-def test_the_earlier_attempt_is_taken_when_it_answers_and_the_later_is_refused(
-    node: Node, worker: Worker, ground: Ground
-) -> None:
+def test_the_earlier_attempt_is_taken_when_it_answers_and_the_later_is_refused(own: Node, ground: Ground) -> None:
+    node, worker = own, own.workers["w0.1"]
+    node.put(grants=grant("acme", "tcp", lines=("hk1",)))  # no other line takes the flow over, however late it is
     site = ground.site("tcp", v6=True, port=7001)
     ground.names.know(site.host, SILENT6, "203.0.113.251")  # the second answers with a reset at once
     talk = node.connect(worker, f"{site.host}:7001")
@@ -196,6 +196,22 @@ def test_silence_on_a_line_is_followed_by_the_next_line_within_the_dial_timeout(
     assert (final["decision"], final["line"], final["egress_ip"]) == ("permit", "sg1", LINES["sg1"][1])
     now = figures(own, 1)
     assert (now.dialled - before.dialled, now.failed - before.failed) == (1, 1)
+
+
+def test_after_such_silence_the_line_comes_last_for_that_host_and_for_no_other(own: Node, ground: Ground) -> None:
+    worker = own.workers["w0.1"]
+    silent, other = ground.site("tcp"), ground.site("tcp")
+    before = figures(own, 1).dialled
+    with over_hk1(ground, f"ip daddr {silent.address}", "drop"):
+        talks = [own.tunnel(worker, site.authority) for site in (silent, silent, silent, other)]
+        for talk in talks:
+            talk.reset()
+    assert [own.final(talk)["line"] for talk in talks] == ["sg1", "sg1", "sg1", "hk1"]
+    assert figures(own, 1).dialled - before == 2, "one waited for hk1"
+    own.put(grants=grant("acme", "tcp", lines=("hk1",)))
+    talk = own.tunnel(worker, silent.authority)
+    talk.reset()
+    assert own.final(talk)["line"] == "hk1", "in doubt, and the only one"
 
 
 def test_a_service_that_is_silent_over_every_line_is_refused_with_each_of_them(own: Node, ground: Ground) -> None:
