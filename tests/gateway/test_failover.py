@@ -127,12 +127,19 @@ def test_an_address_that_answers_is_taken_before_the_dial_timeout_where(
     assert (final["address"], final["decision"]) == (site.address, "permit")
 
 
+def begun(node: Node, site: Site) -> Talk:
+    """A tunnel to the site that was begun to be dialled on hk1."""
+    before = figures(node, 1).dialled
+    talk = node.connect(node.workers["w0.1"], site.authority)
+    until(lambda: figures(node, 1).dialled > before, "nothing is dialled on hk1")
+    return talk
+
+
 def test_the_earlier_attempt_is_taken_when_it_answers_and_the_later_is_refused(own: Node, ground: Ground) -> None:
-    node, worker = own, own.workers["w0.1"]
-    node.put(grants=grant("acme", "tcp", lines=("hk1",)))  # no other line takes the flow over, however late it is
+    own.put(grants=grant("acme", "tcp", lines=("hk1",)))  # no other line takes the flow over, however late it is
     site = ground.site("tcp", v6=True, port=7001)
     ground.names.know(site.host, SILENT6, "203.0.113.251")  # the second answers with a reset at once
-    talk = node.connect(worker, f"{site.host}:7001")
+    talk = begun(own, site)
     ground.abroad.ip([f"route del blackhole {SILENT6}/128", f"addr add {SILENT6}/128 dev lo nodad"])
     try:
         with ground.abroad.inside():
@@ -146,7 +153,7 @@ def test_the_earlier_attempt_is_taken_when_it_answers_and_the_later_is_refused(o
     assert peer[0] == LINES6["hk1"][0]
     assert talk.head().startswith("HTTP/1.1 200 ")
     talk.reset()
-    assert node.final(talk)["address"] == SILENT6
+    assert own.final(talk)["address"] == SILENT6
 
 
 @contextlib.contextmanager
@@ -160,14 +167,6 @@ def over_hk1(ground: Ground, what: str, verdict: str) -> Iterator[None]:
     finally:
         with ground.abroad.inside():
             subprocess.run(["nft", "delete", "table", "inet", "lost"], check=True, timeout=10)
-
-
-def begun(node: Node, site: Site) -> Talk:
-    """A tunnel to the site that was begun to be dialled on hk1."""
-    before = figures(node, 1).dialled
-    talk = node.connect(node.workers["w0.1"], site.authority)
-    until(lambda: figures(node, 1).dialled > before, "nothing is dialled on hk1")
-    return talk
 
 
 @pytest.mark.parametrize("kind", ["tcp", "http"])
