@@ -6,6 +6,7 @@ from typing import Protocol
 from gateway.addresses import own_addresses
 from gateway.attempts import Attempts
 from gateway.config import WorkerConfig
+from gateway.doubts import Doubts
 from gateway.figures import Figures
 from gateway.flow import References
 from gateway.handshake.hello_memo import HelloMemo
@@ -75,6 +76,7 @@ class Context:
         self.bulk = Bulk(reactor)
         self.resolver = Resolver(reactor)
         self.lines = LineTable(config.mark_base)
+        self.doubts = Doubts()
         self.kills = Kills()
         self.refs = References()
         self.hellos = HelloMemo()

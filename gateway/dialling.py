@@ -32,12 +32,13 @@ class Dialling:
     """The part of a passage that dials. upstream: the socket of the latest attempt, in the end the connected one;
     earlier: attempts before it on this line that have no answer yet, with their addresses. fault: what the last attempt
     failed of (the id of a kill); tried: what kept the flow from lines that could not be taken, then what those failed
-    of that were. more_coming: addresses of the other family may follow; priority: the traffic class that the client's
-    socket is in. deadline: of this line (monotonic seconds); dial_until: of all of them together."""
+    of that were; silent: the lines that did not answer in their time. more_coming: addresses of the other family may
+    follow; priority: the traffic class that the client's socket is in. deadline: of this line (monotonic seconds);
+    dial_until: of all of them together."""
 
     __slots__ = (
         "addresses", "ctx", "deadline", "dial_until", "dialled_at", "earlier", "expires", "fault", "fd", "flow", "line",
-        "lines", "more_coming", "priority", "target", "tried", "upstream",
+        "lines", "more_coming", "priority", "silent", "target", "tried", "upstream",
     )  # fmt: skip
 
     def __init__(self, ctx: "Context", fd: int) -> None:
@@ -56,6 +57,7 @@ class Dialling:
         self.more_coming = False
         self.fault: tuple[Reason, str] = (Reason.DIAL_FAILED, "no address answered")
         self.tried: list[str] = []
+        self.silent: tuple[str, ...] = ()
         self.priority = 0
 
     # What the passage adds.
@@ -241,6 +243,8 @@ class Dialling:
         name = upstream.getsockname()
         record.egress_ip, record.egress_port = name[0], name[1]
         self.heed_end(self.line)
+        for silent in self.silent:
+            self.ctx.doubts.add(silent, self.flow.record.host, self.ctx.reactor.now)
         self.on_open(mask)
 
     def classify(self, line: LineHandle) -> None:
@@ -264,9 +268,10 @@ class Dialling:
     def unanswered(self) -> None:
         """The time of this line is over. Silence may be the line's fault: the next one is tried with the time that is
         left, or the flow refused."""
-        assert self.flow is not None
+        assert self.flow is not None and self.line is not None
         if self.flow.opened_at or self.ctx.reactor.now >= self.dial_until:
             self.lines.clear()
+        self.silent = (*self.silent, self.line.id)
         if self.upstream is None:
             self.leave_line(Reason.RESOLVE_FAILED, "no answer of a resolver in time")
         else:

@@ -135,8 +135,9 @@ class Passage(Dialling):
         if (tenant.tunnels_per_second or tenant.bytes_per_day or tenant.bytes_per_month) and self._limited(tenant):
             return
         usable, why = ctx.lines.usable(verdict.lines, wall, verdict.weights)
-        self.lines = list(usable)
+        self.lines = ctx.doubts.ordered(usable, target.host, ctx.reactor.now) if ctx.doubts else list(usable)
         self.tried = [why] if why else []
+        self.silent = ()
         if ctx.kills:
             self._heed_kills(verdict)
             if self.flow is None:

@@ -127,12 +127,19 @@ def test_an_address_that_answers_is_taken_before_the_dial_timeout_where(
     assert (final["address"], final["decision"]) == (site.address, "permit")
 
 
-def test_the_earlier_attempt_is_taken_when_it_answers_and_the_later_is_refused(
-    node: Node, worker: Worker, ground: Ground
-) -> None:
+def begun(node: Node, site: Site) -> Talk:
+    """A tunnel to the site that was begun to be dialled on hk1."""
+    before = figures(node, 1).dialled
+    talk = node.connect(node.workers["w0.1"], site.authority)
+    until(lambda: figures(node, 1).dialled > before, "nothing is dialled on hk1")
+    return talk
+
+
+def test_the_earlier_attempt_is_taken_when_it_answers_and_the_later_is_refused(own: Node, ground: Ground) -> None:
+    own.put(grants=grant("acme", "tcp", lines=("hk1",)))  # no other line takes the flow over, however late it is
     site = ground.site("tcp", v6=True, port=7001)
     ground.names.know(site.host, SILENT6, "203.0.113.251")  # the second answers with a reset at once
-    talk = node.connect(worker, f"{site.host}:7001")
+    talk = begun(own, site)
     ground.abroad.ip([f"route del blackhole {SILENT6}/128", f"addr add {SILENT6}/128 dev lo nodad"])
     try:
         with ground.abroad.inside():
@@ -146,7 +153,7 @@ def test_the_earlier_attempt_is_taken_when_it_answers_and_the_later_is_refused(
     assert peer[0] == LINES6["hk1"][0]
     assert talk.head().startswith("HTTP/1.1 200 ")
     talk.reset()
-    assert node.final(talk)["address"] == SILENT6
+    assert own.final(talk)["address"] == SILENT6
 
 
 @contextlib.contextmanager
@@ -160,14 +167,6 @@ def over_hk1(ground: Ground, what: str, verdict: str) -> Iterator[None]:
     finally:
         with ground.abroad.inside():
             subprocess.run(["nft", "delete", "table", "inet", "lost"], check=True, timeout=10)
-
-
-def begun(node: Node, site: Site) -> Talk:
-    """A tunnel to the site that was begun to be dialled on hk1."""
-    before = figures(node, 1).dialled
-    talk = node.connect(node.workers["w0.1"], site.authority)
-    until(lambda: figures(node, 1).dialled > before, "nothing is dialled on hk1")
-    return talk
 
 
 @pytest.mark.parametrize("kind", ["tcp", "http"])
@@ -196,6 +195,22 @@ def test_silence_on_a_line_is_followed_by_the_next_line_within_the_dial_timeout(
     assert (final["decision"], final["line"], final["egress_ip"]) == ("permit", "sg1", LINES["sg1"][1])
     now = figures(own, 1)
     assert (now.dialled - before.dialled, now.failed - before.failed) == (1, 1)
+
+
+def test_after_such_silence_the_line_comes_last_for_that_host_and_for_no_other(own: Node, ground: Ground) -> None:
+    worker = own.workers["w0.1"]
+    silent, other = ground.site("tcp"), ground.site("tcp")
+    before = figures(own, 1).dialled
+    with over_hk1(ground, f"ip daddr {silent.address}", "drop"):
+        talks = [own.tunnel(worker, site.authority) for site in (silent, silent, silent, other)]
+        for talk in talks:
+            talk.reset()
+    assert [own.final(talk)["line"] for talk in talks] == ["sg1", "sg1", "sg1", "hk1"]
+    assert figures(own, 1).dialled - before == 2, "one waited for hk1"
+    own.put(grants=grant("acme", "tcp", lines=("hk1",)))
+    talk = own.tunnel(worker, silent.authority)
+    talk.reset()
+    assert own.final(talk)["line"] == "hk1", "in doubt, and the only one"
 
 
 def test_a_service_that_is_silent_over_every_line_is_refused_with_each_of_them(own: Node, ground: Ground) -> None:

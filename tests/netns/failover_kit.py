@@ -23,8 +23,9 @@ from ops.demo.stage import PORT, Stage, StageError
 
 HOST = world.SEARCH
 PROBES = tuple(f"tcp://{a}:{world.HTTPS}" if "." in a else f"tcp://[{a}]:{world.HTTPS}" for a in world.NAMES[HOST])
-# What may be asked, by the lines it may take.
-EITHER, ONLY_SG1, BY_WEIGHT = (f"{host}:{world.HTTP}" for host in (HOST, world.MIRROR, world.PAPERS))
+# What may be asked, by the lines it may take: EITHER has several, since a worker remembers lines that were silent.
+EITHER = tuple(f"{host}:{world.HTTP}" for host in (HOST, world.CODE, world.VIDEO))
+ONLY_SG1, BY_WEIGHT = f"{world.MIRROR}:{world.HTTP}", f"{world.PAPERS}:{world.HTTP}"
 WEIGHTS = {"hk1": 70, "sg1": 30}
 _SPECIAL = tuple(word for prefix in world.PREFIXES for word in ("--special-prefix", prefix))
 _NEEDED = ("line add", "tenant add")
@@ -45,12 +46,13 @@ def node(health: Health, timeouts: Timeouts, prefix: str = "fyf") -> Iterator[St
                 probes = [word for probe in PROBES for word in ("--probe", probe)] if entry[0] == "line" else []
                 _said(stage, *entry, *probes, *REASON)
         by_weight = tuple(word for line, share in WEIGHTS.items() for word in ("--line", line, "--weight", str(share)))
-        for name, target, chosen in (
+        for name, targets, chosen in (
             ("either", EITHER, ("--line", "hk1", "--line", "sg1")),
-            ("one", ONLY_SG1, ("--line", "sg1")),
-            ("weighted", BY_WEIGHT, by_weight),
+            ("one", (ONLY_SG1,), ("--line", "sg1")),
+            ("weighted", (BY_WEIGHT,), by_weight),
         ):
-            _said(stage, "service", "add", name, "--endpoint", f"tcp://{target}", *_SPECIAL, *REASON)
+            endpoints = [word for target in targets for word in ("--endpoint", f"tcp://{target}")]
+            _said(stage, "service", "add", name, *endpoints, *_SPECIAL, *REASON)
             granted = ("--id", f"g-{name}", "--tenant", "acme", "--service", name, *chosen, "--for", "1d", *REASON)
             _said(stage, "grant", "add", *granted)
         stage.credentials["acme"] = ":".join(stage.issue("acme"))
@@ -136,7 +138,7 @@ def _head(identity: str, authority: str) -> bytes:
     ).encode()
 
 
-async def tunnel(identity: str, authority: str = EITHER) -> Attempt:
+async def tunnel(identity: str, authority: str) -> Attempt:
     """Asks for a tunnel to one of the services and reads over it from which address it was reached."""
     began = time.monotonic()
     line, why = "", "cut"
@@ -163,7 +165,8 @@ class Asker:
     """A firm's program that asks for tunnels all the time, in a thread of its own; a context manager. attempts: those
     that are over, in the order in which they ended; unasked: turns passed over because too many were under way."""
 
-    def __init__(self, stage: Stage, every: float = 0.02) -> None:
+    def __init__(self, stage: Stage, authority: str = EITHER[0], every: float = 0.02) -> None:
+        self._authority = authority
         self.attempts: deque[Attempt] = deque()
         self.unasked = 0
         self._zone, self._identity, self._every = stage.zone, stage.credentials["acme"], every
@@ -197,10 +200,10 @@ class Asker:
         await asyncio.gather(*under_way)
 
     async def _one(self) -> None:
-        self.attempts.append(await tunnel(self._identity))
+        self.attempts.append(await tunnel(self._identity, self._authority))
 
 
-def asked(stage: Stage, count: int, authority: str = EITHER, at_once: int = 8) -> list[Attempt]:
+def asked(stage: Stage, count: int, authority: str = EITHER[0], at_once: int = 8) -> list[Attempt]:
     """So many tunnels, a few at once."""
 
     async def go() -> list[Attempt]:

@@ -24,9 +24,10 @@ OF_HK1 = {"kind": "line", "line": "hk1"}
 SYNS = "tcp dport 80 tcp flags syn"  # of tenants
 PROBES = "tcp dport 443 tcp flags syn"
 Act = Callable[[Stage], None]
-DEATHS: dict[str, tuple[Act, Act]] = {
-    "its link": (lambda stage: stage.zone.cut(HK1), lambda stage: stage.zone.mend(HK1)),
+DEATHS: dict[str, tuple[str, Act, Act]] = {
+    "its link": (EITHER[0], lambda stage: stage.zone.cut(HK1), lambda stage: stage.zone.mend(HK1)),
     "what lies behind it": (
+        EITHER[1],
         lambda stage: kit.go_silent(stage.zone, HK1),
         lambda stage: kit.speak_again(stage.zone, HK1),
     ),
@@ -53,16 +54,16 @@ def stage(module_node: tuple[Stage, WireCounter]) -> Iterator[Stage]:
 def test_new_tunnels_go_over_the_next_line_and_open_ones_end_only_on_the_dead_one_after_the_death_of(
     death: str, stage: Stage
 ) -> None:
-    kill, mend = DEATHS[death]
-    assert tally(asked(stage, 20)) == {"hk1": 20}
-    with held(stage, EITHER) as on_hk1, held(stage, ONLY_SG1) as on_sg1:
-        with Asker(stage) as asker:
+    authority, kill, mend = DEATHS[death]
+    assert tally(asked(stage, 20, authority)) == {"hk1": 20}
+    with held(stage, authority) as on_hk1, held(stage, ONLY_SG1) as on_sg1:
+        with Asker(stage, authority) as asker:
             kill(stage)
             try:
                 until_lines(stage, hk1="down")
                 for wire in (HK1, SG1):
                     kit.count(stage.zone, wire, SYNS)
-                assert tally(asked(stage, 40)) == {"sg1": 40}
+                assert tally(asked(stage, 40, authority)) == {"sg1": 40}
                 assert tally(asked(stage, 20, BY_WEIGHT)) == {"sg1": 20}, "weights divide among those that are up"
                 assert kit.counted(stage.zone, HK1) == 0
                 assert kit.counted(stage.zone, SG1) >= 60
@@ -109,7 +110,7 @@ def test_when_the_first_line_is_back_new_tunnels_take_it_again_after_its_hold_do
 
 
 def test_a_lost_probe_cuts_nothing_and_moves_nothing(stage: Stage) -> None:
-    with held(stage, EITHER) as on_hk1:
+    with held(stage, EITHER[0]) as on_hk1:
         # A SYN has 60 bytes, over IPv6 80: of a round and of the one before or after it.
         kit.go_silent(stage.zone, HK1, f"{PROBES} quota until 230 bytes")
         kit.count(stage.zone, HK1, PROBES)
