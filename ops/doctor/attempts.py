@@ -10,7 +10,7 @@ from errno import EINPROGRESS
 from ipaddress import ip_address
 
 from gateway.line.model import MAX_INDEX, NodeConfig, mark_of
-from gateway.line.spec import LineSpec
+from gateway.line.spec import LineSpec, Segments, Underlay
 from ops.doctor.aim import Aim
 
 ROUTE_PORT = 46_000  # of no packet: a route is only looked up
@@ -78,6 +78,24 @@ def of_line(line: LineSpec, all_lines: Sequence[LineSpec], node: NodeConfig) -> 
         bare = Attempt("", line.id, way.version, "icmp", held=held)
         yield replace(bare, name="echo request from its source", source=way.source)
         yield replace(bare, name="forged packet with its source", kind="raw", source=way.source)
+    yield from _of_tunnel(line)
+
+
+def _of_tunnel(line: LineSpec) -> Iterator[Attempt]:
+    """Unwrapped, by the wire that a tunnel's outer packets leave by, or with their source."""
+    match line.tunnel:
+        case Underlay(local=local, device=wire):
+            ways = line.ways
+        case Segments(local=local):  # its wire is the line's device, which is tried above
+            wire, ways = "", ()
+        case _:
+            return
+    version = 6 if ":" in local else 4
+    for kind in ("tcp", "udp"):
+        yield Attempt("outer source alone", line.id, version, kind, source=local)
+        for way in ways:
+            yield Attempt("by the wire under the tunnel", line.id, way.version, kind, mark=line.mark, device=wire)
+    yield Attempt("forged packet with its outer source", line.id, version, "raw", source=local)
 
 
 def stays(attempt: Attempt, target: str) -> bool:

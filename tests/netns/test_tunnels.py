@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.line import dial
-from tests.netns.bench import FLUSH_RULES, NO_TABLE, Bench
+from ops.doctor import egress
+from tests.netns.bench import FLUSH_RULES, NO_TABLE, Bench, node_of
 from tests.netns.kit import ABROAD, AF, PORT, Zone
 from tests.netns.traffic import Opener, Traffic, partial, whole
 from tests.netns.tunnels import Tunnel, in_the_clear, srv6_line, tunnel, vxlan_line
@@ -171,6 +172,21 @@ def test_no_packet_leaves_elsewhere_or_in_the_clear_without(
         clear = [text for text in clear if bytes.fromhex(text)[0] >> 4 == 6]
     assert clear == []
     assert (before.leaked > WRAPPED) == case.starts
+
+
+def test_doctor_egress_finds_no_way_out_and_tells_those_that_the_table_alone_closes(found: Tunnel) -> None:
+    bench = found.bench
+    with bench.zone.gateway.inside():
+        whole = egress.examine(node_of(bench.zone), found.lines)
+        bench.run(*NO_TABLE)
+        bench.zone.count("wan0")
+        bare = egress.examine(node_of(bench.zone), found.lines)
+    assert not [result for result in whole if result.verdict in egress.BAD]
+    told = {result.attempt for result in whole if result.verdict is egress.Verdict.STOPPED and result.line == "line-1"}
+    assert {"outer source alone", "forged packet with its outer source"} <= told
+    leaked = {result.attempt for result in bare if result.verdict is egress.Verdict.LEAKED}
+    assert "plain socket of root" in leaked
+    assert bench.zone.count("wan0").leaked > 0
 
 
 def test_what_was_taken_away_comes_back_and_carries_data(found: Tunnel) -> None:

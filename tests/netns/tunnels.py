@@ -69,10 +69,11 @@ def srv6_line(zone: Zone, segments: tuple[str, ...] = SEGMENTS) -> Line:
 
 @dataclass
 class Tunnel:
-    """A zone whose first line is in a tunnel. wanted: its plan."""
+    """A zone whose first line is in a tunnel. wanted: its plan; lines: that one and an ordinary one."""
 
     bench: Bench
     wanted: Plan
+    lines: tuple[Line, ...]
 
     def rules(self, *priorities: int) -> list[str]:
         """Commands that delete the rules of these priorities."""
@@ -102,7 +103,7 @@ def tunnel(zone: Zone, line: Line) -> Iterator[Tunnel]:
     node = node_of(zone)
     with zone.gateway.inside(), configured(node, lines) as keeper:
         bench = Bench(zone, keeper, handle_of(lines[0]), handle_of(lines[1]))
-        yield Tunnel(bench, plan(sort_out(lines, node)[0], node))
+        yield Tunnel(bench, plan(sort_out(lines, node)[0], node), tuple(lines))
 
 
 def in_the_clear(count: Count) -> list[str]:
