@@ -41,11 +41,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
-    """An inherited listening socket."""
+    """An inherited listening socket. kind: what is spoken on it (gateway.arrival); proxy_protocol: the balancers that
+    say with a PROXY header where each connection came from, as prefixes; nobody else is then listened to."""
 
     name: str
     kind: str
     fd: int
+    proxy_protocol: tuple[str, ...] = ()
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
 
-LISTENER_KINDS = ("plain",)
+LISTENER_KINDS = ("plain", "socks5")
 MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -49,6 +49,12 @@ def _canonical_prefix(value: str) -> str:
         raise ValueError(str(error)) from None
     if "%" in value or canonical != value:
         raise ValueError(f"not in canonical form, which is {canonical!r}")
+    return value
+
+
+def _balancers(value: str) -> str:
+    if _canonical_prefix(value).endswith("/0"):
+        raise ValueError("everybody could say to come from anywhere")
     return value
 
 
@@ -99,6 +105,7 @@ _any_interface = text(
 )
 _address = parsed('"ADDRESS:PORT" or "[IPV6]:PORT", quoted', _canonical_address)
 _prefix = parsed('a prefix such as "10.0.0.0/24" or "fd00:1::/64"', _canonical_prefix)
+_trusted = parsed('the balancers\' prefix such as "10.0.0.8/32"', _balancers)
 _seconds = number(0.05, 31_536_000, "seconds")
 
 _listener = section(
@@ -108,6 +115,7 @@ _listener = section(
         "kind": text(f"one of {', '.join(LISTENER_KINDS)}", lambda v: v in LISTENER_KINDS),
         "address": _address,
         "interface": _any_interface,
+        "proxy_protocol": listing(_trusted, "balancers' prefixes", unique=("",)),
     },
 )
 _access = section(
