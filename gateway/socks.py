@@ -9,10 +9,11 @@ no room for words: the reference of a refusal is in the records alone.
 import os
 from typing import TYPE_CHECKING
 
+from gateway.flow import Flow
 from gateway.handshake import HandshakeError
 from gateway.handshake.connect import ConnectFields
 from gateway.handshake.socks5 import Code, Conversation, Login, Methods, Request, Step, reply
-from gateway.identity import UnidentifiedError
+from gateway.identity import Identity, UnidentifiedError
 from gateway.session import READ_BYTES, Session
 from telemetry.record import CloseCause
 from whitelist.decide import Access
@@ -25,17 +26,28 @@ if TYPE_CHECKING:
 
 
 class SocksSession(Session):
-    """authorization: the login, as a Proxy-Authorization value; error: what could not be read of the handshake."""
+    """authorization: the login, as a Proxy-Authorization value, and identity, whose it is; error: what could not be
+    read of the handshake."""
 
-    __slots__ = ("authorization", "error", "talk")
+    __slots__ = ("authorization", "error", "identity", "talk")
 
     established = reply(Code.SUCCEEDED)
 
     def __init__(self, ctx: "Context", listener: "PlainListener", fd: int, ip: str, port: int, interface: str) -> None:
         self.talk = Conversation(login=True)
         self.authorization: bytes | None = None
+        self.identity: Identity | None = None
         self.error: HandshakeError | None = None
         super().__init__(ctx, listener, fd, ip, port, interface)
+
+    def begin(self) -> Flow:
+        """A flow that is the firm's from its login on, whatever becomes of the request."""
+        flow = super().begin()
+        if self.identity is not None:
+            flow.record.tenant = self.identity.tenant.id
+            flow.record.credential = self.identity.credential.id
+            flow.record.user = self.identity.credential.user
+        return flow
 
     def hear(self, data: bytes) -> bool:
         """Takes a piece of the handshake. True: nothing more is to be read now."""
@@ -79,7 +91,7 @@ class SocksSession(Session):
             self.refuse(*(unready or (Reason.POLICY_UNAVAILABLE, "no valid policy")))
             return False
         try:
-            identifier.identify(authorization, self.ctx.reactor.wall)
+            self.identity = identifier.identify(authorization, self.ctx.reactor.wall)
         except UnidentifiedError as unknown:
             flow = self.begin()
             if unknown.credential is not None:

@@ -163,7 +163,8 @@ class Worker:
             }  # fmt: skip
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ops.worker"], cwd=CODE, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, pass_fds=[sock.fileno() for sock in listeners.values()], preexec_fn=before, start_new_session=True,  # noqa: PLW1509 - sets a limit of the child, before exec
+                stderr=log, pass_fds=[sock.fileno() for sock in listeners.values()],
+                preexec_fn=before, start_new_session=True,  # noqa: PLW1509 - sets a limit of the child, before exec
             )  # fmt: skip
             for sock in listeners.values():
                 sock.close()
