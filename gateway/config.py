@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 
+DEMANDS = ("token", "prefix")
+
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long each stage of a flow may take."""
@@ -41,12 +43,14 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
-    """An inherited listening socket. kind: what is spoken on it (gateway.arrival); proxy_protocol: the balancers that
+    """An inherited listening socket. kind: what is spoken on it (gateway.arrival); demands: what a client must show
+    there, token and prefix or the prefix alone; proxy_protocol: the balancers that
     say with a PROXY header where each connection came from, as prefixes; nobody else is then listened to."""
 
     name: str
     kind: str
     fd: int
+    demands: tuple[str, ...] = DEMANDS
     proxy_protocol: tuple[str, ...] = ()
 
 

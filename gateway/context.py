@@ -82,6 +82,8 @@ class Context:
         self.live: dict[int, Live] = {}
         self.handshakes: dict[str, int] = {}
         self.max_live = 1 << 20
+        # Listeners on which the place alone says who asks, where no credential is shown.
+        self.by_place = frozenset(found.name for found in config.listeners if "token" not in found.demands)
         self.draining = False
         self.snapshot: Snapshot | None = None
         self.identifier: Identifier | None = None

@@ -105,8 +105,12 @@ class Passage(Dialling):
             self.refuse(Reason.POLICY_UNAVAILABLE, "no valid policy")
             return
         wall = ctx.reactor.wall
+        authorization = head.proxy_authorization
         try:
-            identity = identifier.identify(head.proxy_authorization, wall)
+            if authorization is None and self.listener in ctx.by_place:
+                identity = identifier.at(self.ip, self.interface)
+            else:
+                identity = identifier.identify(authorization, wall)
         except UnidentifiedError as unknown:
             if unknown.credential is not None:
                 record.credential = unknown.credential.id
@@ -115,8 +119,9 @@ class Passage(Dialling):
             return
         credential, tenant = identity.credential, identity.tenant
         record.tenant = tenant.id
-        record.credential = credential.id
-        record.user = credential.user
+        if credential is not None:
+            record.credential = credential.id
+            record.user = credential.user
         asked = (tenant.id, self.ip, self.interface, target.host, target.port, access)
         verdict = ctx.permits.get(asked)
         if verdict is None or verdict.not_after <= wall:
@@ -128,7 +133,8 @@ class Passage(Dialling):
         flow.permit = verdict
         record.service = verdict.service
         record.grant = verdict.grant
-        self.expires = float(min(verdict.not_after, credential.valid_until))
+        until = verdict.not_after
+        self.expires = float(until if credential is None else min(until, credential.valid_until))
         if not flow.take_share(verdict.slot, verdict.max_tunnels or ctx.limits.tunnels_per_tenant):
             self.refuse(Reason.RATE_LIMITED, "the firm's tunnels in all workers are at their limit")
             return

@@ -1,6 +1,6 @@
 """One client connection of SOCKS5, from its first byte to its last: a session with another handshake.
 
-methods → login, judged at once → request → as for CONNECT: passage, record, reply → ClientHello → relay
+methods → login, where one is demanded → request → as for CONNECT: passage, record, reply → ClientHello → relay
 
 The login is the credential that the HTTP listener takes: its id is the username, its token the password. Replies have
 no room for words: the reference of a refusal is in the records alone.
@@ -34,7 +34,7 @@ class SocksSession(Session):
     established = reply(Code.SUCCEEDED)
 
     def __init__(self, ctx: "Context", listener: "PlainListener", fd: int, ip: str, port: int, interface: str) -> None:
-        self.talk = Conversation(login=True)
+        self.talk = Conversation(login=listener.name not in ctx.by_place)
         self.authorization: bytes | None = None
         self.identity: Identity | None = None
         self.error: HandshakeError | None = None
@@ -45,8 +45,9 @@ class SocksSession(Session):
         flow = super().begin()
         if self.identity is not None:
             flow.record.tenant = self.identity.tenant.id
-            flow.record.credential = self.identity.credential.id
-            flow.record.user = self.identity.credential.user
+            if self.identity.credential is not None:
+                flow.record.credential = self.identity.credential.id
+                flow.record.user = self.identity.credential.user
         return flow
 
     def hear(self, data: bytes) -> bool:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from gateway.config import Health, Limits, Timeouts
+from gateway.config import DEMANDS, Health, Limits, Timeouts
 from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
@@ -115,6 +115,9 @@ _listener = section(
         "kind": text(f"one of {', '.join(LISTENER_KINDS)}", lambda v: v in LISTENER_KINDS),
         "address": _address,
         "interface": _any_interface,
+        "demands": listing(
+            text(f"one of {', '.join(DEMANDS)}", lambda v: v in DEMANDS), "demands", unique=("",), least=1
+        ),
         "proxy_protocol": listing(_trusted, "balancers' prefixes", unique=("",)),
     },
 )
@@ -218,6 +221,9 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         add("health", "timeout is longer than interval", "timeout at most as long as interval")
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
+    for listener in settings.listeners:
+        if "prefix" not in listener.demands:  # the direction of the traffic hangs on the place
+            add("listeners", f"{listener.name} does not demand the prefix", "[token, prefix], or [prefix]")
     if settings.metrics.address in {listener.address for listener in settings.listeners}:
         add("metrics", f"{settings.metrics.address} is a listener's address too", "an address of its own")
     return found

@@ -78,6 +78,9 @@ def session_ways(session_ground: Ground, tmp_path_factory: pytest.TempPathFactor
     balancer = [f"{SOURCES['stray']}/32"]
     listeners = {
         "socks": {"kind": "socks5"},
+        "open": {"demands": ["prefix"]},
+        "open-socks": {"kind": "socks5", "demands": ["prefix"]},
+        "balanced-open": {"demands": ["prefix"], "proxy_protocol": balancer},
         "balanced": {"proxy_protocol": balancer},
         "balanced-socks": {"kind": "socks5", "proxy_protocol": balancer},
     }
@@ -88,8 +91,8 @@ def session_ways(session_ground: Ground, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def ways(ground: Ground, session_ways: Node) -> Node:
-    """A node with one worker and further ways in: socks, and behind the balancer ("stray") balanced and balanced-socks.
-    A handshake may take 1 s."""
+    """A node with one worker and further ways in: socks; open and open-socks, which demand the prefix alone; and behind
+    the balancer ("stray") balanced, balanced-socks and balanced-open. A handshake may take 1 s."""
     return session_ways
 
 

@@ -55,6 +55,7 @@ def test_typed_values() -> None:
     behind = GOOD.replace("name: plain", 'name: s, kind: socks5, proxy_protocol: ["10.0.0.8/32", "fd00:1::8/128"]')
     listener = parse_settings(behind, "f.yaml").listeners[0]
     assert (listener.kind, listener.proxy_protocol) == ("socks5", ("10.0.0.8/32", "fd00:1::8/128"))
+    assert listener.demands == ("token", "prefix")
     assert split_address("[::]:3128") == ("::", 3128)
     assert settings.listeners[0].endpoint == ("10.0.0.1", 3128)
 
@@ -114,6 +115,19 @@ WRONG = {
         "no prefix length",
         "balancers",
     ),
+    "a listener without the prefix": (
+        GOOD.replace("name: plain", "name: plain, demands: [token]"),
+        2,
+        "does not demand the prefix",
+        "[prefix]",
+    ),
+    "a demand that there is not": (
+        GOOD.replace("name: plain", "name: plain, demands: [prefix, goodwill]"),
+        2,
+        "'goodwill'",
+        "token, prefix",
+    ),
+    "no demand at all": (GOOD.replace("name: plain", "name: plain, demands: []"), 2, "empty", "demands"),
     "a balancer twice": (
         GOOD.replace("name: plain", 'name: plain, proxy_protocol: ["10.0.0.8/32", "10.0.0.8/32"]'),
         2,
