@@ -1,8 +1,8 @@
 """Fuzzes one target, guided by coverage: python -m tests.fuzz.run TARGET SECONDS [--keep]
 
 Needs atheris (pip install atheris; it is in no requirements file). Without it the kept inputs are only mutated at
-random. What fails is written to the directory that is named at the end. --keep: the corpus becomes the smallest set of
-inputs, old and new, that reaches all that was reached.
+random. What fails is written where the last line says. --keep: what was found that goes ways through the code that no
+kept input goes is added to the corpus.
 """
 
 import argparse
@@ -13,13 +13,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from tests.fuzz import corpus
 
+Tracer = Callable[[FrameType, str, object], "Tracer"]
+
 NAMES = ("http1", "client_hello", "target", "socks5", "proxy_protocol", "dns_answer")
 MAX_LENGTH = {"proxy_protocol": 2_200, "client_hello": 4_200}
-KEEP = 200  # inputs of a target
 _INSTRUMENTED = ["gateway", "whitelist", "dns", "idna"]
 
 
@@ -38,14 +41,11 @@ def inside(name: str, arguments: list[str]) -> int:
 def guided(name: str, seconds: int, *, keep: bool) -> int:
     """Runs libFuzzer on a copy of the corpus and says its figures."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as found:
-        directories = [Path(found, each) for each in ("inputs", "merged")]
-        for directory in directories:
-            directory.mkdir()
         for number, data in enumerate(corpus.load(name)):
-            (directories[0] / f"{number}").write_bytes(data)
+            Path(found, f"{number}").write_bytes(data)
         failures = Path(tempfile.gettempdir(), f"fuzz-{name}-")
         common = [f"-max_len={MAX_LENGTH.get(name, 1_200)}", "-timeout=10", f"-artifact_prefix={failures}"]
-        done = _child(name, f"-max_total_time={seconds}", *common, str(directories[0]))
+        done = _child(name, f"-max_total_time={seconds}", *common, found)
         figures = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", done.stderr)
         runs = re.search(r"Done (\d+) runs in (\d+) second", done.stderr)
         if done.returncode or runs is None or not figures:
@@ -54,19 +54,53 @@ def guided(name: str, seconds: int, *, keep: bool) -> int:
             return 1
         print(f"{name}: {runs[1]} runs in {runs[2]} s, coverage {figures[-1][0]}, {figures[-1][2]} inputs, no failure")
         if keep:
-            merged = _child(name, "-merge=1", *common, str(directories[1]), str(directories[0]))
-            if merged.returncode:
-                print(merged.stderr[-4_000:], file=sys.stderr)
-                return 1
-            kept = sorted((file.read_bytes() for file in directories[1].iterdir()), key=len)[:KEEP]
-            corpus.save(name, kept)
-            print(f"{name}: {len(kept)} inputs are kept")
+            add(name, sorted((file.read_bytes() for file in Path(found).iterdir()), key=len))
     return 0
 
 
 def _child(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "tests.fuzz.run", name, "0", "--", *arguments]
     return subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False, env=os.environ)
+
+
+def ways(name: str, data: bytes) -> set[tuple[str, int, int]]:
+    """The steps from line to line that an input takes through our code, and through that of the libraries it uses."""
+    from tests.fuzz.targets import TARGETS  # here, since the guided run imports it with coverage
+
+    found: set[tuple[str, int, int]] = set()
+
+    def entered(frame: FrameType, _event: str, _argument: object) -> Tracer | None:
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _INSTRUMENTED:
+            return None
+        file, before = frame.f_code.co_filename, frame.f_lineno
+
+        def stepped(frame: FrameType, _event: str, _argument: object) -> Tracer:
+            nonlocal before
+            found.add((file, before, frame.f_lineno))
+            before = frame.f_lineno
+            return stepped
+
+        return stepped
+
+    sys.settrace(entered)
+    try:
+        TARGETS[name](data)
+    finally:
+        sys.settrace(None)
+    return found
+
+
+def add(name: str, inputs: list[bytes]) -> None:
+    """Keeps, of these, what goes new ways."""
+    kept = corpus.load(name)
+    known = set().union(*(ways(name, data) for data in kept))
+    fresh = []
+    for data in inputs:
+        if new := ways(name, data) - known:
+            known |= new
+            fresh.append(data)
+    corpus.save(name, [*kept, *fresh])
+    print(f"{name}: {len(fresh)} of {len(inputs)} inputs are kept beside {len(kept)}")
 
 
 def mutated(data: bytes, pool: list[bytes], chance: random.Random) -> bytes:

@@ -1,4 +1,5 @@
-"""What fuzzing starts from: all inputs in the parsers' own test tables, and DNS answers of each kind."""
+"""What fuzzing starts from: all inputs in the parsers' own test tables, and DNS answers of each kind. python -m
+tests.fuzz.seeds adds them to the corpus."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -9,6 +10,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
+from tests.fuzz import corpus
 from tests.gateway import test_client_hello as hellos
 from tests.gateway import test_connect as connects
 from tests.gateway import test_http1 as heads
@@ -82,3 +84,8 @@ def seeds() -> dict[str, list[bytes]]:
         "proxy_protocol": tables(headers),
         "dns_answer": answers(),
     }
+
+
+if __name__ == "__main__":
+    for target, found in seeds().items():
+        corpus.save(target, [*corpus.load(target), *found])
