@@ -6,7 +6,6 @@ import hmac
 from dataclasses import dataclass
 
 from tenants.credential import parse_basic
-from whitelist.catalogue import residents
 from whitelist.entries import CredentialEntry, TenantEntry
 from whitelist.reason import Reason
 from whitelist.snapshot import Snapshot
@@ -51,7 +50,7 @@ class Identifier:
         UnidentifiedError; also where two have it, which only a token can tell apart."""
         identity = self._residents.get((ip, interface))
         if identity is None:
-            found = residents(self._snapshot, ip, interface)
+            found = self._snapshot.residents(ip, interface)
             if len(found) > 1:
                 raise UnidentifiedError(Reason.IDENTITY_UNKNOWN, "more than one firm has this place")
             tenant = self._snapshot.tenant(found.pop()) if found else None

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from whitelist.entries import DenyEntry, EndpointEntry, LineEntry, decode_residents, decode_rows
+from whitelist.entries import DenyEntry, EndpointEntry, LineEntry, decode_rows
 from whitelist.ip_text import parse_v4, parse_v6
 from whitelist.target import Target
 
@@ -46,17 +46,7 @@ def prefix_key(family: int, value: int, length: int) -> bytes:
 
 def place_key(interface: str, family: int, value: int, length: int) -> bytes:
     """The key of the places behind an interface with the prefix of this length around an address."""
-    return b"p%b/%b" % (interface.encode(), prefix_key(family, value, length))
-
-
-def residents(policy: Policy, source_ip: str, interface: str) -> set[str]:
-    """The tenants that have a place around this address (canonical text) behind this interface, whatever its length.
-    Raises ValueError for what is no address. Asks for every length: for once per client and revision."""
-    family, bits, value = (6, 128, parse_v6(source_ip)) if ":" in source_ip else (4, 32, parse_v4(source_ip))
-    if value is None:
-        raise ValueError("not an IP address")
-    found = (policy.get(place_key(interface, family, value, length)) for length in range(bits + 1))
-    return {resident.id for value in found if value is not None for resident in decode_residents(value)}
+    return b"p%b/%b" % (prefix_key(family, value, length), interface.encode())
 
 
 def rows(policy: Policy, target: Target) -> tuple[list[DenyEntry], list[EndpointEntry]]:

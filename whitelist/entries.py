@@ -3,7 +3,7 @@
 A key is one letter and what is looked up; its value is MessagePack:
   c<credential>  CredentialEntry      t<tenant>  TenantEntry      l<line>  LineEntry
   h<host>  w<suffix of *.suffix>  4<length><network>  6<length><network>   list of DenyEntry and EndpointEntry
-  p<interface>/<family><length>/<network>   list of ResidentEntry: whose place this prefix is
+  p<family><length>/<network>/<interface>   list of ResidentEntry: whose place this prefix is
   g<subject>|<object>   list of GrantEntry: what this very subject holds of this very object
 Groups and categories stay names in `subjects` and `objects`: a tenant's subjects times a service's objects are looked
 up, never multiplied out. Rows of a list are in the order in which they are considered.

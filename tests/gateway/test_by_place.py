@@ -14,7 +14,6 @@ from tests.gateway.test_socks5 import request
 from tests.gateway.test_socks_session import NO_METHOD, reply
 from tests.whitelist.policies import published
 from tests.whitelist.policies import tenant as firm
-from whitelist.catalogue import residents
 from whitelist.reason import Reason
 from whitelist.snapshot import Snapshot
 
@@ -65,7 +64,7 @@ FOUND = {
 @pytest.mark.parametrize("case", FOUND)
 def test_whose_place_is(case: str, snapshot: Snapshot) -> None:
     ip, interface, firms = FOUND[case]
-    assert residents(snapshot, ip, interface) == firms
+    assert snapshot.residents(ip, interface) == firms
     identifier = Identifier(snapshot)
     for _ in range(2):  # found, then remembered
         if len(firms) == 1:
