@@ -5,14 +5,14 @@ address; a connection whose source it does not know is closed without a word if 
 something does, since nobody's place can be looked up.
 """
 
-import os
+import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gateway.handshake import HandshakeError
-from gateway.handshake.proxy_protocol import Preamble, parse_preamble
-from gateway.reactor import READ_EDGE
-from gateway.session import READ_BYTES, Session
+from gateway.handshake.proxy_protocol import MAX_HEADER, Preamble, parse_preamble
+from gateway.reactor import HUP, RDHUP, READ_EDGE
+from gateway.session import Session
 from telemetry.record import CloseCause
 from whitelist.ip_text import parse_v4, parse_v6
 from whitelist.reason import WORDING, Reason
@@ -46,11 +46,12 @@ def _range(prefix: str) -> tuple[bool, int, int]:
 
 
 class PreambleReader:
-    """Reads the header, then hands the connection to a session that begins with it."""
+    """Reads the header and not a byte more, then hands the connection to a session that begins behind it.
 
-    __slots__ = (
-        "begin", "buffer", "ctx", "deadline", "expires", "fd", "interface", "ip", "listener", "port", "unknown",
-    )  # fmt: skip
+    The header is looked at where it lies and taken once it is whole: what follows may be for a reader of another kind.
+    Events come by edges, so that half a header that stays there wakes nobody."""
+
+    __slots__ = ("begin", "ctx", "deadline", "expires", "fd", "interface", "ip", "listener", "port", "sock", "unknown")
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class PreambleReader:
     ) -> None:
         self.ctx, self.begin, self.listener = ctx, begin, listener
         self.fd, self.ip, self.port, self.interface = fd, ip, port, interface
-        self.buffer = b""
+        self.sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
         self.unknown = False
         self.deadline = ctx.reactor.now + ctx.timeouts.handshake
         self.expires = float("inf")
@@ -75,54 +76,44 @@ class PreambleReader:
             self._refuse(Reason.SOURCE_NOT_ALLOWED, "not one of the balancers that this listener trusts")
 
     def on_header(self, mask: int) -> None:
-        """Bytes of the header, in whatever pieces they come."""
-        while self.fd >= 0:
-            try:
-                data = os.read(self.fd, READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                self.end(CloseCause.RESET)
-                return
-            if data:
-                self.buffer += data
-                self._look()
-            elif self.buffer:
-                self._refuse(Reason.MALFORMED_REQUEST, "the connection ended inside the PROXY header")
-            else:
+        """More of the header may be there, or behind one without a source anything at all."""
+        try:
+            seen = self.sock.recv(MAX_HEADER, socket.MSG_PEEK)
+            if not seen:
                 self.end(CloseCause.CLIENT_CLOSED)
-
-    def _look(self) -> None:
-        if not self.unknown:
-            try:
-                header = parse_preamble(self.buffer)
-            except HandshakeError as error:
-                self._refuse(error.reason, error.detail)
                 return
-            if header is None:
-                return
-            self.buffer = self.buffer[header.consumed :]
-            if header.local or header.source is not None:
-                self._announced(header)
-                return
-            self.unknown = True
-        if self.buffer:
+            header = None if self.unknown else parse_preamble(seen)
+            if header is not None and len(self.sock.recv(header.consumed)) != header.consumed:
+                raise AssertionError("what was seen is no longer there")
+        except BlockingIOError:
+            return
+        except OSError:
+            self.end(CloseCause.RESET)
+            return
+        except HandshakeError as error:
+            self._refuse(error.reason, error.detail)
+            return
+        if self.unknown:
             self._refuse(Reason.SOURCE_NOT_ALLOWED, "the balancer does not say where the connection comes from")
+        elif header is not None:
+            self._announced(header, mask)
+        elif mask & (RDHUP | HUP):
+            self._refuse(Reason.MALFORMED_REQUEST, "the connection ended inside the PROXY header")
 
-    def _announced(self, header: Preamble) -> None:
-        """The session is as if it had been accepted from there; it reads on from the bytes behind the header."""
+    def _announced(self, header: Preamble, mask: int) -> None:
+        """The session is as if it had been accepted from there."""
         if header.source is not None:
             self.ip, self.port = header.source
-        rest, session = self.buffer, self._session()
-        if rest and session.fd >= 0:
-            try:
-                session.hear(rest)
-            except Exception as error:  # noqa: BLE001 - our own handlers are no longer the ones to tell
-                session.crashed(error)
+        elif not header.local:
+            self.unknown = True
+            self.on_header(mask)  # what came with the header has no edge of its own
+            return
+        self._session()
 
     def _session(self) -> Session:
         """Gives the connection away. Registered anew, its socket tells of what is already there to be read."""
         fd, self.fd = self.fd, -1
+        self.sock.detach()
         self.ctx.reactor.forget(fd)
         return self.begin(self.ctx, self.listener, fd, self.ip, self.port, self.interface)
 
@@ -147,6 +138,7 @@ class PreambleReader:
     def end(self, cause: CloseCause) -> None:
         """Closes the connection; nothing was asked, so there is nothing to record."""
         if self.fd >= 0:
+            self.sock.detach()
             self.ctx.live.pop(self.fd, None)
             self.ctx.reactor.close(self.fd)
             self.fd = -1

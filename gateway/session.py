@@ -75,7 +75,7 @@ class Session(Passage):
                 self.end(CloseCause.RESET)
                 return
             if not data:
-                self.gone()
+                self._gone()
                 return
             if self.hear(data):
                 return
@@ -103,7 +103,7 @@ class Session(Passage):
         self.seen = len(data)
         return False
 
-    def gone(self) -> None:
+    def _gone(self) -> None:
         """The client ended its side before its head was whole."""
         if self.buffer:
             self.refuse(Reason.MALFORMED_REQUEST, "the connection ended inside the request head")
@@ -255,7 +255,7 @@ class Session(Passage):
         self.upstream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.drop_upstream()
         flow.refused(reason, WORDING[reason].status, detail)
-        self.say_last(fatal_alert(alert))
+        self._say(fatal_alert(alert))
 
     # Relay.
 
@@ -278,7 +278,7 @@ class Session(Passage):
     def on_refused(self, reason: Reason, status: int, detail: str) -> None:
         """Answers with the refusal, or not at all where a 200 was already sent."""
         config = self.ctx.config
-        self.say_last(
+        self._say(
             build(
                 reason,
                 ref=self.ref,
@@ -293,7 +293,7 @@ class Session(Passage):
             )
         )
 
-    def say_last(self, last_words: bytes) -> None:
+    def _say(self, last_words: bytes) -> None:
         """Sends the last bytes once the record is written, and closes without cutting them off."""
         self._leave_handshake()
         fd, self.fd = self.fd, -1

@@ -118,7 +118,7 @@ class SocksSession(Session):
         self.ctx.reactor.handle(self.fd, self.on_client_early)
         self.admit(flow, ConnectFields(request.command, "5", self.authorization, ""), target, Access.TUNNEL)
 
-    def gone(self) -> None:
+    def _gone(self) -> None:
         """The client ended its side before its request was whole."""
         if self.buffer or self.talk.step is not Step.METHODS:
             self.refuse(Reason.MALFORMED_REQUEST, "the connection ended inside the SOCKS handshake")
@@ -127,4 +127,4 @@ class SocksSession(Session):
 
     def on_refused(self, reason: Reason, status: int, detail: str) -> None:
         """Answers with the code that stands for the reason."""
-        self.say_last(self.talk.refusal(reason, self.error))
+        self._say(self.talk.refusal(reason, self.error))

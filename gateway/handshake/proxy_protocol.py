@@ -15,6 +15,7 @@ MAX_LINE = 107  # bytes of a version 1 header, CR LF included (clause 2.1)
 MAX_ROOM = 2_048  # bytes behind the fixed part of a version 2 header
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _FIXED = 16
+MAX_HEADER = _FIXED + MAX_ROOM
 _START = b"PROXY "
 _PORT = rb"(0|[1-9][0-9]{0,4})"
 _LINE = re.compile(rb"PROXY TCP([46]) ([0-9a-f:.]{2,39}) ([0-9a-f:.]{2,39}) " + _PORT + b" " + _PORT + rb"\r\n")
