@@ -107,6 +107,21 @@ def test_the_place_is_the_firm(source: str, ways: Node, ground: Ground) -> None:
 
 
 @pytest.mark.root
+def test_the_place_is_the_firm_of_every_plain_request(ways: Node, ground: Ground) -> None:
+    site = ground.site("http")
+    talk = dial(ways, ground, "open")
+    there = None
+    for path in ("/a", "/b"):
+        talk.say(f"GET http://{site.host}{path} HTTP/1.1\r\nHost: {site.host}\r\n\r\n")
+        there = there or site.accept()
+        assert there.head().startswith(f"GET {path} HTTP/1.1\r\n")
+        there.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert talk.head().startswith("HTTP/1.1 200 ")
+    ways.final(talk, 2)
+    assert [r["tenant"] for r in ways.of(talk) if r["kind"] == "close"] == ["acme", "acme"]
+
+
+@pytest.mark.root
 def test_a_stranger_is_asked_for_a_credential(ways: Node, ground: Ground) -> None:
     head = dial(ways, ground, "open", "stray").say(connect("n.tls.example:443")).head()
     assert head.startswith("HTTP/1.1 407 ")
