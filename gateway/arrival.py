@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 from gateway.config import ListenerSocket
 from gateway.listener.plain import Arrived, PlainListener
-from gateway.preamble import PreambleReader, Trusted
+from gateway.preamble import Begin, PreambleReader, Trusted
 from gateway.session import Session
 from gateway.socks import SocksSession
 
 if TYPE_CHECKING:
     from gateway.context import Context
 
-SESSIONS: dict[str, type[Session]] = {"plain": Session, "socks5": SocksSession}
+SESSIONS: dict[str, Begin] = {"plain": Session, "socks5": SocksSession}
 
 
 def arrival(ctx: "Context", spec: ListenerSocket) -> Arrived:

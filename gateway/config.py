@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-DEMANDS = ("token", "prefix")
+LISTENER_DEMANDS = ("token", "prefix")
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,13 +44,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
     """An inherited listening socket. kind: what is spoken on it (gateway.arrival); demands: what a client must show
-    there, token and prefix or the prefix alone; proxy_protocol: the balancers that
-    say with a PROXY header where each connection came from, as prefixes; nobody else is then listened to."""
+    there, token and prefix or the prefix alone; proxy_protocol: prefixes of the balancers that say with a PROXY header
+    where each connection came from, and nobody else is then listened to."""
 
     name: str
     kind: str
     fd: int
-    demands: tuple[str, ...] = DEMANDS
+    demands: tuple[str, ...] = LISTENER_DEMANDS
     proxy_protocol: tuple[str, ...] = ()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from gateway.flow import Flow
+from gateway.residence import NO_CREDENTIAL
 from telemetry.record import CloseCause
 from whitelist.address import AddressForbidden, check
 from whitelist.decide import Permit, decide, denied_address
@@ -89,15 +90,10 @@ class Enforcer:
         snapshot, record, target, access = ctx.snapshot, flow.record, flow.target, flow.access
         if snapshot is None or target is None or access is None:
             return None  # without a valid policy nothing new starts, and what was permitted goes on until it expires
+        credential = snapshot.credential(record.credential) if record.credential else NO_CREDENTIAL
         tenant = snapshot.tenant(record.tenant)
-        if tenant is None:
+        if credential is None or credential.revoked or tenant is None:
             return CloseCause.CUT_BY_POLICY
-        until = 1 << 62
-        if record.credential:  # else the place alone said who asks, and the verdict looks at that
-            credential = snapshot.credential(record.credential)
-            if credential is None or credential.revoked:
-                return CloseCause.CUT_BY_POLICY
-            until = credential.valid_until
         verdict = decide(snapshot, tenant, record.client_ip, record.interface, target, access, int(ctx.reactor.wall))
         if type(verdict) is not Permit or (record.line and record.line not in verdict.lines):
             return CloseCause.CUT_BY_POLICY
@@ -106,7 +102,7 @@ class Enforcer:
         if record.address and not self._may_be_reached(record.address, target.port, verdict):
             return CloseCause.CUT_BY_POLICY
         flow.permit, flow.tenant = verdict, tenant
-        live.expires = min(verdict.not_after, until, ctx.lines.ends(record.line) or verdict.not_after)
+        live.expires = min(verdict.not_after, credential.valid_until, ctx.lines.ends(record.line) or verdict.not_after)
         return None
 
     def _may_be_reached(self, address: str, port: int, permit: Permit) -> bool:

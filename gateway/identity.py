@@ -1,5 +1,4 @@
-"""Who asks: a credential's id and token, or a place alone, to the tenant and user behind it; cached per policy
-revision."""
+"""Who asks: a credential's id and token to the tenant and user behind it, cached per policy revision."""
 
 import hashlib
 import hmac
@@ -25,9 +24,9 @@ class UnidentifiedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A credential that showed its token, or None where the place alone counts, and the tenant."""
+    """A credential that showed its token, and its tenant."""
 
-    credential: CredentialEntry | None
+    credential: CredentialEntry
     tenant: TenantEntry
 
 
@@ -38,28 +37,10 @@ class Identifier:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._known: dict[bytes, Identity] = {}
-        self._residents: dict[tuple[str, str], Identity] = {}
 
     def forget(self) -> None:
         """The policy changed."""
         self._known.clear()
-        self._residents.clear()
-
-    def at(self, ip: str, interface: str) -> Identity:
-        """The tenant whose place this address (canonical text) is, behind this access interface. Raises
-        UnidentifiedError; also where two have it, which only a token can tell apart."""
-        identity = self._residents.get((ip, interface))
-        if identity is None:
-            found = self._snapshot.residents(ip, interface)
-            if len(found) > 1:
-                raise UnidentifiedError(Reason.IDENTITY_UNKNOWN, "more than one firm has this place")
-            tenant = self._snapshot.tenant(found.pop()) if found else None
-            if tenant is None:
-                raise UnidentifiedError(Reason.IDENTITY_UNKNOWN, "no firm's place, and no credential")
-            if len(self._residents) >= MAX_KNOWN:
-                self._residents.clear()
-            identity = self._residents[ip, interface] = Identity(None, tenant)
-        return identity
 
     def identify(self, authorization: bytes | None, now: float) -> Identity:
         """The identity behind a Proxy-Authorization value. Raises UnidentifiedError."""
@@ -71,9 +52,8 @@ class Identifier:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             self._known[authorization] = identity
-        credential = identity.credential
-        if credential is not None and now >= credential.valid_until:
-            raise UnidentifiedError(Reason.IDENTITY_REVOKED, "credential expired", credential)
+        if now >= identity.credential.valid_until:
+            raise UnidentifiedError(Reason.IDENTITY_REVOKED, "credential expired", identity.credential)
         return identity
 
     def _verify(self, authorization: bytes) -> Identity:

@@ -108,7 +108,7 @@ class Passage(Dialling):
         authorization = head.proxy_authorization
         try:
             if authorization is None and self.listener in ctx.by_place:
-                identity = identifier.at(self.ip, self.interface)
+                identity = ctx.residents.at(snapshot, self.ip, self.interface)
             else:
                 identity = identifier.identify(authorization, wall)
         except UnidentifiedError as unknown:
@@ -119,9 +119,8 @@ class Passage(Dialling):
             return
         credential, tenant = identity.credential, identity.tenant
         record.tenant = tenant.id
-        if credential is not None:
-            record.credential = credential.id
-            record.user = credential.user
+        record.credential = credential.id
+        record.user = credential.user
         asked = (tenant.id, self.ip, self.interface, target.host, target.port, access)
         verdict = ctx.permits.get(asked)
         if verdict is None or verdict.not_after <= wall:
@@ -133,8 +132,7 @@ class Passage(Dialling):
         flow.permit = verdict
         record.service = verdict.service
         record.grant = verdict.grant
-        until = verdict.not_after
-        self.expires = float(until if credential is None else min(until, credential.valid_until))
+        self.expires = float(min(verdict.not_after, credential.valid_until))
         if not flow.take_share(verdict.slot, verdict.max_tunnels or ctx.limits.tunnels_per_tenant):
             self.refuse(Reason.RATE_LIMITED, "the firm's tunnels in all workers are at their limit")
             return

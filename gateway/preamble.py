@@ -6,7 +6,7 @@ something does, since nobody's place can be looked up.
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from gateway.handshake import HandshakeError
@@ -20,6 +20,10 @@ from whitelist.reason import WORDING, Reason
 if TYPE_CHECKING:
     from gateway.context import Context
     from gateway.listener.plain import PlainListener
+
+
+# A session's class, or what makes one of: context, listener, descriptor, client address and port, access interface.
+Begin = Callable[["Context", "PlainListener", int, str, int, str], Session]
 
 
 class Trusted:
@@ -56,7 +60,7 @@ class PreambleReader:
     def __init__(
         self,
         ctx: "Context",
-        begin: type[Session],
+        begin: Begin,
         trusted: Trusted,
         listener: "PlainListener",
         fd: int,

@@ -45,9 +45,8 @@ class SocksSession(Session):
         flow = super().begin()
         if self.identity is not None:
             flow.record.tenant = self.identity.tenant.id
-            if self.identity.credential is not None:
-                flow.record.credential = self.identity.credential.id
-                flow.record.user = self.identity.credential.user
+            flow.record.credential = self.identity.credential.id
+            flow.record.user = self.identity.credential.user
         return flow
 
     def hear(self, data: bytes) -> bool:

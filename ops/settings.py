@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.config import DEMANDS, Health, Limits, Timeouts
+from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts
 from ops.yamlnode import Problem, ProblemsError, compose
 from tenants.model import Side
 
@@ -26,7 +26,7 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = "plain"
     address: str
     interface: str = ""
-    demands: tuple[str, ...] = DEMANDS
+    demands: tuple[str, ...] = LISTENER_DEMANDS
     proxy_protocol: tuple[str, ...] = ()
 
     @property

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from gateway.config import DEMANDS, Health, Limits, Timeouts
+from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts
 from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
@@ -116,7 +116,10 @@ _listener = section(
         "address": _address,
         "interface": _any_interface,
         "demands": listing(
-            text(f"one of {', '.join(DEMANDS)}", lambda v: v in DEMANDS), "demands", unique=("",), least=1
+            text(f"one of {', '.join(LISTENER_DEMANDS)}", lambda v: v in LISTENER_DEMANDS),
+            "demands",
+            unique=("",),
+            least=1,
         ),
         "proxy_protocol": listing(_trusted, "balancers' prefixes", unique=("",)),
     },

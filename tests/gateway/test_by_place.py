@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.identity import Identifier, UnidentifiedError
+from gateway.identity import UnidentifiedError
+from gateway.residence import Residents
 from tenants.model import Place, Tenant, TenantState
 from tests.gateway.kit import Ground, Talk
 from tests.gateway.node import Node, authorization, credential, replace, tenant
@@ -65,15 +66,15 @@ FOUND = {
 def test_whose_place_is(case: str, snapshot: Snapshot) -> None:
     ip, interface, firms = FOUND[case]
     assert snapshot.residents(ip, interface) == firms
-    identifier = Identifier(snapshot)
+    found = Residents()
     for _ in range(2):  # found, then remembered
         if len(firms) == 1:
-            identity = identifier.at(ip, interface)
+            identity = found.at(snapshot, ip, interface)
             assert {identity.tenant.id} == firms
-            assert identity.credential is None
+            assert identity.credential.id == ""
         else:
             with pytest.raises(UnidentifiedError) as caught:
-                identifier.at(ip, interface)
+                found.at(snapshot, ip, interface)
             assert caught.value.reason is Reason.IDENTITY_UNKNOWN
             assert ("more than one" in caught.value.detail) is (len(firms) > 1)
 
