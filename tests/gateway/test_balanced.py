@@ -1,11 +1,12 @@
 """Behind a balancer: the address in the PROXY header is the client's, for its place and in the records; nobody else may
 say one, and nothing of header and request runs together."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.gateway.kit import Ground, Talk, client_hello
+from tests.gateway.kit import Ground, Talk, client_hello, until
 from tests.gateway.node import Node, authorization
 from tests.gateway.test_proxy_protocol import REFUSED, V1, V2, binary, checked
 from tests.gateway.test_socks5 import request
@@ -171,6 +172,25 @@ def test_a_health_check_leaves_no_record(said: bytes, ways: Node, ground: Ground
     talk = dial(ways, ground).say(said).half_close()
     assert talk.rest() == b""
     assert not ways.of(talk)
+
+
+def test_handshakes_in_progress_are_counted_by_the_source_in_the_header(
+    another: Callable[..., Node], ground: Ground
+) -> None:
+    listeners = {"balanced": {"proxy_protocol": [f"{BALANCER}/32"]}}
+    node = another(listeners=listeners, limits={"handshakes_per_source": 5}, timeouts={"handshake": 10})
+    worker = node.worker()
+
+    def begin(source: str) -> Talk:
+        return ground.dial(worker.ports["balanced"], "stray").say(one(source, 99) + b"CONNECT ")
+
+    before = worker.descriptors()
+    held = [begin(f"10.0.0.{n}") for n in range(60, 80)] + [begin("10.0.0.99") for _ in range(5)]
+    until(lambda: worker.descriptors() >= before + 25, "25 handshakes in progress")
+    assert begin("10.0.0.99").head().startswith("HTTP/1.1 429 ")
+    assert node.records()[-1]["client_ip"] == "10.0.0.99"
+    for talk in held:
+        assert talk.say("\r\n\r\n").head().startswith("HTTP/1.1 400 ")  # it had not been refused before
 
 
 @pytest.mark.parametrize("said", [V1[:20], V2[:20]])
