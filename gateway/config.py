@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 
+LISTENER_DEMANDS = ("token", "prefix")
+
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long each stage of a flow may take."""
@@ -46,11 +48,15 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
-    """An inherited listening socket."""
+    """An inherited listening socket. kind: what is spoken on it (gateway.arrival); demands: what a client must show
+    there, token and prefix or the prefix alone; proxy_protocol: prefixes of the balancers that say with a PROXY header
+    where each connection came from, and nobody else is then listened to."""
 
     name: str
     kind: str
     fd: int
+    demands: tuple[str, ...] = LISTENER_DEMANDS
+    proxy_protocol: tuple[str, ...] = ()
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):

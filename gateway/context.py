@@ -16,6 +16,7 @@ from gateway.lines import LineTable
 from gateway.reactor import Reactor
 from gateway.relay.bulk import Bulk
 from gateway.relay.pipes import PipePool
+from gateway.residence import Residents
 from gateway.resolver.resolver import Resolver
 from gateway.say import say
 from gateway.shares import Shares
@@ -84,6 +85,9 @@ class Context:
         self.live: dict[int, Live] = {}
         self.handshakes: dict[str, int] = {}
         self.max_live = 1 << 20
+        self.residents = Residents()
+        # Listeners on which the place alone says who asks, where no credential is shown.
+        self.by_place = frozenset(found.name for found in config.listeners if "token" not in found.demands)
         self.draining = False
         self.snapshot: Snapshot | None = None
         self.identifier: Identifier | None = None

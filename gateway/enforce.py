@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gateway.flow import Flow
 from gateway.line.model import LineHandle
+from gateway.residence import NO_CREDENTIAL
 from gateway.slices import walk
 from telemetry.record import CloseCause
 from whitelist.address import AddressForbidden, check
@@ -88,7 +89,7 @@ class Enforcer:
         snapshot, record, target, access = ctx.snapshot, flow.record, flow.target, flow.access
         if snapshot is None or target is None or access is None:
             return None  # without a valid policy nothing new starts, and what was permitted goes on until it expires
-        credential = snapshot.credential(record.credential)
+        credential = snapshot.credential(record.credential) if record.credential else NO_CREDENTIAL
         tenant = snapshot.tenant(record.tenant)
         if credential is None or credential.revoked or tenant is None:
             return CloseCause.CUT_BY_POLICY

@@ -104,8 +104,12 @@ class Passage(Dialling):
             self.refuse(Reason.POLICY_UNAVAILABLE, "no valid policy")
             return
         wall = ctx.reactor.wall
+        authorization = head.proxy_authorization
         try:
-            identity = identifier.identify(head.proxy_authorization, wall)
+            if authorization is None and self.listener in ctx.by_place:
+                identity = ctx.residents.at(snapshot, self.ip, self.interface)
+            else:
+                identity = identifier.identify(authorization, wall)
         except UnidentifiedError as unknown:
             if unknown.credential is not None:
                 record.credential = unknown.credential.id

@@ -1,4 +1,4 @@
-"""One client connection on the plain listener, from its first byte to its last.
+"""One client connection of HTTP, from its first byte to its last.
 
 read the head → (CONNECT) passage to a line → record, 200 → read the ClientHello → relay → close
               → (absolute-form) the forwarder takes over
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from gateway.listener.plain import PlainListener
 
 READ_BYTES = 32 * 1024
-_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _HELLO_WORDS = {
     "not-tls": (Reason.PROTOCOL_NOT_ALLOWED, UNRECOGNIZED_NAME),
     "malformed": (Reason.MALFORMED_REQUEST, DECODE_ERROR),
@@ -42,6 +41,8 @@ class Session(Passage):
     """A connection in its handshake. Once a tunnel or a forwarder has taken over it is gone."""
 
     __slots__ = ("buffer", "early", "fin", "hello", "opened", "seen", "spoke", "version")
+
+    established = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
     def __init__(self, ctx: "Context", listener: "PlainListener", fd: int, ip: str, port: int, interface: str) -> None:
         super().__init__(ctx, listener.name, fd, ip, port, interface)
@@ -76,25 +77,31 @@ class Session(Passage):
             if not data:
                 self._gone()
                 return
-            if not self.buffer:
-                usual = usual_connect(data, self.ctx.limits.header_bytes)
-                if usual is not None:
-                    self.spoke = self.fin
-                    self._connect(usual[1], usual[0], usual[0])
-                    return
-            data = self.buffer = self.buffer + data if self.buffer else data
-            try:
-                head = parse_head(data, self.ctx.limits.header_bytes, seen=self.seen)
-                if head is not None:
-                    self.buffer = data[head.consumed :]
-                    # A full read may have left something behind, and the end may be near: no edge will tell.
-                    self.spoke = self.fin or len(data) >= READ_BYTES
-                    self._headed(head)
-                    return
-            except HandshakeError as error:
-                self.refuse(error.reason, error.detail, error.status)
+            if self.hear(data):
                 return
-            self.seen = len(data)
+
+    def hear(self, data: bytes) -> bool:
+        """Takes a piece of the head. True: that was the last, and nothing more is to be read now."""
+        if not self.buffer:
+            usual = usual_connect(data, self.ctx.limits.header_bytes)
+            if usual is not None:
+                self.spoke = self.fin
+                self._connect(usual[1], usual[0], usual[0])
+                return True
+        data = self.buffer = self.buffer + data if self.buffer else data
+        try:
+            head = parse_head(data, self.ctx.limits.header_bytes, seen=self.seen)
+            if head is not None:
+                self.buffer = data[head.consumed :]
+                # A full read may have left something behind, and the end may be near: no edge will tell.
+                self.spoke = self.fin or len(data) >= READ_BYTES
+                self._headed(head)
+                return True
+        except HandshakeError as error:
+            self.refuse(error.reason, error.detail, error.status)
+            return True
+        self.seen = len(data)
+        return False
 
     def _gone(self) -> None:
         """The client ended its side before its head was whole."""
@@ -172,10 +179,10 @@ class Session(Passage):
             self.refuse(Reason.EVIDENCE_UNAVAILABLE, "the record could not be written")
             return
         try:
-            written = os.write(self.fd, _ESTABLISHED)
+            written = os.write(self.fd, self.established)
         except OSError:
             written = 0
-        if written != len(_ESTABLISHED):
+        if written != len(self.established):
             self.end(CloseCause.RESET)
             return
         assert flow.permit is not None

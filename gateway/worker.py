@@ -11,6 +11,7 @@ import threading
 
 import msgspec
 
+from gateway.arrival import arrival
 from gateway.attempts import Attempts
 from gateway.config import WorkerConfig
 from gateway.context import Context
@@ -24,7 +25,6 @@ from gateway.look import LOOK, Look
 from gateway.reactor import IN, Reactor
 from gateway.relay.pipes import PipePool
 from gateway.say import say
-from gateway.session import Session
 from gateway.shares import Shares
 from gateway.usage import Usage
 from telemetry.record import CloseCause, Kind
@@ -75,8 +75,9 @@ class Worker:
         self.load_policy()
         self._join_hub()
         for listener in self.config.listeners:
+            sock = socket.socket(fileno=os.dup(listener.fd))
             self.listeners.append(
-                PlainListener(self.ctx, listener.name, socket.socket(fileno=os.dup(listener.fd)), self.arrived)
+                PlainListener(self.ctx, listener.name, sock, arrival(self.ctx, listener), http=listener.kind == "plain")
             )
         gc.collect()
         gc.freeze()
@@ -95,10 +96,6 @@ class Worker:
         except SpoolFull as error:
             lost = self.ctx.spool.pending
             say(f"{lost} records are lost: they cannot be written: {error}")
-
-    def arrived(self, listener: PlainListener, fd: int, ip: str, port: int, interface: str) -> None:
-        """A new connection."""
-        Session(self.ctx, listener, fd, ip, port, interface)
 
     # Policy.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.config import Health, Limits, Timeouts
+from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts
 from ops.yamlnode import Problem, ProblemsError, compose
 from tenants.model import Side
 
@@ -18,12 +18,16 @@ DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """One way in. address is canonical "host:port" or "[v6]:port"; IPv6 listeners take IPv6 only. interface: where
-    given, connections that come by any other are not even accepted, and none has to be asked which it came by."""
+    given, connections that come by any other are not even accepted, and none has to be asked which it came by.
+    demands: token and prefix, or the prefix alone: then the place says which firm asks.
+    proxy_protocol: prefixes of the balancers that must say with a PROXY header where each connection came from."""
 
     name: str
     kind: str = "plain"
     address: str
     interface: str = ""
+    demands: tuple[str, ...] = LISTENER_DEMANDS
+    proxy_protocol: tuple[str, ...] = ()
 
     @property
     def endpoint(self) -> tuple[str, int]:

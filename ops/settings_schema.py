@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from gateway.config import Health, Limits, Timeouts
+from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts
 from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
 from whitelist.device import device_fault
 
-LISTENER_KINDS = ("plain",)
+LISTENER_KINDS = ("plain", "socks5")
 MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -49,6 +49,12 @@ def _canonical_prefix(value: str) -> str:
         raise ValueError(str(error)) from None
     if "%" in value or canonical != value:
         raise ValueError(f"not in canonical form, which is {canonical!r}")
+    return value
+
+
+def _balancers(value: str) -> str:
+    if _canonical_prefix(value).endswith("/0"):
+        raise ValueError("everybody could say to come from anywhere")
     return value
 
 
@@ -95,6 +101,7 @@ _interface = text(_DEVICE, lambda v: not device_fault(v))
 _any_interface = text(f'{_DEVICE}, or "" for any', lambda v: not v or not device_fault(v))
 _address = parsed('"ADDRESS:PORT" or "[IPV6]:PORT", quoted', _canonical_address)
 _prefix = parsed('a prefix such as "10.0.0.0/24" or "fd00:1::/64"', _canonical_prefix)
+_trusted = parsed('the balancers\' prefix such as "10.0.0.8/32"', _balancers)
 _seconds = number(0.05, 31_536_000, "seconds")
 
 _listener = section(
@@ -104,6 +111,13 @@ _listener = section(
         "kind": text(f"one of {', '.join(LISTENER_KINDS)}", lambda v: v in LISTENER_KINDS),
         "address": _address,
         "interface": _any_interface,
+        "demands": listing(
+            text(f"one of {', '.join(LISTENER_DEMANDS)}", lambda v: v in LISTENER_DEMANDS),
+            "demands",
+            unique=("",),
+            least=1,
+        ),
+        "proxy_protocol": listing(_trusted, "balancers' prefixes", unique=("",)),
     },
 )
 _access = section(
@@ -209,6 +223,9 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         add("health", "timeout is longer than interval", "timeout at most as long as interval")
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
+    for listener in settings.listeners:
+        if "prefix" not in listener.demands:  # the direction of the traffic hangs on the place
+            add("listeners", f"{listener.name} does not demand the prefix", "[token, prefix], or [prefix]")
     if settings.metrics.address in {listener.address for listener in settings.listeners}:
         add("metrics", f"{settings.metrics.address} is a listener's address too", "an address of its own")
     return found

@@ -26,7 +26,13 @@ def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, li
         public_key=state / "keys" / "snapshot.pub",
         usage=state / "usage" / "bytes",
         listeners=tuple(
-            ListenerSocket(name=listener.name, kind=listener.kind, fd=fd)
+            ListenerSocket(
+                name=listener.name,
+                kind=listener.kind,
+                fd=fd,
+                demands=listener.demands,
+                proxy_protocol=listener.proxy_protocol,
+            )
             for listener in settings.listeners
             for fd in fds.get(listener.name, ())
         ),

@@ -9,11 +9,9 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Connection
 
 from tenants import queries, schema
-from tenants.model import Credential, Tenant, TenantState
+from tenants.model import GONE, Credential, Tenant, TenantState
 
 Errors = list[tuple[str, str]]  # (field, message), as the validators return them
-
-GONE = frozenset({TenantState.REJECTED, TenantState.REVOKED, TenantState.ARCHIVED})  # such tenants hold no place
 
 
 class Reader(Protocol):

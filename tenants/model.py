@@ -38,6 +38,9 @@ class TenantState(StrEnum):
     ARCHIVED = "ARCHIVED"
 
 
+GONE = frozenset({TenantState.REJECTED, TenantState.REVOKED, TenantState.ARCHIVED})  # such tenants hold no place
+
+
 class Origin(StrEnum):
     """How an entry came to be in force."""
 

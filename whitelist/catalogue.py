@@ -44,6 +44,11 @@ def prefix_key(family: int, value: int, length: int) -> bytes:
     return b"%d%03d/%x" % (family, length, value >> (bits - length))
 
 
+def place_key(interface: str, family: int, value: int, length: int) -> bytes:
+    """The key of the places behind an interface with the prefix of this length around an address."""
+    return b"p%b/%b" % (prefix_key(family, value, length), interface.encode())
+
+
 def rows(policy: Policy, target: Target) -> tuple[list[DenyEntry], list[EndpointEntry]]:
     """The denies and endpoints whose target covers this one's host, whatever the port, the most specific first.
     `*.suffix` never covers the suffix itself. Raises ValueError for a host that is no address where it must be.

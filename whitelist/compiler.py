@@ -6,7 +6,7 @@ rows of the item as it was and adds those of the item as it is. So both come to 
 
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_network
-from itertools import batched, chain, groupby
+from itertools import batched, chain, groupby, repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import lmdb
 from msgspec import Raw
 
 from tenants.change import Changed
-from tenants.model import Credential, Place, Side, Tenant
+from tenants.model import GONE, Credential, Place, Side, Tenant
 from whitelist.casbin_model import closure
-from whitelist.catalogue import prefix_key
+from whitelist.catalogue import place_key, prefix_key
 from whitelist.document import Document
 from whitelist.entries import (
     CORE,
@@ -32,16 +32,18 @@ from whitelist.entries import (
     GrantEntry,
     LineEntry,
     PlaceEntry,
+    ResidentEntry,
     Schedule,
     TenantEntry,
     decode_grants,
+    decode_residents,
     decode_rows,
     encode,
 )
 from whitelist.model import DataGrade, Deny, Grant, GrantState, Line, Service, Window
 from whitelist.signed import Touched
 
-LISTS = b"hw46g"  # first letters of the keys with a list of rows
+LISTS = b"hw46gp"  # first letters of the keys with a list of rows
 
 _STATES = {GrantState.EFFECTIVE: EFFECTIVE, GrantState.SUSPENDED: SUSPENDED, GrantState.EXPIRED: EXPIRED}
 _GRADES = {DataGrade.GENERAL: GENERAL, DataGrade.IMPORTANT: IMPORTANT, DataGrade.CORE: CORE}
@@ -50,6 +52,7 @@ _CHUNK = 100_000  # rows held in memory at a time
 ALL_DAYS = 0b111_1111
 
 Row = tuple[bytes, Entry]
+_DECODE: dict[bytes, Callable[[bytes], list[Any]]] = {b"g": decode_grants, b"p": decode_residents}
 
 
 def rows(item: Any) -> list[Row]:
@@ -59,7 +62,8 @@ def rows(item: Any) -> list[Row]:
         case Grant() if item.state in _STATES:
             return [_grant(item)]
         case Tenant():
-            return [_tenant(item)]
+            places = () if item.state in GONE else item.places
+            return [_tenant(item), *map(_residence, places, repeat(item.id))]
         case Credential():
             entry = CredentialEntry(
                 item.id, item.tenant, item.user, bytes.fromhex(item.token_sha256), item.valid_until, item.revoked
@@ -87,6 +91,8 @@ def order(entry: Entry) -> tuple[bytes, ...]:
     match entry:
         case GrantEntry():
             return (b"%016x" % (_LATEST - entry.valid_until), entry.id.encode())
+        case ResidentEntry():
+            return (entry.id.encode(),)
         case EndpointEntry():
             return (b"e", entry.service.encode())
         case DenyEntry():
@@ -136,8 +142,7 @@ def changed(get: Callable[[bytes], bytes | None], changes: Iterable[Changed]) ->
     def rows_at(key: bytes) -> list[Entry]:
         if key not in lists:
             value = get(key)
-            decode: Callable[[bytes], list[Any]] = decode_grants if key[:1] == b"g" else decode_rows
-            lists[key] = [] if value is None else decode(value)
+            lists[key] = [] if value is None else _DECODE.get(key[:1], decode_rows)(value)
         return lists[key]
 
     for change in changes:
@@ -244,6 +249,12 @@ def _place(place: Place) -> PlaceEntry:
     network = ip_network(place.prefix)
     ends = (network.network_address.packed, network.broadcast_address.packed)
     return PlaceEntry(place.interface, *ends, place.side is Side.OFFSHORE)
+
+
+def _residence(place: Place, tenant: str) -> Row:
+    network = ip_network(place.prefix)
+    key = place_key(place.interface, network.version, int(network.network_address), network.prefixlen)
+    return key, ResidentEntry(tenant)
 
 
 def _service(service: Service) -> list[Row]:

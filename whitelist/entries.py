@@ -3,6 +3,7 @@
 A key is one letter and what is looked up; its value is MessagePack:
   c<credential>  CredentialEntry      t<tenant>  TenantEntry      l<line>  LineEntry
   h<host>  w<suffix of *.suffix>  4<length><network>  6<length><network>   list of DenyEntry and EndpointEntry
+  p<family><length>/<network>/<interface>   list of ResidentEntry: whose place this prefix is
   g<subject>|<object>   list of GrantEntry: what this very subject holds of this very object
 Groups and categories stay names in `subjects` and `objects`: a tenant's subjects times a service's objects are looked
 up, never multiplied out. Rows of a list are in the order in which they are considered.
@@ -15,7 +16,7 @@ import msgspec
 from tenants.model import Side, TenantState
 from whitelist.model import LineShare, Srv6, Vxlan
 
-FORMAT = 2  # of keys and rows: a snapshot of another format is compiled again
+FORMAT = 3  # of keys and rows: a snapshot of another format is compiled again
 
 EFFECTIVE, SUSPENDED, EXPIRED = 0, 1, 2  # GrantEntry.state
 GENERAL, IMPORTANT, CORE = 0, 1, 2  # GrantEntry.grade
@@ -44,6 +45,12 @@ class TenantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tunnels_per_second: int
     bytes_per_day: int
     bytes_per_month: int
+
+
+class ResidentEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A tenant, under the key of a place of its own."""
+
+    id: str
 
 
 class CredentialEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -125,11 +132,12 @@ class GrantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 HostRow = DenyEntry | EndpointEntry
-Entry = CredentialEntry | TenantEntry | LineEntry | HostRow | GrantEntry
+Entry = CredentialEntry | TenantEntry | LineEntry | HostRow | GrantEntry | ResidentEntry
 
 encode = msgspec.msgpack.Encoder().encode
 decode_credential = msgspec.msgpack.Decoder(CredentialEntry).decode
 decode_tenant = msgspec.msgpack.Decoder(TenantEntry).decode
 decode_line = msgspec.msgpack.Decoder(LineEntry).decode
 decode_rows = msgspec.msgpack.Decoder(list[HostRow]).decode
+decode_residents = msgspec.msgpack.Decoder(list[ResidentEntry]).decode
 decode_grants = msgspec.msgpack.Decoder(list[GrantEntry]).decode

@@ -99,7 +99,7 @@ WORDING: dict[Reason, Wording] = {
     R.HANDSHAKE_TIMEOUT: _w(408, "Handshake timeout", "握手超时", "The request did not arrive in time.", "请求未在规定时间内到达。", _F, "http_request_error"),
     R.RATE_LIMITED: _w(429, "Rate limited", "超出并发或速率上限", "Your firm has reached its limit of tunnels or new tunnels.", "贵公司已达到连接数或新建速率上限。", _L, _DENIED),
     R.QUOTA_EXHAUSTED: _w(429, "Quota exhausted", "配额已用完", "Your firm's volume for this period is used up.", "贵公司本期的流量配额已用完。", _A, _DENIED),
-    R.MALFORMED_REQUEST: _w(400, "Malformed request", "请求格式错误", "The request is not valid HTTP, or can be read in two ways.", "请求不符合 HTTP 规范，或存在歧义。", _F, "http_request_error"),
+    R.MALFORMED_REQUEST: _w(400, "Malformed request", "请求格式错误", "The request is not valid, or can be read in two ways.", "请求不符合规范，或存在歧义。", _F, "http_request_error"),
     R.REGULATOR_RULE: _w(451, "Regulator rule", "监管规则拦截", "Access is blocked by a regulator's rule.", "访问被监管规则拦截。", _A, _DENIED),
     R.INTERNAL_ERROR: _w(500, "Internal error", "内部错误", "The gateway failed while deciding, so nothing was let through.", "网关判定时发生错误，已拒绝放行。", _L, "proxy_internal_error"),
     R.RESOLVE_FAILED: _w(502, "Resolve failed", "域名解析失败", "The name could not be resolved over the line.", "无法通过专线解析该域名。", _L, "dns_error"),

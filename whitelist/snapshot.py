@@ -13,15 +13,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tenants.model import Side
 from whitelist.base import Base
-from whitelist.catalogue import HostRows
+from whitelist.catalogue import HostRows, place_key
 from whitelist.entries import (
     CredentialEntry,
     LineEntry,
     TenantEntry,
     decode_credential,
     decode_line,
+    decode_residents,
     decode_tenant,
 )
+from whitelist.ip_text import parse_v4, parse_v6
 from whitelist.signed import CURRENT, Current, Delta, SnapshotError, Touched, delta_name, unseal
 
 __all__ = ["Snapshot", "SnapshotError", "Touched"]
@@ -40,6 +42,7 @@ class Snapshot:
     get: Callable[[bytes], bytes | None]
     abroad: frozenset[str]
     prefix_lengths: dict[int, tuple[int, ...]]
+    place_lengths: dict[int, tuple[int, ...]]  # the same of places
     known: dict[bytes, HostRows | None]
 
     def __init__(self, directory: Path, public_key: Ed25519PublicKey, opened: Base) -> None:
@@ -105,6 +108,16 @@ class Snapshot:
         value = self.get(b"t" + name.encode())
         return None if value is None else decode_tenant(value)
 
+    def residents(self, source_ip: str, interface: str) -> set[str]:
+        """The tenants that have a place around this address (canonical text) behind this interface. Raises ValueError
+        for what is no address."""
+        family, value = (6, parse_v6(source_ip)) if ":" in source_ip else (4, parse_v4(source_ip))
+        if value is None:
+            raise ValueError("not an IP address")
+        lengths = self.place_lengths[family]
+        found = (self.get(place_key(interface, family, value, length)) for length in lengths)
+        return {resident.id for rows in found if rows is not None for resident in decode_residents(rows)}
+
     def line(self, name: str) -> LineEntry | None:
         """A line."""
         return self._lines.get(name)
@@ -141,14 +154,15 @@ class Snapshot:
         self.deltas = []
         self.overlay = {}
         self.get = opened.get
-        self._lengths = {family: set(_lengths(opened, b"%d" % family)) for family in (4, 6)}
+        self._lengths = {kind: set(_lengths(opened, kind)) for kind in (b"4", b"6", b"p4", b"p6")}
         self._index()
 
     def _lay(self, delta: Delta) -> None:
         self.overlay.update(delta.entries)
         for key in delta.entries:
-            if key[:1] in (b"4", b"6"):
-                self._lengths[key[0] - 0x30].add(int(key[1:4]))
+            if key[:1] in (b"4", b"6", b"p"):
+                start = key.partition(b"/")[0]
+                self._lengths[start[:-3]].add(int(start[-3:]))
         if self.overlay:
             self.get = self._get
 
@@ -164,7 +178,9 @@ class Snapshot:
         self.abroad = frozenset(
             line.id for line in self._lines.values() if line.side is Side.ABROAD and not line.retired
         )
-        self.prefix_lengths = {family: tuple(sorted(has, reverse=True)) for family, has in self._lengths.items()}
+        longest_first = {kind: tuple(sorted(has, reverse=True)) for kind, has in self._lengths.items()}
+        self.prefix_lengths = {4: longest_first[b"4"], 6: longest_first[b"6"]}
+        self.place_lengths = {4: longest_first[b"p4"], 6: longest_first[b"p6"]}
 
     def _follow(self, revision: int) -> Touched:
         touched = Touched()
@@ -265,9 +281,9 @@ def _found(directory: Path, current: Current) -> Base:
         raise SnapshotError(_LOST, directory / current.base) from error
 
 
-def _lengths(opened: Base, family: bytes) -> Iterator[int]:
-    """The lengths of the prefixes in a base, by leaps from one to the next."""
+def _lengths(opened: Base, kind: bytes) -> Iterator[int]:
+    """The lengths of the prefixes in a base, by leaps from one to the next. kind: how their keys begin."""
     for length in range(129):
-        start = b"%b%03d/" % (family, length)
+        start = b"%b%03d/" % (kind, length)
         if next(opened.items(start), None) is not None:
             yield length

@@ -8,7 +8,6 @@ import msgspec
 
 from tenants import queries, schema
 from tenants.kinds import (
-    GONE,
     Action,
     Child,
     Errors,
@@ -20,7 +19,7 @@ from tenants.kinds import (
     tenant_kind,
     words,
 )
-from tenants.model import Side
+from tenants.model import GONE, Side
 from tenants.register import Register
 from tenants.store import BUSY_TIMEOUT, Store
 from whitelist import validate

@@ -1,4 +1,4 @@
-"""The plain listener: accepts connections, tells by which access interface each came, stops when there is no room."""
+"""A listener of TCP: accepts connections, tells by which access interface each came, stops when there is no room."""
 
 import errno
 import os
@@ -28,11 +28,12 @@ Arrived = Callable[["PlainListener", int, str, int, str], None]
 
 class PlainListener:
     """One inherited listening socket. arrived(listener, fd, client ip, client port, access interface) takes each one;
-    fd is non-blocking."""
+    fd is non-blocking. http: whether those who are turned away for want of descriptors can be told so in HTTP."""
 
-    def __init__(self, ctx: "Context", name: str, sock: socket.socket, arrived: Arrived) -> None:
+    def __init__(self, ctx: "Context", name: str, sock: socket.socket, arrived: Arrived, *, http: bool = True) -> None:
         self.ctx = ctx
         self.name = name
+        self._http = http
         self._sock = sock
         self._arrived = arrived
         self._six = sock.family == socket.AF_INET6
@@ -113,6 +114,8 @@ class PlainListener:
         record.detail = "out of descriptors"
         ctx.emit_refusal(record)
         ctx.flush()
+        if not self._http:
+            return
         config = ctx.config
         try:
             os.read(fd, 65_536)  # what is not read would turn the answer into a reset

@@ -9,14 +9,19 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from gateway.config import Timeouts
 from ops.demo.counters import WireCounter
 from ops.demo.network import DEFAULT, FIRMS, end
 from ops.demo.register import REASON, fill
 from ops.demo.stage import PORT, Stage
 from ops.demo.world import PREFIXES
+from ops.settings import Listener, Settings
 
 RESTART = 8.0  # seconds in which what was killed serves again, also on a busy machine
+SOCKS, BALANCED = 1080, 3129  # ports
+BALANCER = "10.61.1.77"  # of acme, not an address of its programs
 SLOW = "download?bytes=1000000000&rate=1000000"
 
 
@@ -116,12 +121,23 @@ class Node:
             return heard
 
 
+def with_more_ways(settings: Settings) -> Settings:
+    """The same node with SOCKS5 for both firms, and listeners behind acme's balancer."""
+    near = FIRMS["acme"].near[4]
+    behind = (f"{BALANCER}/32",)
+    more = [Listener(name=f"socks-{firm}", kind="socks5", address=f"{FIRMS[firm].near[4]}:{SOCKS}") for firm in FIRMS]
+    more.append(Listener(name="socks-acme-6", kind="socks5", address=f"[{FIRMS['acme'].near[6]}]:{SOCKS}"))
+    more.append(Listener(name="balanced", address=f"{near}:{BALANCED}", proxy_protocol=behind))
+    more.append(Listener(name="socks-balanced", kind="socks5", address=f"{near}:{BALANCED + 1}", proxy_protocol=behind))
+    return msgspec.structs.replace(settings, listeners=(*settings.listeners, *more))
+
+
 @contextlib.contextmanager
 def running_node() -> Iterator[Node]:
     """Builds it all, and takes it all away."""
     with Stage("fyt", Timeouts(handshake=3, dial=3, drain=4)) as stage, WireCounter(stage.zone, DEFAULT) as counter:
         counter.reset()
-        stage.write_config(stage.settings())
+        stage.write_config(with_more_ways(stage.settings()))
         assert stage.feiyu("init").returncode == 0
         stage.start()
         fill(stage, lambda _command, _said: None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.kit import Ground
+from tests.gateway.kit import SOURCES, Ground
 from tests.gateway.node import Node, Worker
 
 
@@ -71,6 +71,29 @@ def session_hasty(session_ground: Ground, tmp_path_factory: pytest.TempPathFacto
 def hasty(ground: Ground, session_hasty: Node) -> Node:
     """A node with one worker and short times: idle 1 s, in all 2 s, handshake and dial 1 s."""
     return session_hasty
+
+
+@pytest.fixture(scope="session")
+def session_ways(session_ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    balancer = [f"{SOURCES['stray']}/32"]
+    listeners = {
+        "socks": {"kind": "socks5"},
+        "open": {"demands": ["prefix"]},
+        "open-socks": {"kind": "socks5", "demands": ["prefix"]},
+        "balanced-open": {"demands": ["prefix"], "proxy_protocol": balancer},
+        "balanced": {"proxy_protocol": balancer},
+        "balanced-socks": {"kind": "socks5", "proxy_protocol": balancer},
+    }
+    with Node(session_ground, tmp_path_factory.mktemp("node"), listeners=listeners, timeouts={"handshake": 1}) as found:
+        found.worker()
+        yield found
+
+
+@pytest.fixture
+def ways(ground: Ground, session_ways: Node) -> Node:
+    """A node with one worker and further ways in: socks; open and open-socks, which demand the prefix alone; and behind
+    the balancer ("stray") balanced, balanced-socks and balanced-open. A handshake may take 1 s."""
+    return session_ways
 
 
 @pytest.fixture

@@ -145,13 +145,13 @@ class Hub:
 
 
 class Worker:
-    """A worker process and its port."""
+    """A worker process and its ports, by listener; port: that of the plain one."""
 
-    def __init__(self, node: "Node", name: str, port: int, descriptors: int) -> None:
-        self.node, self.name, self.port = node, name, port
+    def __init__(self, node: "Node", name: str, ports: dict[str, int], descriptors: int) -> None:
+        self.node, self.name, self.ports, self.port = node, name, ports, ports["plain"]
         self.said = node.directory / f"{name}.log"
         with node.ground.gateway.inside(), self.said.open("wb") as log:
-            listener = socket.create_server((GATEWAY, port), backlog=1024)
+            listeners = {key: socket.create_server((GATEWAY, port), backlog=1024) for key, port in ports.items()}
 
             def before() -> None:
                 if descriptors:
@@ -159,13 +159,15 @@ class Worker:
 
             environment = os.environ | {
                 "FEIYU_CONFIG": str(node.config), "FEIYU_BOOT": BOOT, "FEIYU_PROCESS": name,
-                "FEIYU_LISTEN_FDS": json.dumps({"plain": [listener.fileno()]}),
+                "FEIYU_LISTEN_FDS": json.dumps({key: [sock.fileno()] for key, sock in listeners.items()}),
             }  # fmt: skip
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ops.worker"], cwd=CODE, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, pass_fds=(listener.fileno(),), preexec_fn=before, start_new_session=True,  # noqa: PLW1509 - sets a limit of the child, before exec
+                stderr=log, pass_fds=[sock.fileno() for sock in listeners.values()],
+                preexec_fn=before, start_new_session=True,  # noqa: PLW1509 - sets a limit of the child, before exec
             )  # fmt: skip
-            listener.close()
+            for sock in listeners.values():
+                sock.close()
         self.pid = self.process.pid
 
     def descriptors(self) -> int:
@@ -204,12 +206,14 @@ class Worker:
 
 
 class Node:
-    """Directories, policy, hub and workers. Use as a context manager; its end checks all records and logs."""
+    """Directories, policy, hub and workers. Use as a context manager; its end checks all records and logs. listeners:
+    those beside the plain one, with their settings."""
 
     _ports = iter(range(3128, 9000))
 
     def __init__(self, ground: Ground, directory: Path, *, recorder: bool = False, **settings: Any) -> None:
         self.ground, self.directory = ground, directory
+        self.listeners: dict[str, dict[str, Any]] = {"plain": {}, **settings.pop("listeners", {})}
         self.run, self.state = directory / "run", directory / "state"
         self.spool = self.run / "spool"
         self.spool.mkdir(parents=True)
@@ -229,7 +233,10 @@ class Node:
                     "state_dir": str(self.state),
                     "run_dir": str(self.run),
                     "workers": 4,
-                    "listeners": [{"name": "plain", "kind": "plain", "address": f"{GATEWAY}:3128"}],
+                    "listeners": [
+                        {"name": name, "address": f"{GATEWAY}:{3128 + n}", **more}
+                        for n, (name, more) in enumerate(self.listeners.items())
+                    ],
                     "access": [{"interface": "acc0", "site": "s1", "room": "r1", "prefixes": ["10.0.0.0/24"]}],
                     "timeouts": {"handshake": 2, "dial": 3, "idle": 30, "total": 60, "drain": 3}
                     | settings.pop("timeouts", {}),
@@ -273,7 +280,7 @@ class Node:
 
     def worker(self, name: str = "w0.1", descriptors: int = 0) -> Worker:
         """Starts a worker and waits until it serves."""
-        worker = Worker(self, name, next(self._ports), descriptors)
+        worker = Worker(self, name, {key: next(self._ports) for key in self.listeners}, descriptors)
         self.workers[name] = worker
         try:
             self.hub.welcome(name)

@@ -52,6 +52,10 @@ def test_typed_values() -> None:
     assert settings.access == (
         Access(interface="acc0", site="s", room="r", prefixes=("fd00:1::/64",), side=Side.DOMESTIC),
     )
+    behind = GOOD.replace("name: plain", 'name: s, kind: socks5, proxy_protocol: ["10.0.0.8/32", "fd00:1::8/128"]')
+    listener = parse_settings(behind, "f.yaml").listeners[0]
+    assert (listener.kind, listener.proxy_protocol) == ("socks5", ("10.0.0.8/32", "fd00:1::8/128"))
+    assert listener.demands == ("token", "prefix")
     assert split_address("[::]:3128") == ("::", 3128)
     assert settings.listeners[0].endpoint == ("10.0.0.1", 3128)
 
@@ -99,6 +103,43 @@ WRONG = {
     "IPv6 not canonical": (GOOD.replace("10.0.0.1", "[0::0]"), 2, "'[::]:3128'", "ADDRESS:PORT"),
     "IPv6 without brackets": (GOOD.replace("10.0.0.1", "::1"), 2, "not an address with a port", "quoted"),
     "an unknown kind": (GOOD.replace("name: plain", "name: plain, kind: socks6"), 2, "'socks6'", "one of plain"),
+    "a balancer that is everybody": (
+        GOOD.replace("name: plain", 'name: plain, proxy_protocol: ["0.0.0.0/0"]'),
+        2,
+        "from anywhere",
+        "balancers",
+    ),
+    "a balancer by address alone": (
+        GOOD.replace("name: plain", 'name: plain, proxy_protocol: ["10.0.0.8"]'),
+        2,
+        "no prefix length",
+        "balancers",
+    ),
+    "a listener without the prefix": (
+        GOOD.replace("name: plain", "name: plain, demands: [token]"),
+        2,
+        "does not demand the prefix",
+        "[prefix]",
+    ),
+    "a demand that there is not": (
+        GOOD.replace("name: plain", "name: plain, demands: [prefix, goodwill]"),
+        2,
+        "'goodwill'",
+        "token, prefix",
+    ),
+    "no demand at all": (GOOD.replace("name: plain", "name: plain, demands: []"), 2, "empty", "demands"),
+    "a balancer twice": (
+        GOOD.replace("name: plain", 'name: plain, proxy_protocol: ["10.0.0.8/32", "10.0.0.8/32"]'),
+        2,
+        "already",
+        "once",
+    ),
+    "one balancer where a list belongs": (
+        GOOD.replace("name: plain", "name: plain, proxy_protocol: 10.0.0.8/32"),
+        2,
+        "is not a list",
+        "balancers",
+    ),
     "two listeners of one name": (
         'node: gw1\nlisteners:\n- {name: a, address: "1.2.3.4:1"}\n- {name: a, address: "1.2.3.4:2"}\n',
         4,

@@ -27,7 +27,7 @@ def test_groups_and_categories_are_not_multiplied_out(tmp_path: Path) -> None:
     firms = [tenant(f"firm-{n}", groups=("everybody",)) for n in range(300)]
     catalogue = [service(f"s-{n}", f"s{n}.example.com", categories=("reference",)) for n in range(100)]
     found = compiled(tmp_path, *firms, *catalogue, grant(subject="group:everybody", thing="category:reference"))
-    assert len(found) == 300 + 100 + 1 + 3  # and the lines
+    assert len(found) == 300 + 1 + 100 + 1 + 3  # with the place that all have here, and the lines
     assert [key for key in found if key[:1] == b"g"] == [b"ggroup:everybody|category:reference"]
 
 
@@ -48,7 +48,9 @@ def test_keys_come_in_order_once_each(tmp_path: Path) -> None:
         pytest.param(grant(state=GrantState.EXPIRED), 1, id="an expired grant explains"),
         pytest.param(service("s", "a.example.com", retired=True), 0, id="a retired service has no ways"),
         pytest.param(service("s", "a.example.com", "b.example.com"), 2, id="a service has a row for each way"),
-        pytest.param(tenant(state=TenantState.REVOKED), 1, id="a revoked tenant explains"),
+        pytest.param(tenant(), 2, id="a tenant has a row for itself and one for its place"),
+        pytest.param(tenant(state=TenantState.SUSPENDED), 2, id="a suspended tenant keeps its place"),
+        pytest.param(tenant(state=TenantState.REVOKED), 1, id="a revoked tenant explains, and holds no place"),
         pytest.param(None, 0, id="nothing is nothing"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tenants.model import Place, TenantState
 from tests.whitelist.policies import (
     KEY,
     PUBLIC,
@@ -100,6 +101,21 @@ def test_a_first_prefix_of_its_length_is_found_at_once(publisher: Publisher, wor
     worker.advance()
     assert worker.prefix_lengths == {4: (28, 21), 6: ()}
     assert short(ask(worker, "203.0.113.7")) == "not-whitelisted"
+
+
+def test_a_place_is_found_from_the_delta_on_that_gives_it_and_until_the_one_that_takes_it(
+    publisher: Publisher, worker: Snapshot
+) -> None:
+    places = (Place(site="s", room="r", interface="acc9", prefix="192.0.2.64/27"),)
+    moved = edited(tenant(), places=places)
+    assert worker.residents("192.0.2.70", "acc9") == set()
+    publisher.publish([moved], 2)
+    worker.advance()
+    assert worker.residents("192.0.2.70", "acc9") == {"firm-a"}
+    assert worker.residents("192.0.2.70", "acc0") == worker.residents("192.0.2.63", "acc9") == set()
+    publisher.publish([edited(moved.after, state=TenantState.ARCHIVED)], 3)
+    worker.advance()
+    assert worker.residents("192.0.2.70", "acc9") == set()
 
 
 def test_lines_are_known_by_id_and_changed_by_delta(publisher: Publisher, worker: Snapshot) -> None:
