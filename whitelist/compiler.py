@@ -40,6 +40,7 @@ from whitelist.entries import (
 )
 from whitelist.model import DataGrade, Deny, Grant, GrantState, Line, Service, Window
 from whitelist.signed import Touched
+from whitelist.tls_terms import USUAL, TlsTerms
 
 LISTS = b"hw46g"  # first letters of the keys with a list of rows
 
@@ -202,6 +203,7 @@ def _key_of(sortable: tuple[bytes, bytes]) -> bytes:
 
 def _grant(grant: Grant) -> Row:
     window = grant.window
+    terms = TlsTerms(grant.no_sni, grant.ip_sni, grant.ech, grant.application)
     entry = GrantEntry(
         grant.id,
         grant.lines,
@@ -211,6 +213,7 @@ def _grant(grant: Grant) -> Row:
         _GRADES[grant.data_grade],
         _schedule(window),
         grant.line_weights,
+        None if terms == USUAL else terms,
     )
     return b"g%b|%b" % (grant.subject.encode(), grant.object.encode()), entry
 

@@ -14,8 +14,9 @@ import msgspec
 
 from tenants.model import Side, TenantState
 from whitelist.model import LineShare, Srv6, Vxlan
+from whitelist.tls_terms import TlsTerms
 
-FORMAT = 2  # of keys and rows: a snapshot of another format is compiled again
+FORMAT = 3  # of keys and rows: a snapshot of another format is compiled again
 
 EFFECTIVE, SUSPENDED, EXPIRED = 0, 1, 2  # GrantEntry.state
 GENERAL, IMPORTANT, CORE = 0, 1, 2  # GrantEntry.grade
@@ -112,7 +113,7 @@ class Schedule(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class GrantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A grant. schedule: None for around the clock; valid_until exclusive, Unix seconds."""
+    """A grant. schedule: None for around the clock; valid_until exclusive, Unix seconds; tls: None for the usual."""
 
     id: str
     lines: tuple[str, ...]
@@ -122,6 +123,7 @@ class GrantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     grade: int
     schedule: Schedule | None
     weights: tuple[int, ...]
+    tls: TlsTerms | None
 
 
 HostRow = DenyEntry | EndpointEntry

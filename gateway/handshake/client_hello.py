@@ -1,23 +1,33 @@
 """The TLS ClientHello (RFC 8446 clauses 4.1.2 and 5.1; RFC 5246 clause 7.4.1.2), read from the first bytes of a tunnel.
 
-Only what a second reader must agree on is decided here: the server name, the protocols offered, whether ECH is present.
+Only what a second reader must agree on is decided here: the server name, the protocols offered, whether the name that
+counts may be an encrypted one (ECH). What a second reader might take otherwise is malformed.
 """
 
 import re
 import struct
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Literal
 
-from gateway.handshake.ja4 import fingerprint
+from gateway.handshake.ech import (
+    ANY_FORM,
+    ENCRYPTED_CLIENT_HELLO,
+    OLDER_FORMS,
+    OUTER_EXTENSIONS,
+    EchFault,
+    encapsulated_key,
+)
+from gateway.handshake.ja4 import GREASE, fingerprint
+from whitelist.ip_text import format_v6, parse_v6
 
 MAX_BYTES = 16384
 SERVER_NAME, SIGNATURE_ALGORITHMS, ALPN, SUPPORTED_VERSIONS = 0, 13, 16, 43
-ENCRYPTED_CLIENT_HELLO, ENCRYPTED_SERVER_NAME = (0xFE0D, 0xFFCE)  # RFC 9849, and the draft before it
+TLS13 = 0x0304
 
 Kind = Literal["not-tls", "malformed", "too-large"]
 _two_shorts = struct.Struct(">HH").unpack_from
 _name_header = struct.Struct(">HBH").unpack_from
+_NOT_PLAIN = re.compile(rb"[^!-+\--\[\]-~]")
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\Z")
 
 
@@ -32,8 +42,8 @@ class HelloError(Exception):
 
 class ClientHello:
     """sni: the canonical name (lower case, no trailing dot) or None; sni_is_ip: it is an address literal, which
-    RFC 6066 forbids; alpn: protocol names in the client's order; ech: an encrypted ClientHello (or its GREASE) is
-    present; consumed: bytes of the buffer that its records take."""
+    RFC 6066 forbids; alpn: protocol names in the client's order, as text that no two names share; ech: the name that
+    counts may be an encrypted one (gateway.handshake.ech); consumed: bytes of the buffer that its records take."""
 
     __slots__ = ("_body", "_ciphers", "_extensions", "alpn", "consumed", "ech", "sni", "sni_is_ip")
 
@@ -54,12 +64,16 @@ class ClientHello:
         if extensions != end:  # a hello of TLS 1.2 or older may end here
             self._walk(body, extensions, end)
         found = self._extensions
-        self.ech = ENCRYPTED_CLIENT_HELLO in found or ENCRYPTED_SERVER_NAME in found
         self.sni: str | None = None
         self.sni_is_ip = False
         if SERVER_NAME in found:
-            self.sni, self.sni_is_ip = _server_name(self._data(SERVER_NAME))
-        self.alpn: tuple[str, ...] = _alpn(self._data(ALPN)) if ALPN in found else ()
+            self.sni, self.sni_is_ip = _server_name(self.contents(SERVER_NAME))
+        if SUPPORTED_VERSIONS in found:
+            listed = self.contents(SUPPORTED_VERSIONS)
+            if len(listed) < 3 or len(listed) & 1 == 0 or listed[0] != len(listed) - 1:
+                raise HelloError("malformed", "a version list of a wrong length")  # RFC 8446 clause 4.2.1
+        self.ech = not ANY_FORM.isdisjoint(found) and self._ech()
+        self.alpn: tuple[str, ...] = _alpn(self.contents(ALPN)) if ALPN in found else ()
 
     def _walk(self, body: bytes, at: int, end: int) -> None:
         found, count, unpack = self._extensions, 0, _two_shorts
@@ -79,9 +93,25 @@ class ClientHello:
         if len(found) != count:
             raise HelloError("malformed", "an extension that stands twice")  # RFC 8446 clause 4.2
 
-    def _data(self, kind: int) -> bytes:
+    def contents(self, kind: int) -> bytes:
+        """What an extension holds; nothing for one that is not there."""
         at = self._extensions.get(kind, -1)
         return b"" if at < 0 else self._body[at + 2 : at + 2 + (self._body[at] << 8 | self._body[at + 1])]
+
+    def _ech(self) -> bool:
+        """Whether ECH is there in a form that a server could decrypt. Without TLS 1.3 or without the client's key none
+        can, so what is there hides nothing."""
+        found = self._extensions
+        if OUTER_EXTENSIONS in found:
+            raise HelloError("malformed", "a list of compressed extensions outside of an encrypted hello")
+        older = not OLDER_FORMS.isdisjoint(found)
+        if ENCRYPTED_CLIENT_HELLO not in found:
+            return older
+        try:
+            key = encapsulated_key(self.contents(ENCRYPTED_CLIENT_HELLO))
+        except EchFault as fault:
+            raise HelloError("malformed", str(fault)) from None
+        return older or (bool(key) and any(v >= TLS13 and v not in GREASE for v in self.versions))
 
     @property
     def in_one_record(self) -> bool:
@@ -107,7 +137,7 @@ class ClientHello:
     @property
     def versions(self) -> tuple[int, ...]:
         """The versions offered, in the client's order, GREASE too, by supported_versions or else by the old field."""
-        data = self._data(SUPPORTED_VERSIONS)[1:]
+        data = self.contents(SUPPORTED_VERSIONS)[1:]
         return tuple(int.from_bytes(data[i : i + 2]) for i in range(0, len(data) - 1, 2)) or (self.legacy_version,)
 
     @property
@@ -117,9 +147,9 @@ class ClientHello:
             self._body[:2],
             self._ciphers,
             self._extensions,
-            self._data(SUPPORTED_VERSIONS)[1:],
-            self._data(SIGNATURE_ALGORITHMS)[2:],
-            self._data(ALPN)[2:],
+            self.contents(SUPPORTED_VERSIONS)[1:],
+            self.contents(SIGNATURE_ALGORITHMS)[2:],
+            self.contents(ALPN)[2:],
         )
 
 
@@ -140,7 +170,7 @@ def _server_name(data: bytes) -> tuple[str, bool]:
 
 @lru_cache(maxsize=2048)
 def _canonical(raw: bytes) -> tuple[str, bool]:
-    """The name in lower case and whether it is an address literal."""
+    """The name in lower case and whether it is an address literal, which then stands in its one spelling."""
     try:
         name = raw.decode("ascii").lower()
     except UnicodeDecodeError:
@@ -149,21 +179,27 @@ def _canonical(raw: bytes) -> tuple[str, bool]:
         # No top-level domain is numeric: a numeric last label is an address in some notation (WHATWG URL clause 3.5).
         last = name.rpartition(".")[2]
         return name, last.isdigit() or bool(re.fullmatch(r"0x[0-9a-f]*", last))
-    try:
-        return str(ip_address(name.strip("[]"))), True
-    except ValueError:
-        raise HelloError("malformed", "a server name that is not a host name in its one form") from None
+    value = parse_v6(name)
+    if value is not None and format_v6(value) == name:
+        return name, True
+    raise HelloError("malformed", "a server name that is not a host name in its one form")
+
+
+def protocol_text(name: bytes) -> str:
+    r"""A protocol name as text that no other name has: visible ASCII as it is, but a backslash or a comma (which
+    separates names in records) and all other octets as \xNN."""
+    return _NOT_PLAIN.sub(lambda found: b"\\x%02x" % found[0][0], name).decode("ascii")
 
 
 @lru_cache(maxsize=256)
 def _alpn(data: bytes) -> tuple[str, ...]:
-    """RFC 7301 clause 3.1. Octets outside ASCII are kept as \\xNN."""
+    """RFC 7301 clause 3.1."""
     names, at, end = [], 2, len(data)
     if end < 4 or int.from_bytes(data[:2]) != end - 2:
         raise HelloError("malformed", "a protocol list of a wrong length")
     while at < end:
         size = data[at]
-        names.append(data[at + 1 : at + 1 + size].decode("ascii", "backslashreplace"))
+        names.append(protocol_text(data[at + 1 : at + 1 + size]))
         at += 1 + size
         if not size or at > end:
             raise HelloError("malformed", "a protocol name of a wrong length")

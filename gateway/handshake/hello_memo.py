@@ -10,11 +10,13 @@ left out. Programs that shuffle their extensions (Chrome) are read in full each 
 from struct import Struct
 from typing import NamedTuple
 
-from gateway.handshake.client_hello import ENCRYPTED_CLIENT_HELLO, ClientHello
+from gateway.handshake.client_hello import ClientHello, protocol_text
+from gateway.handshake.ech import ENCRYPTED_CLIENT_HELLO, fresh_parts
 
 # Extensions whose contents are fresh each time and say nothing that is read here: padding, session_ticket,
-# pre_shared_key, key_share, and an encrypted ClientHello. Their headers are compared all the same.
-_FRESH = frozenset((21, 35, 41, 51, ENCRYPTED_CLIENT_HELLO))
+# pre_shared_key, key_share. Their headers are compared all the same, as is what is read of an encrypted ClientHello.
+_FRESH = frozenset((21, 35, 41, 51))
+_GREASE = frozenset(protocol_text(bytes((octet, octet))) for octet in range(0x0A, 0x100, 0x10))  # RFC 8701 clause 2
 _RECORD_AND_HEADER = 9
 MAX_LAYOUTS_PER_LENGTH = 2
 MAX_LENGTHS = 128
@@ -22,24 +24,32 @@ MAX_KNOWN = 4096
 
 
 class HelloFacts(NamedTuple):
-    """What is read of a ClientHello. sni: canonical name or None; alpn: comma-separated, at most 256 characters."""
+    """What is read of a ClientHello. sni: canonical name or None; sni_is_ip: it is an address; alpn: comma-separated,
+    at most 256 characters; offered: the protocols in it that mean something (no GREASE), all of them."""
 
     sni: str | None
+    sni_is_ip: bool
     alpn: str
+    offered: tuple[str, ...]
     ech: bool
     ja4: str
 
 
 def facts_of(hello: ClientHello) -> HelloFacts:
     """The facts of a hello that was read in full."""
-    return HelloFacts(hello.sni, ",".join(hello.alpn)[:256], hello.ech, hello.ja4)
+    offered = tuple(name for name in hello.alpn if name not in _GREASE)
+    return HelloFacts(hello.sni, hello.sni_is_ip, ",".join(hello.alpn)[:256], offered, hello.ech, hello.ja4)
 
 
 def _layout(hello: ClientHello, size: int) -> Struct:
     """A struct over the whole message, record header included, that skips what is fresh each time."""
     body_at = _RECORD_AND_HEADER
     skipped = [(body_at + 2, 32), (body_at + 35, hello.session_id_length)]
-    skipped += [(body_at + at, length) for kind, at, length in hello.extension_places() if kind in _FRESH]
+    for kind, at, length in hello.extension_places():
+        if kind in _FRESH:
+            skipped.append((body_at + at, length))
+        elif kind == ENCRYPTED_CLIENT_HELLO:
+            skipped += [(body_at + at + start, size) for start, size in fresh_parts(hello.contents(kind))]
     form, at = ">", 0
     for start, length in sorted(skipped):
         form += f"{start - at}s{length}x"
