@@ -40,7 +40,7 @@ from whitelist.entries import (
 )
 from whitelist.model import DataGrade, Deny, Grant, GrantState, Line, Service, Window
 from whitelist.signed import Touched
-from whitelist.tls_terms import USUAL, TlsTerms
+from whitelist.tls_terms import TERMS, USUAL, TlsTerms
 
 LISTS = b"hw46g"  # first letters of the keys with a list of rows
 
@@ -203,7 +203,7 @@ def _key_of(sortable: tuple[bytes, bytes]) -> bytes:
 
 def _grant(grant: Grant) -> Row:
     window = grant.window
-    terms = TlsTerms(grant.no_sni, grant.ip_sni, grant.ech, grant.application)
+    terms = TlsTerms(*(getattr(grant, name) for name in TERMS))
     entry = GrantEntry(
         grant.id,
         grant.lines,

@@ -70,6 +70,7 @@ class TlsTerms(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 USUAL = TlsTerms()
+TERMS = TlsTerms.__struct_fields__  # a grant's fields, by the same names
 
 
 def fits(application: Application, offered: tuple[str, ...]) -> bool:

@@ -10,8 +10,9 @@ left out. Programs that shuffle their extensions (Chrome) are read in full each 
 from struct import Struct
 from typing import NamedTuple
 
-from gateway.handshake.client_hello import ClientHello, protocol_text
+from gateway.handshake.client_hello import ClientHello
 from gateway.handshake.ech import ENCRYPTED_CLIENT_HELLO, fresh_parts
+from gateway.handshake.hello_fields import protocol_text
 
 # Extensions whose contents are fresh each time and say nothing that is read here: padding, session_ticket,
 # pre_shared_key, key_share. Their headers are compared all the same, as is what is read of an encrypted ClientHello.
