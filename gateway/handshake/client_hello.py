@@ -17,12 +17,13 @@ from gateway.handshake.ech import (
 from gateway.handshake.hello_fields import HelloError, Kind, protocols, server_name
 from gateway.handshake.ja4 import GREASE, fingerprint
 
-__all__ = ["MAX_BYTES", "ClientHello", "HelloError", "HelloReader", "parse_client_hello"]
+__all__ = ["MAX_BYTES", "ClientHello", "HelloError", "HelloReader", "Shape", "parse_client_hello"]
 
 MAX_BYTES = 16384
 SERVER_NAME, SIGNATURE_ALGORITHMS, ALPN, SUPPORTED_VERSIONS = 0, 13, 16, 43
 TLS13 = 0x0304
 
+Shape = tuple[int, int, bytes, tuple[tuple[int, int], ...]]
 _two_shorts = struct.Struct(">HH").unpack_from
 
 
@@ -108,6 +109,13 @@ class ClientHello:
     def session_id_length(self) -> int:
         """Octets of the legacy session id, which begins 35 octets into the message."""
         return self._body[34]
+
+    @property
+    def shape(self) -> Shape:
+        """Where everything lies: equal for two hellos whose lengths and extensions all come out the same."""
+        key = self._extensions.get(ENCRYPTED_CLIENT_HELLO, -1)
+        encapsulated = self._body[key + 8 : key + 10] if key >= 0 else b""  # the length of the key in it
+        return len(self._body), self._body[34], encapsulated, tuple(self._extensions.items())
 
     def extension_places(self) -> list[tuple[int, int, int]]:
         """Type, where its contents begin in the message (without its header), and how long they are, of each

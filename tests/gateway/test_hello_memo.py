@@ -33,8 +33,9 @@ def hello(
 
 
 def learnt(*hellos: bytes) -> HelloMemo:
+    """A memory that saw each of them as often as it takes."""
     memo = HelloMemo()
-    for data in hellos:
+    for data in (*hellos, *hellos):
         read = parse_client_hello(data)
         assert read is not None
         memo.learn(data, read)
@@ -124,11 +125,39 @@ def test_a_hello_over_several_records_is_not_learnt() -> None:
 def test_the_memory_is_bounded() -> None:
     memo = HelloMemo()
     for n in range(9_000):
-        data = hello(b"h%d.example.com" % n, KEY_SHARE)
+        data = hello(b"h%d.example.com" % n, KEY_SHARE, extension(0xFF01, bytes(n % 400)))
+        read = parse_client_hello(data)
+        assert read is not None
+        assert memo.learn(data, read) == facts_of(read)
+    assert len(memo._known) <= 4_096
+    assert len(memo._shapes) <= 256
+    assert sum(map(len, memo._layouts.values())) == len(memo._shapes)
+    for n in range(5_000):
+        data = hello(b"api.example.com", *(extension(0x0100 | n >> bit & 1 | bit << 1, b"") for bit in range(13)))
         read = parse_client_hello(data)
         assert read is not None
         memo.learn(data, read)
-    assert len(memo._known) <= 4_096
+    assert len(memo._seen_once) <= 1_024
+
+
+def test_a_shape_that_is_seen_once_is_not_learnt() -> None:
+    memo, read = HelloMemo(), parse_client_hello(KNOWN)
+    assert read is not None
+    for known in (None, None, (facts_of(read), len(KNOWN))):
+        assert memo.recall(KNOWN) == known
+        memo.learn(KNOWN, read)
+
+
+def test_of_many_shapes_of_one_length_the_last_two_are_known() -> None:
+    orders = [(KEY_SHARE, TICKET, SIGNATURES), (TICKET, KEY_SHARE, SIGNATURES), (KEY_SHARE, SIGNATURES, TICKET)]
+    hellos = [records(message(body(server_name(b"a.example") + b"".join(order)))) for order in orders]
+    memo = HelloMemo()
+    for data in hellos:
+        read = parse_client_hello(data)
+        assert read is not None
+        for _ in range(2):
+            memo.learn(data, read)
+    assert [memo.recall(data) is not None for data in hellos] == [False, True, True]
 
 
 @given(

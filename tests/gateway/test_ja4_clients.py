@@ -94,7 +94,7 @@ def test_fingerprint_of(case: str) -> None:
 
 def test_a_client_has_one_fingerprint_whatever_is_fresh_in_its_hellos() -> None:
     memo, prints = HelloMemo(), []
-    for _ in range(3):
+    for _ in range(4):
         with first_words(CLIENTS["python with protocols"][0]) as data:
             known = memo.recall(data)
             prints.append(known[0].ja4 if known is not None else memo.learn(data, read(data)).ja4)
