@@ -45,6 +45,8 @@ def canonical_name(text: str, *, single_label: bool = False) -> str:
     for label in labels:
         if label.startswith("xn--"):
             _check_a_label(label)
+    if labels[-1].startswith("xn--") and idna.ulabel(labels[-1]).isdecimal():
+        raise _invalid("ends in a number in another script's digits")
     if len(labels) == 1 and not single_label:
         raise _invalid("a single label")
     return name
@@ -53,6 +55,8 @@ def canonical_name(text: str, *, single_label: bool = False) -> str:
 def _to_ascii(name: str) -> str:
     if len(name) > MAX_NAME:  # an A-label is longer than its U-label
         raise _invalid("name longer than 253 bytes")
+    if "\u1e9e" in name:  # "ss" until UTS 46 of Unicode 15.1, one letter since: readers differ
+        raise _invalid("a capital sharp s")
     try:
         mapped = idna.uts46_remap(name, std3_rules=True)
         if mapped != unicodedata.normalize("NFC", name.lower()):

@@ -1,17 +1,14 @@
-"""A grant's terms for TLS in real tunnels, and that what was decided, dialled and recorded is one and the same."""
+"""A grant's terms for TLS in real tunnels."""
 
 import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from tests.gateway.kit import Ground, Site, Talk, client_hello, in_records, with_ech
 from tests.gateway.node import Node, grant, service
 from whitelist.model import Endpoint, Protocol
-from whitelist.target import TargetError, parse_authority
 
 pytestmark = pytest.mark.root
 
@@ -171,102 +168,3 @@ def test_a_tunnel_that_waits_for_its_hello_is_held_to_the_terms_of_now(own: Node
     talk.say(with_ech(client_hello(site.host)))
     talk.rest()
     assert own.final(talk)["reason"] == "ech-not-allowed"
-
-
-# ---- one target from the decision to the record
-
-_ODD = st.sampled_from(
-    ["", "", "", ".", "..", "%00", "\0", " ", "@203.0.113.1", "/", "\\", "#", "?", "\u00ad", "\u3002", "\u200b", ",b"]
-)
-_CASES = st.sampled_from([str, str.upper, str.title, str.swapcase])
-_WIDE = str.maketrans("0123456789.", "０１２３４５６７８９。")
-_ADDRESSES: list[Callable[[list[int]], str]] = [
-    lambda o: ".".join(map(str, o)),
-    lambda o: f"{o[0]}.{o[1]}.{o[2] << 8 | o[3]}",
-    lambda o: str(int.from_bytes(bytes(o))),
-    lambda o: hex(int.from_bytes(bytes(o))),
-    lambda o: ".".join(f"0{part:o}" for part in o),
-    lambda o: ".".join(f"{part:03d}" for part in o),
-    lambda o: ".".join(map(hex, o)),
-    lambda o: ".".join(map(str, o)).translate(_WIDE),
-    lambda o: ".".join(map(str, o)) + ".",
-    lambda o: f"[::ffff:{'.'.join(map(str, o))}]",
-    lambda o: f"[::ffff:{bytes(o).hex()[:4]}:{bytes(o).hex()[4:]}]",
-    lambda o: f"[64:ff9b::{bytes(o).hex()[:4]}:{bytes(o).hex()[4:]}]",
-    lambda o: ".".join(f"%{ord(c):02x}" for c in "".join(map(str, o))),
-    lambda o: f"[{'.'.join(map(str, o))}]",
-]
-
-
-def test_what_was_decided_is_what_was_dialled_and_recorded(own: Node, ground: Ground) -> None:
-    """Every spelling of a target either names the one service in its one form, or nothing is asked and dialled."""
-    own.put(services=service("tcp", endpoints=(own.policy["services:tcp"].endpoints[0], Endpoint(
-        target="xn--bcher-kva.tcp.example", ports=(7000,), protocol=Protocol.TCP))))  # fmt: skip
-    worker = own.workers["w0.1"]
-    site, other = ground.site("tcp"), ground.site("tcp")
-    ground.names.know("xn--bcher-kva.tcp.example", other.address)
-    octets = list(map(int, site.address.split(".")))
-    places = {site.host: site, "xn--bcher-kva.tcp.example": other, site.address: site}
-    spellings = (
-        st.builds(lambda case, odd: case(site.host) + odd, _CASES, _ODD)
-        | st.builds(lambda at, odd: site.host[:at] + odd + site.host[at:], st.integers(0, len(site.host)), _ODD)
-        | st.builds(lambda case, odd: case("bücher.tcp.example") + odd, _CASES, _ODD)
-        | st.sampled_from([made(octets) for made in _ADDRESSES])
-        | st.sampled_from(
-            [
-                "bu\u0308cher.tcp.example",
-                "xn--bcher-kva.TCP.example",
-                "ｂücher.tcp.example",
-                "XN--BCHER-KVA.tcp.example",
-            ]
-        )
-    )
-    seen = {"open": 0, "refused": 0}
-
-    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @example(site.host)
-    @example("BÜCHER.tcp.example.")
-    @example(site.address)
-    @given(spellings)
-    def one(spelling: str) -> None:
-        asked = len(ground.names.asked)
-        raw = f"{spelling}:7000"
-        talk = own.connect(worker, raw)
-        answer = talk.head()
-        try:
-            target = parse_authority(raw.encode())
-        except TargetError:
-            target = None
-        if answer.startswith("HTTP/1.1 200 "):
-            assert target is not None
-            there = places[target.host].accept()
-            dialled = there.sock.getsockname()[0]
-            talk.close()
-            there.close()
-            record = own.final(talk)
-            assert (record["host"], record["port"], record["address"]) == (target.host, 7000, dialled)
-            assert {one.host for one in ground.names.asked[asked:]} <= {target.host}
-            assert record["service"] == ("literal" if target.is_ip else "tcp")
-            seen["open"] += 1
-        else:
-            record = own.final(talk)
-            assert record["kind"] == "deny"
-            assert not record.get("address")
-            assert record.get("host", "") == ("" if target is None else target.host)
-            questions = {one.host for one in ground.names.asked[asked:]}
-            if target is None:
-                assert record["reason"] in ("name-invalid", "malformed-request")
-                assert not questions
-            elif record["reason"] == "not-whitelisted":
-                assert not questions
-            else:  # another name under the wildcard
-                assert record["reason"] == "resolve-failed"
-                assert questions <= {target.host}  # a name that is not there is remembered for a while
-                assert target.host not in places
-            seen["refused"] += 1
-
-    one()
-    assert site.quiet()
-    assert other.quiet()
-    assert seen["open"] > 20, seen
-    assert seen["refused"] > 20, seen
