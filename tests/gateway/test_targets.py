@@ -16,7 +16,8 @@ pytestmark = pytest.mark.root
 # Literals that a careless grant covers, each with the kind that the classifier gives it.
 COVERING = ("0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1")
 LITERALS = {
-    "127.0.0.1": "own-address", "127.0.0.9": "loopback", "0.0.0.0": "unspecified", "10.0.0.1": "own-address", "10.1.2.3": "private",
+    "127.0.0.1": "own-address", "127.0.0.9": "loopback", "0.0.0.0": "unspecified",
+    "10.0.0.1": "own-address", "10.1.2.3": "private",
     "100.64.0.1": "shared", "100.100.100.200": "metadata", "169.254.169.254": "metadata",
     "168.63.129.16": "metadata", "192.0.0.1": "service-continuity", "198.18.0.1": "benchmarking",
     "198.51.100.2": "own-address", "224.0.0.1": "multicast", "240.0.0.1": "reserved", "255.255.255.255": "broadcast",
