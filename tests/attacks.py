@@ -292,6 +292,8 @@ ATTACKS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 OPEN = {
+    "another name in a second hello, after a HelloRetryRequest": "a look at a tunnel's second flight, which the kernel"
+    " relays; as with fronting, only a service that holds both names can be misused so",
     "clock stepped back and forward": "a clock that is not trusted becomes a state of its own",
     "root approving alone; two accounts of one person; approving one's own request": "approvals",
     "deleting, reordering the evidence; restoring an old backup of the log": "the evidence log with its witnesses",

@@ -21,6 +21,7 @@ __all__ = ["MAX_BYTES", "ClientHello", "HelloError", "HelloReader", "Shape", "pa
 
 MAX_BYTES = 16384
 SERVER_NAME, SIGNATURE_ALGORITHMS, ALPN, SUPPORTED_VERSIONS = 0, 13, 16, 43
+NEXT_PROTOCOL_NEGOTIATION = 13172
 TLS13 = 0x0304
 
 Shape = tuple[int, int, bytes, tuple[tuple[int, int], ...]]
@@ -99,6 +100,12 @@ class ClientHello:
         except EchFault as fault:
             raise HelloError("malformed", str(fault)) from None
         return older or (bool(key) and any(v >= TLS13 and v not in GREASE for v in self.versions))
+
+    @property
+    def npn(self) -> bool:
+        """Whether the client would choose a protocol later, encrypted (Next Protocol Negotiation, which ALPN
+        replaced)."""
+        return NEXT_PROTOCOL_NEGOTIATION in self._extensions
 
     @property
     def in_one_record(self) -> bool:

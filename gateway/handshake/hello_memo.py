@@ -21,13 +21,15 @@ _GREASE = frozenset(protocol_text(bytes((octet, octet))) for octet in range(0x0A
 _RECORD_AND_HEADER = 9
 MAX_LAYOUTS_PER_LENGTH = 2
 MAX_SHAPES = 256
+LATER = "\\later"  # no name's text, where x stands behind each backslash
 MAX_SEEN_ONCE = 1024
 MAX_KNOWN = 4096
 
 
 class HelloFacts(NamedTuple):
     """What is read of a ClientHello. sni: canonical name or None; sni_is_ip: it is an address; alpn: comma-separated,
-    at most 256 characters; offered: the protocols in it that mean something (no GREASE), all of them."""
+    at most 256 characters; offered: the protocols in it that mean something (no GREASE), all of them, and LATER for one
+    that the client would choose unseen."""
 
     sni: str | None
     sni_is_ip: bool
@@ -40,6 +42,8 @@ class HelloFacts(NamedTuple):
 def facts_of(hello: ClientHello) -> HelloFacts:
     """The facts of a hello that was read in full."""
     offered = tuple(name for name in hello.alpn if name not in _GREASE)
+    if hello.npn:
+        offered += (LATER,)
     return HelloFacts(hello.sni, hello.sni_is_ip, ",".join(hello.alpn)[:256], offered, hello.ech, hello.ja4)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.handshake.client_hello import HelloError, parse_client_hello
-from gateway.handshake.hello_memo import HelloFacts, HelloMemo, facts_of
+from gateway.handshake.hello_memo import LATER, HelloFacts, HelloMemo, facts_of
 from tests.gateway.test_client_hello import (
     SIGNATURES,
     VERSIONS,
@@ -114,6 +114,13 @@ def test_facts_leave_grease_out_of_what_is_offered() -> None:
     assert read is not None
     facts = facts_of(read)
     assert (facts.alpn, facts.offered) == ("\\x0a\\x0a,h2,ZZ,zz,z,\\xfa\\xfa", ("h2", "z"))
+
+
+def test_facts_say_that_a_protocol_is_chosen_later_and_unseen() -> None:
+    read = parse_client_hello(records(message(body(alpn(b"h2") + extension(13172, b"")))))
+    assert read is not None
+    assert facts_of(read).offered == ("h2", LATER)
+    assert facts_of(read).alpn == "h2"
 
 
 def test_a_hello_over_several_records_is_not_learnt() -> None:

@@ -3,7 +3,7 @@
 
 import pytest
 
-from gateway.handshake.hello_memo import HelloFacts
+from gateway.handshake.hello_memo import LATER, HelloFacts
 from gateway.handshake.hello_terms import hello_fault
 from whitelist.reason import Reason
 from whitelist.target import Target
@@ -73,6 +73,7 @@ IS_REFUSED = {
     "cleartext HTTP/2, for the web": (said("api.example.com", "h2c"), NAME, terms(application=Application.WEB), NO_WEB),
     "HTTP/2 in capitals, which is another name": (said("api.example.com", "H2"), NAME, terms(application=Application.WEB), NO_WEB),
     "two names in one": (said("api.example.com", "h2\\x2chttp/1.1"), NAME, terms(application=Application.WEB), NO_WEB),
+    "a protocol to be chosen later, unseen": (said("api.example.com", "h2", LATER), NAME, terms(application=Application.WEB), NO_WEB),
     "a browser's, for mail": (said("api.example.com", "h2"), NAME, terms(application=Application.MAIL), NO_WEB),
     "ACME's challenge, for the web": (said("api.example.com", "acme-tls/1"), NAME, terms(application=Application.WEB), NO_WEB),
 }  # fmt: skip
