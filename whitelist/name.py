@@ -43,10 +43,8 @@ def canonical_name(text: str, *, single_label: bool = False) -> str:
     if _NUMBER(labels[-1]):
         raise _invalid("ends in a number: an address not in its canonical spelling")
     for label in labels:
-        if label.startswith("xn--"):
-            _check_a_label(label)
-    if labels[-1].startswith("xn--") and idna.ulabel(labels[-1]).isdecimal():
-        raise _invalid("ends in a number in another script's digits")
+        if label.startswith("xn--") and _check_a_label(label).isdecimal() and label is labels[-1]:
+            raise _invalid("ends in a number in another script's digits")
     if len(labels) == 1 and not single_label:
         raise _invalid("a single label")
     return name
@@ -72,12 +70,13 @@ def _to_ascii(name: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _check_a_label(label: str) -> None:
-    """RFC 5890 2.3.2.1: an A-label is what its U-label encodes to. What IDNA 2008 permits there, UTS 46 maps to itself.
+def _check_a_label(label: str) -> str:
+    """Its U-label, which encodes to it again (RFC 5890 2.3.2.1). What IDNA 2008 permits there, UTS 46 maps to itself.
     Cached: 40 µs for a label that is asked for again and again."""
     try:
-        if idna.alabel(idna.ulabel(label)).decode() == label:
-            return
+        letters = idna.ulabel(label)
+        if idna.alabel(letters).decode() == label:
+            return letters
     except (idna.IDNAError, UnicodeError, ValueError) as error:
         raise _invalid("xn-- label that is no A-label") from error
     raise _invalid("xn-- label that does not round-trip")
