@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.flow import Flow
+from gateway.handshake.hello_terms import hello_fault
 from gateway.line.model import LineHandle
 from gateway.residence import NO_CREDENTIAL
 from gateway.slices import walk
 from telemetry.record import CloseCause
 from whitelist.address import AddressForbidden, check
 from whitelist.decide import Permit, decide, denied_address
+from whitelist.model import Protocol
 from whitelist.snapshot import Touched
 
 if TYPE_CHECKING:
@@ -100,6 +102,8 @@ class Enforcer:
             return CloseCause.CUT_BY_POLICY
         if record.address and not self._may_be_reached(record.address, target.port, verdict):
             return CloseCause.CUT_BY_POLICY
+        if verdict.protocol is Protocol.TLS and not _began_rightly(flow, verdict):
+            return CloseCause.CUT_BY_POLICY
         flow.permit, flow.tenant = verdict, tenant
         live.expires = min(verdict.not_after, credential.valid_until, ctx.lines.ends(record.line) or verdict.not_after)
         return None
@@ -153,3 +157,12 @@ class Enforcer:
             return CloseCause.QUOTA_EXHAUSTED if spent[tenant.slot] else None
 
         self.every(question)
+
+
+def _began_rightly(flow: Flow, permit: Permit) -> bool:
+    """Whether what a tunnel began with may begin a tunnel under today's TLS permit. Where nothing was read yet, the
+    session will ask; but bytes let through unread under another protocol cannot be read any more."""
+    if flow.hello is None:
+        return not flow.opened_at or flow.permit is None or flow.permit.protocol is Protocol.TLS
+    assert flow.target is not None
+    return hello_fault(flow.hello, flow.target, flow.record.address, permit.tls) is None

@@ -8,6 +8,7 @@ from whitelist.reason import Reason
 
 if TYPE_CHECKING:
     from gateway.context import Context
+    from gateway.handshake.hello_memo import HelloFacts
     from whitelist.decide import Access, Permit
     from whitelist.entries import TenantEntry
     from whitelist.target import Target
@@ -37,9 +38,12 @@ class References:
 
 class Flow:
     """The record of one flow in the making, and what it holds of the tenant's share. tenant: the entry with its quotas;
-    line: the index of the line it was opened on, -1 before; counted: bytes that are in the tenant's usage already."""
+    line: the index of the line it was opened on, -1 before; counted: bytes that are in the tenant's usage already;
+    hello: what the tunnel began with, once that was read on a TLS grant."""
 
-    __slots__ = ("access", "counted", "ctx", "line", "opened_at", "permit", "record", "slot", "target", "tenant")
+    __slots__ = (
+        "access", "counted", "ctx", "hello", "line", "opened_at", "permit", "record", "slot", "target", "tenant",
+    )  # fmt: skip
 
     def __init__(self, ctx: "Context", record: Record) -> None:
         self.ctx = ctx
@@ -48,6 +52,7 @@ class Flow:
         self.access: Access | None = None
         self.permit: Permit | None = None
         self.tenant: TenantEntry | None = None
+        self.hello: HelloFacts | None = None
         self.slot = -1
         self.line = -1
         self.counted = 0

@@ -12,6 +12,7 @@ from gateway.forward import Forwarder
 from gateway.handshake import HandshakeError
 from gateway.handshake.client_hello import HelloError, HelloReader
 from gateway.handshake.connect import usual_connect
+from gateway.handshake.hello_terms import hello_fault
 from gateway.handshake.http1 import RequestHead, parse_head
 from gateway.handshake.tls_alert import DECODE_ERROR, UNRECOGNIZED_NAME, fatal_alert
 from gateway.lingering import Lingering
@@ -217,7 +218,7 @@ class Session(Passage):
             self._check_hello()
 
     def _check_hello(self) -> None:
-        """SNI must be the permitted host; what else the hello says is noted."""
+        """SNI must be the permitted host, and the grant's terms must hold; what else the hello says is noted."""
         flow, target = self.flow, self.target
         assert self.hello is not None and flow is not None and target is not None
         known = self.ctx.hellos.recall(self.buffer)
@@ -238,12 +239,13 @@ class Session(Passage):
         record.alpn = facts.alpn
         record.ech = facts.ech
         record.ja4 = facts.ja4
-        if facts.sni != target.host and not (target.is_ip and facts.sni is None):
-            detail = (
-                "no server name in the ClientHello" if facts.sni is None else "another server name in the ClientHello"
-            )
-            self._refuse_hello(Reason.NAME_MISMATCH, detail, UNRECOGNIZED_NAME)
-            return
+        flow.hello = facts
+        terms = flow.permit.tls if flow.permit is not None else None
+        if facts.sni != target.host or terms is not None:  # else all is well under the usual terms
+            fault = hello_fault(facts, target, record.address, terms)
+            if fault is not None:
+                self._refuse_hello(*fault)
+                return
         self._relay()
 
     def _refuse_hello(self, reason: Reason, detail: str, alert: int) -> None:

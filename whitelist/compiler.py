@@ -42,6 +42,7 @@ from whitelist.entries import (
 )
 from whitelist.model import DataGrade, Deny, Grant, GrantState, Line, Service, Window
 from whitelist.signed import Touched
+from whitelist.tls_terms import TERMS, USUAL, TlsTerms
 
 LISTS = b"hw46gp"  # first letters of the keys with a list of rows
 
@@ -207,6 +208,7 @@ def _key_of(sortable: tuple[bytes, bytes]) -> bytes:
 
 def _grant(grant: Grant) -> Row:
     window = grant.window
+    terms = TlsTerms(*(getattr(grant, name) for name in TERMS))
     entry = GrantEntry(
         grant.id,
         grant.lines,
@@ -216,6 +218,7 @@ def _grant(grant: Grant) -> Row:
         _GRADES[grant.data_grade],
         _schedule(window),
         grant.line_weights,
+        None if terms == USUAL else terms,
     )
     return b"g%b|%b" % (grant.subject.encode(), grant.object.encode()), entry
 

@@ -29,6 +29,7 @@ from whitelist.ip_text import parse_v4, parse_v6
 from whitelist.model import Protocol
 from whitelist.reason import Reason
 from whitelist.target import Target
+from whitelist.tls_terms import TlsTerms
 
 DAY = 86_400
 _ACTIVE = (TenantState.ACTIVE, TenantState.RENEWAL_DUE)
@@ -61,7 +62,7 @@ class Access(StrEnum):
 
 class Permit(msgspec.Struct, frozen=True, gc=False):
     """What may be done, over which lines (in order of preference), and until when (Unix seconds: the earliest end of
-    tenant, grant and its window)."""
+    tenant, grant and its window). tls: the grant's terms for a ClientHello, None for the usual."""
 
     tenant: str
     grant: str
@@ -75,6 +76,7 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
     max_tunnels: int
     slot: int
     weights: tuple[int, ...] = ()  # of `lines`, in their order; empty: strictly in order
+    tls: TlsTerms | None = None
 
 
 class Denial(msgspec.Struct, frozen=True, gc=False):
@@ -154,6 +156,7 @@ def decide(
                 tenant.max_tunnels,
                 tenant.slot,
                 _weights(candidate),
+                candidate.grant.tls,
             )
         if CLOSENESS[candidate.fault[0]] > rank:
             closest, fault = candidate, candidate.fault

@@ -15,6 +15,7 @@ import msgspec
 
 from tenants.model import Side, TenantState
 from whitelist.model import LineShare, Srv6, Vxlan
+from whitelist.tls_terms import TlsTerms
 
 FORMAT = 3  # of keys and rows: a snapshot of another format is compiled again
 
@@ -119,7 +120,7 @@ class Schedule(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class GrantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A grant. schedule: None for around the clock; valid_until exclusive, Unix seconds."""
+    """A grant. schedule: None for around the clock; valid_until exclusive, Unix seconds; tls: None for the usual."""
 
     id: str
     lines: tuple[str, ...]
@@ -129,6 +130,7 @@ class GrantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     grade: int
     schedule: Schedule | None
     weights: tuple[int, ...]
+    tls: TlsTerms | None
 
 
 HostRow = DenyEntry | EndpointEntry

@@ -10,8 +10,10 @@ from whitelist import catalogue
 from whitelist.catalogue import Policy
 from whitelist.decide import Access, Candidate, Denial, Permit, candidates, covering, decide, standing
 from whitelist.entries import DenyEntry, EndpointEntry, TenantEntry
+from whitelist.model import Protocol
 from whitelist.reason import Reason
 from whitelist.target import Target
+from whitelist.tls_terms import USUAL, Ech, Nameless
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -38,12 +40,13 @@ class Considered(msgspec.Struct, frozen=True, kw_only=True):
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict; the global denies for the host (those with other ports too); all candidates, in the order in which
-    they count; and what would have to change for a permit, as alternatives."""
+    they count; what would have to change for a permit, as alternatives; and what a permit leaves open."""
 
     verdict: Permit | Denial
     denies: tuple[DenyEntry, ...]
     candidates: tuple[Considered, ...]
     would_have_to_change: tuple[Words, ...]
+    left_open: tuple[Words, ...] = ()
 
 
 def explain(
@@ -68,7 +71,39 @@ def explain(
         changes = (
             _door(verdict, tenant) if at_the_door else _changes(verdict, tenant, walked, denies, endpoints, target)
         )
-    return Explanation(verdict=verdict, denies=tuple(denies), candidates=tuple(shown), would_have_to_change=changes)
+    return Explanation(
+        verdict=verdict,
+        denies=tuple(denies),
+        candidates=tuple(shown),
+        would_have_to_change=changes,
+        left_open=left_open(verdict) if isinstance(verdict, Permit) else (),
+    )
+
+
+def left_open(permit: Permit) -> tuple[Words, ...]:
+    """What cannot be excluded in a tunnel under this permit, as far as its ClientHello is concerned."""
+    if permit.protocol is not Protocol.TLS:
+        return ()
+    terms, grant = permit.tls or USUAL, permit.grant
+    found = []
+    if terms.ech is Ech.NOTE:
+        found.append(
+            Words(
+                f"another name hidden by ECH cannot be excluded: grant {grant} notes ECH and lets it pass; browsers "
+                "send a look-alike that hides nothing (GREASE), which only the service can tell apart",
+                f"不能排除 ECH 隐藏了另一个域名：授权 {grant} 对 ECH 只记录、不拒绝；"
+                "浏览器常发送不隐藏任何内容的同形数据（GREASE），只有服务端能够区分",
+            )
+        )
+    if terms.no_sni is Nameless.ALLOW or (terms.no_sni is Nameless.USUAL and "/" in permit.endpoint):
+        found.append(
+            Words(
+                f"a tunnel without a server name passes under grant {grant}: which of the services at the address is "
+                "meant cannot be told",
+                f"授权 {grant} 放行不带服务器名称的连接：无法得知访问的是该地址上的哪个服务",
+            )
+        )
+    return tuple(found)
 
 
 def _shown(candidate: Candidate) -> Considered:

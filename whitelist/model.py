@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from tenants.model import Provenance, Side
+from whitelist.tls_terms import Application, Ech, Nameless
 
 
 class Protocol(StrEnum):
@@ -87,7 +88,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """tenant or group × service or category × lines × window × purpose × data grade × countries. subject is
-    "tenant:ID" or "group:ID", object "service:ID" or "category:ID"; lines are in order of preference."""
+    "tenant:ID" or "group:ID", object "service:ID" or "category:ID"; lines are in order of preference. no_sni, ip_sni,
+    ech, application: what its TLS tunnels may begin with (whitelist.tls_terms)."""
 
     id: str
     subject: str
@@ -97,6 +99,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     window: Window
     purpose: str = "internal_office"
     data_grade: DataGrade = DataGrade.GENERAL
+    no_sni: Nameless = Nameless.USUAL
+    ip_sni: Nameless = Nameless.USUAL
+    ech: Ech = Ech.NOTE
+    application: Application = Application.ANY
     origin_country: str = "CN"
     destination_country: str = ""
     state: GrantState = GrantState.EFFECTIVE

@@ -43,8 +43,8 @@ def canonical_name(text: str, *, single_label: bool = False) -> str:
     if _NUMBER(labels[-1]):
         raise _invalid("ends in a number: an address not in its canonical spelling")
     for label in labels:
-        if label.startswith("xn--"):
-            _check_a_label(label)
+        if label.startswith("xn--") and _check_a_label(label).isdecimal() and label is labels[-1]:
+            raise _invalid("ends in a number in another script's digits")
     if len(labels) == 1 and not single_label:
         raise _invalid("a single label")
     return name
@@ -53,6 +53,8 @@ def canonical_name(text: str, *, single_label: bool = False) -> str:
 def _to_ascii(name: str) -> str:
     if len(name) > MAX_NAME:  # an A-label is longer than its U-label
         raise _invalid("name longer than 253 bytes")
+    if "\u1e9e" in name:  # "ss" until UTS 46 of Unicode 15.1, one letter since: readers differ
+        raise _invalid("a capital sharp s")
     try:
         mapped = idna.uts46_remap(name, std3_rules=True)
         if mapped != unicodedata.normalize("NFC", name.lower()):
@@ -68,12 +70,13 @@ def _to_ascii(name: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _check_a_label(label: str) -> None:
-    """RFC 5890 2.3.2.1: an A-label is what its U-label encodes to. What IDNA 2008 permits there, UTS 46 maps to itself.
+def _check_a_label(label: str) -> str:
+    """Its U-label, which encodes to it again (RFC 5890 2.3.2.1). What IDNA 2008 permits there, UTS 46 maps to itself.
     Cached: 40 µs for a label that is asked for again and again."""
     try:
-        if idna.alabel(idna.ulabel(label)).decode() == label:
-            return
+        letters = idna.ulabel(label)
+        if idna.alabel(letters).decode() == label:
+            return letters
     except (idna.IDNAError, UnicodeError, ValueError) as error:
         raise _invalid("xn-- label that is no A-label") from error
     raise _invalid("xn-- label that does not round-trip")

@@ -23,7 +23,8 @@ from tenants.model import GONE, Side
 from tenants.register import Register
 from tenants.store import BUSY_TIMEOUT, Store
 from whitelist import validate
-from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Service, Vxlan
+from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Protocol, Service, Vxlan
+from whitelist.tls_terms import TERMS, USUAL
 
 _decode_line = msgspec.json.Decoder(Line).decode
 _LIVE = (GrantState.EFFECTIVE, GrantState.SUSPENDED)  # a suspended grant comes back with all it refers to
@@ -74,6 +75,12 @@ def _check_grant(reader: Reader, before: Grant | None, after: Grant) -> Errors:
         errors.append(("object", f"there is no {kind} {item}"))
     elif kind == "service" and thing.retired:
         errors.append(("object", f"service {item} is retired"))
+    elif before is None and kind == "service" and all(way.protocol is not Protocol.TLS for way in thing.endpoints):
+        errors += [
+            (term, f"is about TLS, and service {item} has no tls endpoint; leave it out")
+            for term in TERMS
+            if getattr(after, term) != getattr(USUAL, term)
+        ]
     for n, name in enumerate(after.lines):
         line = reader.find("lines", name)
         if line is None:

@@ -1,39 +1,37 @@
 """The TLS ClientHello (RFC 8446 clauses 4.1.2 and 5.1; RFC 5246 clause 7.4.1.2), read from the first bytes of a tunnel.
 
-Only what a second reader must agree on is decided here: the server name, the protocols offered, whether ECH is present.
+Only what a second reader must agree on is decided here: the server name, the protocols offered, whether the name that
+counts may be an encrypted one (ECH). What a second reader might take otherwise is malformed.
 """
 
-import re
 import struct
-from functools import lru_cache
-from ipaddress import ip_address
-from typing import Literal
 
-from gateway.handshake.ja4 import fingerprint
+from gateway.handshake.ech import (
+    ANY_FORM,
+    ENCRYPTED_CLIENT_HELLO,
+    OLDER_FORMS,
+    OUTER_EXTENSIONS,
+    EchFault,
+    encapsulated_key,
+)
+from gateway.handshake.hello_fields import HelloError, Kind, protocols, server_name
+from gateway.handshake.ja4 import GREASE, fingerprint
+
+__all__ = ["MAX_BYTES", "ClientHello", "HelloError", "HelloReader", "Shape", "parse_client_hello"]
 
 MAX_BYTES = 16384
 SERVER_NAME, SIGNATURE_ALGORITHMS, ALPN, SUPPORTED_VERSIONS = 0, 13, 16, 43
-ENCRYPTED_CLIENT_HELLO, ENCRYPTED_SERVER_NAME = (0xFE0D, 0xFFCE)  # RFC 9849, and the draft before it
+NEXT_PROTOCOL_NEGOTIATION = 13172
+TLS13 = 0x0304
 
-Kind = Literal["not-tls", "malformed", "too-large"]
+Shape = tuple[int, int, bytes, tuple[tuple[int, int], ...]]
 _two_shorts = struct.Struct(">HH").unpack_from
-_name_header = struct.Struct(">HBH").unpack_from
-_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\Z")
-
-
-class HelloError(Exception):
-    """The bytes are no ClientHello that may be forwarded. kind: not-tls (another protocol), malformed, too-large."""
-
-    def __init__(self, kind: Kind, detail: str) -> None:
-        super().__init__(f"{kind}: {detail}")
-        self.kind: Kind = kind
-        self.detail = detail
 
 
 class ClientHello:
     """sni: the canonical name (lower case, no trailing dot) or None; sni_is_ip: it is an address literal, which
-    RFC 6066 forbids; alpn: protocol names in the client's order; ech: an encrypted ClientHello (or its GREASE) is
-    present; consumed: bytes of the buffer that its records take."""
+    RFC 6066 forbids; alpn: protocol names in the client's order, as text that no two names share; ech: the name that
+    counts may be an encrypted one (gateway.handshake.ech); consumed: bytes of the buffer that its records take."""
 
     __slots__ = ("_body", "_ciphers", "_extensions", "alpn", "consumed", "ech", "sni", "sni_is_ip")
 
@@ -54,12 +52,16 @@ class ClientHello:
         if extensions != end:  # a hello of TLS 1.2 or older may end here
             self._walk(body, extensions, end)
         found = self._extensions
-        self.ech = ENCRYPTED_CLIENT_HELLO in found or ENCRYPTED_SERVER_NAME in found
         self.sni: str | None = None
         self.sni_is_ip = False
         if SERVER_NAME in found:
-            self.sni, self.sni_is_ip = _server_name(self._data(SERVER_NAME))
-        self.alpn: tuple[str, ...] = _alpn(self._data(ALPN)) if ALPN in found else ()
+            self.sni, self.sni_is_ip = server_name(self.contents(SERVER_NAME))
+        if SUPPORTED_VERSIONS in found:
+            listed = self.contents(SUPPORTED_VERSIONS)
+            if len(listed) < 3 or len(listed) & 1 == 0 or listed[0] != len(listed) - 1:
+                raise HelloError("malformed", "a version list of a wrong length")  # RFC 8446 clause 4.2.1
+        self.ech = not ANY_FORM.isdisjoint(found) and self._ech()
+        self.alpn: tuple[str, ...] = protocols(self.contents(ALPN)) if ALPN in found else ()
 
     def _walk(self, body: bytes, at: int, end: int) -> None:
         found, count, unpack = self._extensions, 0, _two_shorts
@@ -79,9 +81,31 @@ class ClientHello:
         if len(found) != count:
             raise HelloError("malformed", "an extension that stands twice")  # RFC 8446 clause 4.2
 
-    def _data(self, kind: int) -> bytes:
+    def contents(self, kind: int) -> bytes:
+        """What an extension holds; nothing for one that is not there."""
         at = self._extensions.get(kind, -1)
         return b"" if at < 0 else self._body[at + 2 : at + 2 + (self._body[at] << 8 | self._body[at + 1])]
+
+    def _ech(self) -> bool:
+        """Whether ECH is there in a form that a server could decrypt. Without TLS 1.3 or without the client's key none
+        can, so what is there hides nothing."""
+        found = self._extensions
+        if OUTER_EXTENSIONS in found:
+            raise HelloError("malformed", "a list of compressed extensions outside of an encrypted hello")
+        older = not OLDER_FORMS.isdisjoint(found)
+        if ENCRYPTED_CLIENT_HELLO not in found:
+            return older
+        try:
+            key = encapsulated_key(self.contents(ENCRYPTED_CLIENT_HELLO))
+        except EchFault as fault:
+            raise HelloError("malformed", str(fault)) from None
+        return older or (bool(key) and any(v >= TLS13 and v not in GREASE for v in self.versions))
+
+    @property
+    def npn(self) -> bool:
+        """Whether the client would choose a protocol later, encrypted (Next Protocol Negotiation, which ALPN
+        replaced)."""
+        return NEXT_PROTOCOL_NEGOTIATION in self._extensions
 
     @property
     def in_one_record(self) -> bool:
@@ -92,6 +116,13 @@ class ClientHello:
     def session_id_length(self) -> int:
         """Octets of the legacy session id, which begins 35 octets into the message."""
         return self._body[34]
+
+    @property
+    def shape(self) -> Shape:
+        """Where everything lies: equal for two hellos whose lengths and extensions all come out the same."""
+        key = self._extensions.get(ENCRYPTED_CLIENT_HELLO, -1)
+        encapsulated = self._body[key + 8 : key + 10] if key >= 0 else b""  # the length of the key in it
+        return len(self._body), self._body[34], encapsulated, tuple(self._extensions.items())
 
     def extension_places(self) -> list[tuple[int, int, int]]:
         """Type, where its contents begin in the message (without its header), and how long they are, of each
@@ -107,7 +138,7 @@ class ClientHello:
     @property
     def versions(self) -> tuple[int, ...]:
         """The versions offered, in the client's order, GREASE too, by supported_versions or else by the old field."""
-        data = self._data(SUPPORTED_VERSIONS)[1:]
+        data = self.contents(SUPPORTED_VERSIONS)[1:]
         return tuple(int.from_bytes(data[i : i + 2]) for i in range(0, len(data) - 1, 2)) or (self.legacy_version,)
 
     @property
@@ -117,57 +148,10 @@ class ClientHello:
             self._body[:2],
             self._ciphers,
             self._extensions,
-            self._data(SUPPORTED_VERSIONS)[1:],
-            self._data(SIGNATURE_ALGORITHMS)[2:],
-            self._data(ALPN)[2:],
+            self.contents(SUPPORTED_VERSIONS)[1:],
+            self.contents(SIGNATURE_ALGORITHMS)[2:],
+            self.contents(ALPN)[2:],
         )
-
-
-def _server_name(data: bytes) -> tuple[str, bool]:
-    """RFC 6066 clause 3, with exactly one name of type host_name."""
-    size = len(data)
-    if size < 6:
-        raise HelloError("malformed", "an empty server name")
-    listed, kind, length = _name_header(data)
-    if listed != size - 2 or length > size - 5:
-        raise HelloError("malformed", "a server name of a wrong length")
-    if kind:
-        raise HelloError("malformed", "a server name that is not a host name")
-    if length != size - 5:
-        raise HelloError("malformed", "more than one server name")
-    return _canonical(data[5:])
-
-
-@lru_cache(maxsize=2048)
-def _canonical(raw: bytes) -> tuple[str, bool]:
-    """The name in lower case and whether it is an address literal."""
-    try:
-        name = raw.decode("ascii").lower()
-    except UnicodeDecodeError:
-        raise HelloError("malformed", "a server name that is not ASCII") from None
-    if _NAME.match(name):
-        # No top-level domain is numeric: a numeric last label is an address in some notation (WHATWG URL clause 3.5).
-        last = name.rpartition(".")[2]
-        return name, last.isdigit() or bool(re.fullmatch(r"0x[0-9a-f]*", last))
-    try:
-        return str(ip_address(name.strip("[]"))), True
-    except ValueError:
-        raise HelloError("malformed", "a server name that is not a host name in its one form") from None
-
-
-@lru_cache(maxsize=256)
-def _alpn(data: bytes) -> tuple[str, ...]:
-    """RFC 7301 clause 3.1. Octets outside ASCII are kept as \\xNN."""
-    names, at, end = [], 2, len(data)
-    if end < 4 or int.from_bytes(data[:2]) != end - 2:
-        raise HelloError("malformed", "a protocol list of a wrong length")
-    while at < end:
-        size = data[at]
-        names.append(data[at + 1 : at + 1 + size].decode("ascii", "backslashreplace"))
-        at += 1 + size
-        if not size or at > end:
-            raise HelloError("malformed", "a protocol name of a wrong length")
-    return tuple(names)
 
 
 class HelloReader:

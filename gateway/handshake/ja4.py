@@ -35,13 +35,15 @@ def _ciphers(data: bytes) -> tuple[str, str]:
     return f"{min(len(values), 99):02d}", _hash(",".join(sorted(values))) if values else _NO_HASH
 
 
-@lru_cache(maxsize=1024)
-def _extensions(types: tuple[int, ...], algorithms: bytes) -> tuple[str, str]:
-    """How many, and the hash of the sorted types without SNI and ALPN, then the algorithms in the client's order."""
-    text = ",".join(f"{t:04x}" for t in types if t not in (0x0000, 0x0010))
+@lru_cache(maxsize=4096)  # a browser draws two GREASE types anew each time: 240 sets for each set that it means
+def _extensions(types: frozenset[int], algorithms: bytes) -> tuple[str, str, str]:
+    """Whether there is a name, how many there are, and the hash of the sorted types without SNI and ALPN, then the
+    algorithms in the client's order."""
+    meant = sorted(types - GREASE)
+    text = ",".join(f"{t:04x}" for t in meant if t not in (0x0000, 0x0010))
     if listed := _shorts(algorithms):
         text += "_" + ",".join(listed)
-    return f"{min(len(types), 99):02d}", _hash(text) if text else _NO_HASH
+    return "d" if 0 in types else "i", f"{min(len(meant), 99):02d}", _hash(text) if text else _NO_HASH
 
 
 @lru_cache(maxsize=256)
@@ -68,8 +70,7 @@ def fingerprint(
 ) -> str:
     """The fingerprint of a hello that came over TCP. The byte strings are the extensions' lists without their
     length."""
-    types = tuple(sorted(set(extension_types) - GREASE))
     cipher_count, cipher_hash = _ciphers(ciphers)
-    extension_count, extension_hash = _extensions(types, signature_algorithms)
-    version, name = (_version(legacy_version, supported_versions), "d" if 0 in types else "i")
+    name, extension_count, extension_hash = _extensions(frozenset(extension_types), signature_algorithms)
+    version = _version(legacy_version, supported_versions)
     return f"t{version}{name}{cipher_count}{extension_count}{_alpn(alpn)}_{cipher_hash}_{extension_hash}"

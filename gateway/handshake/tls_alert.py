@@ -2,8 +2,10 @@
 
 from typing import Final
 
+ACCESS_DENIED: Final = 49
 DECODE_ERROR: Final = 50
 UNRECOGNIZED_NAME: Final = 112  # RFC 6066 clause 3
+NO_APPLICATION_PROTOCOL: Final = 120  # RFC 7301 clause 3.2
 
 
 def fatal_alert(description: int = UNRECOGNIZED_NAME) -> bytes:

@@ -99,6 +99,40 @@ def advise(
             return []
 
 
+def after_the_permit(reason: str, grant: str) -> list[Words]:
+    """What would have to change where the request is permitted and its ClientHello was refused; alternatives."""
+    match reason:
+        case Reason.NAME_MISMATCH:
+            return [
+                _w(
+                    "the client's TLS names the host that it asked for (SNI), and no other",
+                    "客户端 TLS 的服务器名称（SNI）须与请求的主机一致",
+                ),
+                _w(
+                    f"where it names none: grant {grant} is made anew with --no-sni allow",
+                    f"若不带服务器名称：以 --no-sni allow 重新建立授权 {grant}",
+                ),
+            ]
+        case Reason.ECH_NOT_ALLOWED:
+            return [
+                _w("ECH is switched off in the client, its GREASE too", "在客户端关闭 ECH（包括 GREASE）"),
+                _w(f"grant {grant} is made anew with --ech note", f"以 --ech note 重新建立授权 {grant}"),
+            ]
+        case Reason.PROTOCOL_NOT_ALLOWED:
+            return [
+                _w(
+                    f"the client speaks TLS, and offers only what the application of grant {grant} speaks (ALPN)",
+                    f"客户端使用 TLS，且只提供授权 {grant} 的应用所用的协议（ALPN）",
+                ),
+                _w(
+                    f"grant {grant} is made anew with another --application",
+                    f"以其他 --application 重新建立授权 {grant}",
+                ),
+            ]
+        case _:
+            return []
+
+
 def _not_whitelisted(tenant: Tenant, services: list[Service], grants: list[Grant], target: Target) -> list[Words]:
     live = [service for service in services if not service.retired]
     if not live:

@@ -6,13 +6,14 @@ from typing import Any
 
 from aiohttp import web
 
-from ops.api.advice import advise, considered
+from ops.api.advice import advise, after_the_permit, considered
 from ops.api.flows import record_of_ref
 from ops.api.problems import Problem
 from ops.api.resources import AUTHORITY, answer
 from tenants.model import Tenant
 from whitelist.candidates import candidates
 from whitelist.decide import Access, Denial, Permit
+from whitelist.explain import left_open
 from whitelist.reason import WORDING, Reason
 from whitelist.target import Target, TargetError, parse_host
 
@@ -65,6 +66,8 @@ async def _by_record(request: web.Request, record: dict[str, Any]) -> dict[str, 
         except Problem as problem:
             now = {"unavailable": problem.detail, "candidates": [], "would_have_to_change": []}
         result |= {key: now.pop(key) for key in ("candidates", "would_have_to_change")}
+        if now.get("verdict", {}).get("decision") == "permit":
+            result["would_have_to_change"] = after_the_permit(str(record.get("reason", "")), now["verdict"]["grant"])
         result["with_current_policy"] = now
     return result
 
@@ -102,6 +105,7 @@ async def judge(
             "zh": f"由授权 {verdict.grant} 放行（服务 {service}，端点 {verdict.endpoint}），经专线 {lines}。",
         }
         result["would_have_to_change"] = []
+        result["left_open"] = [{"en": words.en, "zh": words.zh} for words in left_open(verdict)]
     else:
         result["text"] = reason_text(verdict.reason)
         result["would_have_to_change"] = advise(verdict, tenant, services, grants, target, access, source, at)

@@ -96,6 +96,7 @@ def rows(answer: Json) -> list[tuple[str, object]]:
         ("Revision", answer.get("revision") or verdict.get("revision")),
         ("Today's policy", _today(current_policy) if current_policy else None),
         ("Considered", candidates if not permitted(answer) or len(candidates) > 1 else None),
+        ("Left open", [_said(entry) for entry in answer.get("left_open") or []]),
         ("To change", [_said(entry) for entry in answer.get("would_have_to_change") or []]),
     ]
 

@@ -14,6 +14,7 @@ from ops.cli.result import report
 from ops.cli.times import WEEKDAYS, format_end, format_moment
 from ops.cli.words import t
 from whitelist.model import DataGrade
+from whitelist.tls_terms import TERMS, USUAL, Application, Ech, Nameless
 
 ID = values.Identifier("grants")
 
@@ -74,6 +75,12 @@ def lines_text(item: Item) -> list[str]:
     return [f"{line}:{weight}" for line, weight in zip(item["lines"], weights, strict=True)]
 
 
+def terms_text(item: Item) -> str:
+    """What it demands of a ClientHello beside the usual, in the words of the options."""
+    found = {name: item.get(name) or getattr(USUAL, name) for name in TERMS}
+    return ", ".join(f"{n.replace('_', '-')} {v}" for n, v in found.items() if v != getattr(USUAL, n))
+
+
 @group.command("show", help=t("Show one grant."), example="feiyu grant show g-7k3m9q2x")
 @click.argument("grant", type=ID)
 @pass_app
@@ -94,6 +101,7 @@ def show(app: App, grant: str) -> None:
             ("Hours", hours_text(window) or t("always")),
             ("Purpose", item.get("purpose")),
             ("Data grade", t(item.get("data_grade", ""))),
+            ("TLS", terms_text(item)),
             ("Countries", f"{item.get('origin_country', '')} → {item.get('destination_country') or '?'}"),
             *provenance_rows(item),
         ],
@@ -133,12 +141,33 @@ def show(app: App, grant: str) -> None:
 @click.option(
     "--grade", type=click.Choice([g.value for g in DataGrade]), help=t("Grade of the data (default: general).")
 )
+@click.option(
+    "--no-sni",
+    type=click.Choice([n.value for n in Nameless]),
+    help=t("TLS without a server name (default: usual, refused where the target is a name)."),
+)
+@click.option(
+    "--ip-sni",
+    type=click.Choice([n.value for n in Nameless]),
+    help=t("TLS with the dialled address as server name (default: usual, as above)."),
+)
+@click.option(
+    "--ech",
+    type=click.Choice([e.value for e in Ech]),
+    help=t("Encrypted ClientHello (default: note); refuse also refuses the GREASE of browsers."),
+)
+@click.option(
+    "--application",
+    type=click.Choice([a.value for a in Application]),
+    help=t("What may be offered inside TLS, by ALPN (default: any)."),
+)
 @click.option("--origin", metavar="CC", help=t("Country the data comes from (default: CN)."))
 @click.option("--to", metavar="CC", help=t("Country the data goes to."))
 @click.option("--id", "identifier", metavar="ID", help=t("Its id (default: made up)."))
 @pass_app
 def add(
     app: App,
+    /,
     *,
     tenant: str | None,
     group_id: str | None,
@@ -156,6 +185,7 @@ def add(
     origin: str | None,
     to: str | None,
     identifier: str | None,
+    **terms: str | None,
 ) -> None:
     """A new grant."""
     if (tenant is None) == (group_id is None):
@@ -176,6 +206,7 @@ def add(
                 "line_weights": line_weights,
                 "purpose": purpose,
                 "data_grade": grade,
+                **terms,
                 "origin_country": origin.upper() if origin else None,
                 "destination_country": to.upper() if to else None,
             }

@@ -104,6 +104,16 @@ HELP_ZH: dict[str, str] = {
     "Only at these hours, zone time: 08:00-20:00.": "仅限这些时段（园区时间）：08:00-20:00。",
     "Purpose class (default: internal_office).": "用途（默认 internal_office，内部办公自用）。",
     "Grade of the data (default: general).": "数据级别（默认 general，一般）。",
+    "TLS without a server name (default: usual, refused where the target is a name).": (
+        "不带服务器名称的 TLS（默认 usual：目标为域名时拒绝）。"
+    ),
+    "TLS with the dialled address as server name (default: usual, as above).": (
+        "以所连地址作服务器名称的 TLS（默认 usual，同上）。"
+    ),
+    "Encrypted ClientHello (default: note); refuse also refuses the GREASE of browsers.": (
+        "加密的 ClientHello（默认 note，只记录）；refuse 会一并拒绝浏览器的 GREASE。"
+    ),
+    "What may be offered inside TLS, by ALPN (default: any).": "TLS 内可提供的应用协议，按 ALPN（默认 any，不限）。",
     "Country the data comes from (default: CN).": "数据来源国（默认 CN）。",
     "Country the data goes to.": "数据目的国。",
     "End a grant for good; its live tunnels are cut.": "永久撤销授权；切断现有连接。",

@@ -89,6 +89,8 @@ LABELS_ZH: dict[str, str] = {
     "Today's policy": "按当前策略",
     "Considered": "已比对",
     "To change": "需要改变",
+    "Left open": "不能排除",
+    "TLS": "TLS",
     "For": "对象",
     "Reaches": "可访问",
     "Hours": "时段",

@@ -248,6 +248,11 @@ def with_extension(hello: bytes, kind: int, data: bytes) -> bytes:
     return b"\x16\x03\x01" + struct.pack("!H", len(body) + 4) + b"\x01" + len(body).to_bytes(3) + body
 
 
+def with_ech(hello: bytes) -> bytes:
+    """The hello with an ECHClientHello of type outer at its end (RFC 9849 clause 5): real, or GREASE; who can tell."""
+    return with_extension(hello, 0xFE0D, b"\0\0\1\0\1\x5a\0\x20" + os.urandom(32) + b"\0\x90" + os.urandom(144))
+
+
 def in_records(hello: bytes, size: int) -> bytes:
     """The same handshake message in records of at most `size` bytes."""
     message = hello[5:]

@@ -34,6 +34,12 @@ def alpn(*names: bytes) -> bytes:
     return extension(16, struct.pack(">H", len(listed)) + listed)
 
 
+def ech(kind: int = 0, key: bytes = bytes(32), payload: bytes = bytes(80)) -> bytes:
+    """An ECHClientHello (RFC 9849 clause 5) with HKDF-SHA256 and AES-128-GCM."""
+    rest = b"\0\1\0\1\x5a" + struct.pack(">H", len(key)) + key + struct.pack(">H", len(payload)) + payload
+    return extension(0xFE0D, bytes([kind]) + rest)
+
+
 SIGNATURES = extension(13, bytes.fromhex("001004030804040105030805050108060601"))
 VERSIONS = extension(43, bytes.fromhex("065a5a03040303"))
 GOOD_EXTENSIONS = (
@@ -98,9 +104,19 @@ GOOD = {
     "a decimal address as name": (hello(server_name(b"2130706433")), ("2130706433", True, (), False)),
     "a hexadecimal last label as name": (hello(server_name(b"127.0.0.0x1")), ("127.0.0.0x1", True, (), False)),
     "an IPv6 literal as name": (hello(server_name(b"2001:DB8::1")), ("2001:db8::1", True, (), False)),
-    "ECH beside the outer name": (hello(server_name(b"a.example"), extension(0xFE0D, b"\0" * 40)), ("a.example", False, (), True)),
+    "ECH beside the outer name": (hello(server_name(b"a.example"), VERSIONS, ech()), ("a.example", False, (), True)),
+    "ECH without a name": (hello(VERSIONS, ech()), (None, False, (), True)),
+    "ECH and a draft of TLS 1.3": (hello(extension(43, b"\x02\x7f\x1c"), ech()), (None, False, (), True)),
+    "ECH that no server can decrypt, TLS 1.3 not being offered": (hello(extension(43, b"\x02\x03\x03"), ech()), (None, False, (), False)),
+    "ECH that no server can decrypt, with GREASE for TLS 1.3": (hello(extension(43, b"\x04\xfa\xfa\x03\x03"), ech()), (None, False, (), False)),
+    "ECH that no server can decrypt, without the client's key": (hello(VERSIONS, ech(key=b"")), (None, False, (), False)),
+    "the ECH of an older draft": (hello(extension(0xFE0A, b"\0" * 9)), (None, False, (), True)),
+    "the ECH of an older draft beside one that hides nothing": (hello(ech(), extension(0xFF02, b"")), (None, False, (), True)),
     "the older ESNI": (hello(extension(0xFFCE, b"\0" * 40)), (None, False, (), True)),
     "a protocol name outside ASCII": (hello(alpn(b"\x99a")), (None, False, ("\\x99a",), False)),
+    "a protocol name that looks like another's escape": (hello(alpn(b"\\x99a")), (None, False, ("\\x5cx99a",), False)),
+    "a protocol name with a comma": (hello(alpn(b"h2,http/1.1")), (None, False, ("h2\\x2chttp/1.1",), False)),
+    "protocol names with a space, a line feed and a DEL": (hello(alpn(b"h 2", b"h2\n", b"\x7f")), (None, False, ("h\\x202", "h2\\x0a", "\\x7f"), False)),
 }  # fmt: skip
 
 
@@ -148,6 +164,21 @@ BAD = {
     "a line feed at the end of the name": (hello(server_name(b"a.example\n")), "malformed"),
     "a name of 254 bytes": (hello(server_name(b"a." * 126 + b"aa")), "malformed"),
     "a label of 64 bytes": (hello(server_name(b"a" * 64 + b".example")), "malformed"),
+    "a name in brackets": (hello(server_name(b"[2001:db8::1]")), "malformed"),
+    "an IPv6 literal not shortened": (hello(server_name(b"2001:db8:0::1")), "malformed"),
+    "an IPv6 literal with a zone": (hello(server_name(b"fe80::1%eth0")), "malformed"),
+    "a mapped IPv4 literal in hexadecimal": (hello(server_name(b"::ffff:7f00:1")), "malformed"),
+    "an empty version list": (hello(extension(43, b"\0")), "malformed"),
+    "a version list longer than its length says": (hello(extension(43, b"\2\3\3\3\4")), "malformed"),
+    "a version list shorter than its length says": (hello(extension(43, b"\4\3\3")), "malformed"),
+    "half a version": (hello(extension(43, b"\3\3\3\4")), "malformed"),
+    "an inner ECH outside of an encrypted hello": (hello(VERSIONS, extension(0xFE0D, b"\1")), "malformed"),
+    "an ECH of neither type": (hello(VERSIONS, ech(kind=2)), "malformed"),
+    "an empty ECH": (hello(VERSIONS, extension(0xFE0D, b"")), "malformed"),
+    "an ECH without a payload": (hello(VERSIONS, ech(payload=b"")), "malformed"),
+    "an ECH with an octet too many": (hello(VERSIONS, extension(0xFE0D, ech()[4:] + b"\0")), "malformed"),
+    "an ECH that ends inside its key": (hello(VERSIONS, extension(0xFE0D, ech()[4:30])), "malformed"),
+    "a list of compressed extensions outside of an encrypted hello": (hello(VERSIONS, ech(), extension(0xFD00, b"\2\0\x33")), "malformed"),
     "a port in the name": (hello(server_name(b"a.example:443")), "malformed"),
     "an empty protocol name": (hello(extension(16, b"\0\x02\x00\x00")), "malformed"),
     "a protocol list of a wrong length": (hello(extension(16, b"\0\x09\x02h2")), "malformed"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.gateway.kit import Ground, Talk, client_hello, in_records, until, with_extension
+from tests.gateway.kit import Ground, Talk, client_hello, in_records, until, with_ech, with_extension
 from tests.gateway.node import Node, Worker, authorization, token
 
 pytestmark = pytest.mark.root
@@ -194,7 +194,7 @@ PASSING: dict[str, Callable[[str], bytes]] = {
     "in capitals": lambda host: client_hello(host.upper()),
     "in records of 40 octets": lambda host: in_records(client_hello(host), 40),
     "in records of one octet": lambda host: in_records(client_hello(host), 1),
-    "with ECH": lambda host: with_extension(client_hello(host), 0xFE0D, bytes(40)),
+    "with ECH": lambda host: with_ech(client_hello(host)),
     "with bytes behind it": lambda host: client_hello(host) + b"\x14\x03\x03\x00\x01\x01",
 }
 
@@ -245,6 +245,12 @@ HELLOS: dict[str, tuple[Callable[[str], bytes], str, int]] = {
     "a record without contents": (lambda _: b"\x16\x03\x01\x00\x00", "malformed-request", ALERT_DECODE),
     "the name twice": (
         lambda host: with_extension(client_hello(host), 0, b"\0\6\0\0\3a.b"), "malformed-request", ALERT_DECODE,
+    ),
+    "an encrypted hello that no server can read": (
+        lambda host: with_extension(client_hello(host), 0xFE0D, bytes(40)), "malformed-request", ALERT_DECODE,
+    ),
+    "an inner hello outside of an encrypted one": (
+        lambda host: with_extension(client_hello(host), 0xFE0D, b"\1"), "malformed-request", ALERT_DECODE,
     ),
     "a hello of 70,000 octets": (
         lambda _: b"\x16\x03\x01\x40\x00\x01\x01\x11\x70" + bytes(40), "malformed-request", ALERT_DECODE,

@@ -256,7 +256,7 @@ def test_a_change_that_cannot_be_read_ends_what_it_might_have_taken_away(own: No
     current = node.state / "snapshot" / "current"
     whole = current.read_bytes()
     current.write_bytes(b"nothing")
-    node.hub.say(kind="revision", revision=99)
+    node.hub.say(kind="revision", revision=node.hub.revision + 1)
     assert node.final(talk)["cause"] == "cut-by-policy"
     current.write_bytes(whole)
     until(lambda: refusal(node, worker, ground) == "", "recovery by itself", 4)

@@ -133,6 +133,34 @@ async def test_a_reference_is_explained_as_recorded_and_as_it_would_be_now(node:
     assert after["with_current_policy"]["source"] == "10.0.0.9"
 
 
+BEHIND_THE_200 = {
+    "name-mismatch": "the client's TLS names the host",
+    "ech-not-allowed": "ECH is switched off in the client",
+    "protocol-not-allowed": "the client speaks TLS",
+}
+
+
+@pytest.mark.parametrize("reason", BEHIND_THE_200)
+async def test_a_refusal_of_a_hello_says_what_would_have_to_change_although_the_request_is_permitted(
+    node: Node, recorder: spool_kit.Node, reason: str
+) -> None:
+    await node.add("grants", **GRANT)
+    ref = "7F3K9Q2M4XW5T0AC"
+    writer = recorder.writer("w1.1")
+    end = {"reason": reason, "decision": "deny", "status": 403, "cause": "refused", "ref": ref}
+    now = int(time.time() * 1e6)
+    spool_kit.put(writer, "open", flow=ref, time=now, line="hk1", decision="permit", **WHO)
+    spool_kit.put(writer, "close", flow=ref, time=now, **end, **WHO)
+    writer.flush()
+    spool_kit.until(lambda: len(recorder.lines()) >= 4, "the records")
+    status, answer = await node.call("GET", "/v1/explain", ref=ref)
+    assert status == 200, answer
+    assert answer["with_current_policy"]["verdict"]["decision"] == "permit"
+    assert answer["with_current_policy"]["left_open"]
+    assert BEHIND_THE_200[reason] in answer["would_have_to_change"][0]["en"]
+    assert all(words["zh"] for words in answer["would_have_to_change"])
+
+
 async def explain_ref(node: Node) -> Any:
     """The explanation of the one refusal, its reference typed in lower case."""
     status, answer = await node.call("GET", "/v1/explain", ref=REF.lower())

@@ -405,6 +405,28 @@ def test_limits_of_a_tenant_and_weights_of_lines(feiyu: Feiyu) -> None:
     assert "one number from 1 to 1000 for each line" in feiyu.err
 
 
+def test_terms_of_a_grant_for_tls_and_what_they_leave_open(feiyu: Feiyu) -> None:
+    zone(feiyu, "tau", "10.76.0.0/24")
+    asked = ("grant", "add", "--tenant", "tau", "--line", "tau-line", "--for", "90d", "--reason", "r")
+    feiyu(*asked, "--service", "tau-api", "--id", "g-usual00001")
+    usual = feiyu.json("explain", "tau", "api.tau.example")
+    assert ["ECH cannot be excluded" in words["en"] for words in usual["left_open"]] == [True]
+    assert "another name hidden by ECH cannot be excluded" in feiyu("explain", "tau", "api.tau.example")
+    assert "不能排除" in feiyu("explain", "tau", "api.tau.example", "--lang", "zh")
+    feiyu("grant", "revoke", "g-usual00001", "--reason", "r")
+    terms = ("--no-sni", "allow", "--ip-sni", "refuse", "--ech", "refuse", "--application", "web")
+    feiyu(*asked, "--service", "tau-api", *terms, "--id", "g-strict0001")
+    item = feiyu.json("grant", "show", "g-strict0001")
+    assert [item[name] for name in ("no_sni", "ip_sni", "ech", "application")] == ["allow", "refuse", "refuse", "web"]
+    assert "no-sni allow, ip-sni refuse, ech refuse, application web" in feiyu("grant", "show", "g-strict0001")
+    strict = feiyu.json("explain", "tau", "api.tau.example")
+    assert ["without a server name" in words["en"] for words in strict["left_open"]] == [True]
+    feiyu("service", "add", "tau-raw", "--endpoint", "tcp://raw.tau.example:7000", "--reason", "r")
+    feiyu(*asked, "--service", "tau-raw", "--ech", "refuse", code=2)
+    assert "has no tls endpoint" in feiyu.err
+    feiyu(*asked, "--service", "tau-api", "--ech", "perhaps", code=2)
+
+
 def test_explain_says_what_carries_a_permit_and_what_a_refusal_would_need(feiyu: Feiyu) -> None:
     zone(feiyu, "omega", "10.7.0.0/24")
     feiyu("explain", "omega", "api.omega.example", code=1)

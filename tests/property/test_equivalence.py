@@ -20,6 +20,7 @@ from whitelist.model import DataGrade, Deny, Endpoint, Grant, GrantState, Line, 
 from whitelist.publisher import Publisher
 from whitelist.snapshot import Snapshot
 from whitelist.target import Target
+from whitelist.tls_terms import Application, Ech, Nameless, TlsTerms
 
 HOSTS = ["example.com", "a.example.com", "b.a.example.com", "c.b.a.example.com", "xa.example.com", "example.net", "com"]
 ADDRESSES = [
@@ -136,6 +137,10 @@ def documents(draw: Any) -> Document:
             lines=lines,
             line_weights=draw(st.sampled_from([(), tuple(range(7, 7 + len(lines)))])),
             state=draw(mostly(GrantState.EFFECTIVE, st.sampled_from(GrantState))),
+            no_sni=draw(mostly(Nameless.USUAL, st.sampled_from(Nameless))),
+            ip_sni=draw(mostly(Nameless.USUAL, st.sampled_from(Nameless))),
+            ech=draw(mostly(Ech.NOTE, st.sampled_from(Ech))),
+            application=draw(mostly(Application.ANY, st.sampled_from(Application))),
             data_grade=draw(mostly(DataGrade.GENERAL, st.sampled_from(DataGrade))),
         )
         for n, lines in enumerate(over)
@@ -238,7 +243,7 @@ def readings_agree(case: tuple[Document, list[Any]]) -> None:
                 "compiled": compiled(snapshot, *question),
             }
             assert len(set(readings.values())) == 1, (readings, question)
-            weights_agree(document, snapshot, question)
+            details_agree(document, snapshot, question)
             SEEN[readings["naive"]] += 1
         snapshot.close()
 
@@ -261,8 +266,9 @@ def compiled(
     return isinstance(decide(snapshot, entry, source, interface, target, access, now), Permit)
 
 
-def weights_agree(document: Document, snapshot: Snapshot, question: Any) -> None:
-    """A permit has the grant's lines that lead abroad, in its order, each with the weight it was given."""
+def details_agree(document: Document, snapshot: Snapshot, question: Any) -> None:
+    """A permit has the grant's lines that lead abroad, in its order, each with the weight it was given, and its terms
+    for TLS."""
     name, source, interface, host, port, access, now = question
     entry = snapshot.tenant(name)
     assert entry is not None
@@ -274,6 +280,10 @@ def weights_agree(document: Document, snapshot: Snapshot, question: Any) -> None
     abroad = {line.id for line in document.lines if line.side.value == "abroad" and not line.retired}
     kept = [n for n, line in enumerate(grant.lines) if line in abroad]
     assert permit.lines == tuple(grant.lines[n] for n in kept)
+    terms = permit.tls or TlsTerms()
+    assert (terms.no_sni, terms.ip_sni, terms.ech, terms.application) == (
+        grant.no_sni, grant.ip_sni, grant.ech, grant.application,
+    )  # fmt: skip
     assert permit.weights == (tuple(grant.line_weights[n] for n in kept) if grant.line_weights else ())
 
 

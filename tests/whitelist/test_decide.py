@@ -11,6 +11,7 @@ from whitelist.decide import Access, Denial, Permit, denied_address, open_until
 from whitelist.entries import Schedule
 from whitelist.model import DataGrade, Deny, GrantState, Line, Protocol, Window
 from whitelist.reason import Reason
+from whitelist.tls_terms import Application, Ech, Nameless, TlsTerms
 
 DOCS = service(
     "docs",
@@ -363,6 +364,14 @@ def test_a_permit_says_all_that_the_way_needs(tmp_path: Path) -> None:
             9,
             7,
         )
+
+
+def test_a_permit_carries_the_terms_of_its_grant(tmp_path: Path) -> None:
+    docs, strict = service("docs", "docs.example.com"), grant(ech=Ech.REFUSE, application=Application.WEB)
+    with published(tmp_path, tenant(), docs, strict) as snapshot:
+        verdict = ask(snapshot)
+    assert isinstance(verdict, Permit)
+    assert verdict.tls == TlsTerms(Nameless.USUAL, Nameless.USUAL, Ech.REFUSE, Application.WEB)
 
 
 def test_a_denial_names_the_deny_the_grant_and_the_revision(tmp_path: Path) -> None:

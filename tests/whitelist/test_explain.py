@@ -13,6 +13,7 @@ from whitelist.explain import Explanation, explain
 from whitelist.model import DataGrade, Deny, GrantState, Protocol
 from whitelist.snapshot import Snapshot
 from whitelist.target import parse_host
+from whitelist.tls_terms import Ech, Nameless
 
 
 def explained(
@@ -128,3 +129,33 @@ def test_every_candidate_is_shown_with_its_way_and_its_fault(tmp_path: Path) -> 
             ("other", "", "", "not-whitelisted"),
         ]
         assert found.candidates[1].lines == ("hk1",)
+
+
+ECH, NAMELESS = "another name hidden by ECH cannot be excluded", "a tunnel without a server name passes"
+BY_ADDRESS = service("docs", "203.0.113.0/28")
+
+
+@pytest.mark.parametrize(
+    ("items", "host", "expected"),
+    [
+        pytest.param((DOCS, grant()), "docs.example.com", [ECH], id="the usual terms"),
+        pytest.param((DOCS, grant(ech=Ech.REFUSE)), "docs.example.com", [], id="ECH refused"),
+        pytest.param((DOCS, grant(no_sni=Nameless.ALLOW)), "docs.example.com", [ECH, NAMELESS], id="no name asked for"),
+        pytest.param((BY_ADDRESS, grant()), "203.0.113.7", [ECH, NAMELESS], id="by address"),
+        pytest.param(
+            (BY_ADDRESS, grant(no_sni=Nameless.REFUSE, ech=Ech.REFUSE)), "203.0.113.7", [], id="by address, strictly"
+        ),
+        pytest.param((DOCS,), "docs.example.com", [], id="a refusal leaves nothing open"),
+        pytest.param(
+            (service("docs", endpoint("docs.example.com", protocol=Protocol.TCP)), grant()),
+            "docs.example.com",
+            [],
+            id="no TLS, no hello",
+        ),
+    ],
+)
+def test_what_a_permit_leaves_open(tmp_path: Path, items: tuple[Any, ...], host: str, expected: list[str]) -> None:
+    with published(tmp_path, tenant(), *items) as snapshot:
+        found = explained(snapshot, host).left_open
+    assert [words.en.partition(":")[0].split(" under ")[0] for words in found] == expected
+    assert all(words.zh for words in found)
