@@ -133,8 +133,6 @@ class Context:
             return Reason.POLICY_UNAVAILABLE, "no valid policy"
         if now - self.last_word > self.config.max_staleness:
             return Reason.POLICY_UNAVAILABLE, "no word from control for too long"
-        if len(self.live) > self.max_live:
-            return Reason.OVERLOADED, "too many connections"
         return None
 
     def emit(self, record: Record, kind: Kind) -> None:

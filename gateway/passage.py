@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Head = RequestHead | ConnectFields
 
+_TOO_MANY = (Reason.OVERLOADED, "too many connections")
 MAX_ADDRESSES = 4  # tried within the dial timeout
 # What a flow is refused for that something ended before its line was there.
 _ENDED_EARLY = {
@@ -50,7 +51,7 @@ class Passage(Dialling):
 
     free_at: Unix seconds at which a quota or rate is free again."""
 
-    __slots__ = ("free_at", "interface", "ip", "listener", "port", "ref")
+    __slots__ = ("free_at", "interface", "ip", "is_too_much", "listener", "port", "ref")
 
     def __init__(self, ctx: "Context", listener: str, fd: int, ip: str, port: int, interface: str) -> None:
         super().__init__(ctx, fd)
@@ -61,6 +62,7 @@ class Passage(Dialling):
         self.deadline = ctx.reactor.now + ctx.timeouts.handshake
         self.ref = ""
         self.free_at = 0.0
+        self.is_too_much = False
 
     # What the owner adds.
 
@@ -69,6 +71,11 @@ class Passage(Dialling):
         raise NotImplementedError
 
     # The way out, in order.
+
+    def unready(self) -> tuple[Reason, str] | None:
+        """Why nothing new may be taken, or not from this connection: it is one too many. That was settled when it came,
+        or every one of a crowd would be refused for the others' sake."""
+        return _TOO_MANY if self.is_too_much else self.ctx.unready()
 
     def begin(self) -> Flow:
         """A flow with a new reference, and all that is known before a head was read."""
@@ -95,7 +102,7 @@ class Passage(Dialling):
         record.port = target.port
         self.target = flow.target = target
         flow.access = access
-        unready = ctx.unready()
+        unready = self.unready()
         if unready is not None:
             self.refuse(*unready)
             return

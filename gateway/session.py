@@ -55,6 +55,7 @@ class Session(Passage):
         self.opened = False
         self.hello: HelloReader | None = None
         self.version = "1.1"
+        self.is_too_much = len(ctx.live) >= ctx.max_live
         ctx.live[fd] = self
         ctx.handshakes[ip] = in_progress = ctx.handshakes.get(ip, 0) + 1
         ctx.reactor.watch(fd, READ_EDGE, self.on_head)

@@ -85,7 +85,7 @@ class SocksSession(Session):
 
     def _judge(self, authorization: bytes) -> bool:
         """Whether the login is one; else it is refused, before any request was heard."""
-        unready = self.ctx.unready()
+        unready = self.unready()
         identifier = self.ctx.identifier
         if unready is not None or identifier is None:
             self.refuse(*(unready or (Reason.POLICY_UNAVAILABLE, "no valid policy")))
