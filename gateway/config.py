@@ -22,6 +22,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     header_bytes: int = 16_384
     tunnels_per_tenant: int = 2_000
     handshakes_per_source: int = 256
+    tls_handshakes: int = 1_024  # in progress on a worker, from all sources
     spool_bytes: int = 1 << 30
     stranger_refusals_per_second: int = 10
 
@@ -40,12 +41,23 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     flap_window: float = 300
 
 
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """How a listener speaks TLS: PEM files of its certificate (with chain), key and the CAs whose clients it knows, and
+    what a client must show: certificate, token, or both. Files that change are read again by themselves."""
+
+    certificate: str
+    key: str
+    client_ca: str = ""
+    demand: tuple[str, ...] = ("certificate",)
+
+
 class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
     """An inherited listening socket."""
 
     name: str
     kind: str
     fd: int
+    tls: Tls | None = None
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,9 +37,22 @@ class References:
 
 class Flow:
     """The record of one flow in the making, and what it holds of the tenant's share. tenant: the entry with its quotas;
-    line: the index of the line it was opened on, -1 before; counted: bytes that are in the tenant's usage already."""
+    line: the index of the line it was opened on, -1 before; counted: bytes that are in the tenant's usage already;
+    beside: the id of a second credential that was demanded, "" for none."""
 
-    __slots__ = ("access", "counted", "ctx", "line", "opened_at", "permit", "record", "slot", "target", "tenant")
+    __slots__ = (
+        "access",
+        "beside",
+        "counted",
+        "ctx",
+        "line",
+        "opened_at",
+        "permit",
+        "record",
+        "slot",
+        "target",
+        "tenant",
+    )
 
     def __init__(self, ctx: "Context", record: Record) -> None:
         self.ctx = ctx
@@ -50,6 +63,7 @@ class Flow:
         self.tenant: TenantEntry | None = None
         self.slot = -1
         self.line = -1
+        self.beside = ""
         self.counted = 0
         self.opened_at = 0.0
 

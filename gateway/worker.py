@@ -19,11 +19,13 @@ from gateway.figures import Figures
 from gateway.forward import Forwarder
 from gateway.identity import Identifier
 from gateway.listener.plain import PlainListener
+from gateway.listener.tls import TlsEntrance
 from gateway.live import MAX_PACKET, LineState, LiveKind, LiveMessage, ack, hello, parse
 from gateway.reactor import IN, Reactor
 from gateway.relay.pipes import PipePool
 from gateway.relay.tunnel import Tunnel
 from gateway.say import say
+from gateway.secure import SecureSession
 from gateway.session import Session
 from gateway.shares import Shares
 from gateway.usage import Usage
@@ -59,6 +61,7 @@ class Worker:
         ctx.max_live = max(16, (soft - 64 - 2 * pipes.limit) // 2)
         self.enforcer = Enforcer(ctx)
         self.listeners: list[PlainListener] = []
+        self.entrances: dict[str, TlsEntrance] = {}
         self.hub: socket.socket | None = None
         self._second = 0
         self._sampled = 0  # where the reading of live tunnels' TCP_INFO goes on
@@ -78,8 +81,13 @@ class Worker:
         self.load_policy()
         self._join_hub()
         for listener in self.config.listeners:
+            arrived = self.arrived
+            if listener.tls is not None:
+                if listener.name not in self.entrances:
+                    self.entrances[listener.name] = TlsEntrance(listener.name, listener.tls)
+                arrived = self.arrived_in_tls
             self.listeners.append(
-                PlainListener(self.ctx, listener.name, socket.socket(fileno=os.dup(listener.fd)), self.arrived)
+                PlainListener(self.ctx, listener.name, socket.socket(fileno=os.dup(listener.fd)), arrived)
             )
         gc.collect()
         gc.freeze()
@@ -102,6 +110,10 @@ class Worker:
     def arrived(self, listener: PlainListener, fd: int, ip: str, port: int, interface: str) -> None:
         """A new connection."""
         Session(self.ctx, listener, fd, ip, port, interface)
+
+    def arrived_in_tls(self, listener: PlainListener, fd: int, ip: str, port: int, interface: str) -> None:
+        """A new connection on a TLS listener."""
+        SecureSession(self.ctx, listener, fd, ip, port, interface, self.entrances[listener.name])
 
     # Policy.
 
@@ -255,6 +267,8 @@ class Worker:
         for counters in (ctx.shares, ctx.attempts, ctx.usage, ctx.figures):
             counters.survey()
         ctx.emit_counted(reactor.now)
+        for entrance in self.entrances.values():
+            entrance.refresh()
         if ctx.snapshot is None and reactor.now - self._tried >= RELOAD:
             self.advance()
         if reactor.now - self._beaten >= HEARTBEAT:

@@ -9,21 +9,23 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.config import Health, Limits, Timeouts
+from gateway.config import Health, Limits, Timeouts, Tls
 from ops.yamlnode import Problem, ProblemsError, compose
 from tenants.model import Side
 
 DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
 
 
-class Listener(msgspec.Struct, frozen=True, kw_only=True):
-    """One way in. address is canonical "host:port" or "[v6]:port"; IPv6 listeners take IPv6 only. interface: where
-    given, connections that come by any other are not even accepted, and none has to be asked which it came by."""
+class Listener(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One way in. kind: plain, or http, which may speak TLS. address is canonical "host:port" or "[v6]:port"; IPv6
+    listeners take IPv6 only. interface: where given, connections that come by any other are not even accepted, and none
+    has to be asked which it came by."""
 
     name: str
     kind: str = "plain"
     address: str
     interface: str = ""
+    tls: Tls | None = None
 
     @property
     def endpoint(self) -> tuple[str, int]:

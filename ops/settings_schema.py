@@ -6,12 +6,13 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from gateway.config import Health, Limits, Timeouts
+from gateway.config import Health, Limits, Timeouts, Tls
 from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
 
-LISTENER_KINDS = ("plain",)
+LISTENER_KINDS = ("plain", "http")
+DEMANDS = ("certificate", "token")  # beside the source prefix, which every listener demands
 MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -108,6 +109,15 @@ _listener = section(
         "kind": text(f"one of {', '.join(LISTENER_KINDS)}", lambda v: v in LISTENER_KINDS),
         "address": _address,
         "interface": _any_interface,
+        "tls": section(
+            Tls,
+            {
+                **dict.fromkeys(("certificate", "key", "client_ca"), parsed("an absolute path", _directory)),
+                "demand": listing(
+                    text(f"one of {', '.join(DEMANDS)}", lambda v: v in DEMANDS), "demands", unique=("",), least=1
+                ),
+            },
+        ),
     },
 )
 _access = section(
@@ -157,6 +167,7 @@ _settings = section(
                 "header_bytes": integer(1_024, 1 << 20, "bytes"),
                 "tunnels_per_tenant": integer(1, 10_000_000),
                 "handshakes_per_source": integer(1, 1_000_000),
+                "tls_handshakes": integer(1, 1_000_000),
                 "spool_bytes": integer(1 << 20, 1 << 44, "bytes"),
                 "stranger_refusals_per_second": integer(1, 1_000_000),
             },
@@ -210,6 +221,21 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         add("health", "timeout is longer than interval", "timeout at most as long as interval")
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
+    for listener in settings.listeners:
+        if fault := _tls_fault(listener):
+            add("listeners", f"{listener.name}: {fault[0]}", fault[1])
     if settings.metrics.address in {listener.address for listener in settings.listeners}:
         add("metrics", f"{settings.metrics.address} is a listener's address too", "an address of its own")
     return found
+
+
+def _tls_fault(listener: s.Listener) -> tuple[str, str] | None:
+    """What is wrong with how a listener speaks TLS, and what is expected."""
+    tls = listener.tls
+    if tls is None:
+        return None
+    if listener.kind != "http":
+        return f"is of kind {listener.kind} and has tls", "kind: http for a proxy over TLS"
+    if bool(tls.client_ca) != ("certificate" in tls.demand):
+        return "client_ca and demand do not belong together", "client_ca where demand has certificate, and only there"
+    return None

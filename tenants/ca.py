@@ -69,7 +69,9 @@ def new_issuing(root: Authority, now: int, life: int = ISSUING_LIFE) -> Authorit
     """An issuing CA under the root. It makes no further CAs, and names of the zone only (clause 4.2.1.10): a stolen one
     cannot speak for anybody else. Addresses are left open, since firms may know a gateway by its address."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(root.zone, f"Feiyu issuing CA {_stamp(now)}")
+    # Two of one name would count as one in the length of a path (clause 6.1: self-issued): the key is part of the name.
+    digest = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest
+    name = _name(root.zone, f"Feiyu issuing CA {_stamp(now)} {digest[:4].hex()}")
     builder = _builder(root.certificate.subject, name, key.public_key(), now, _within(root, now, life))
     names = (x509.DNSName(root.zone), x509.UniformResourceIdentifier(root.zone))
     builder = (

@@ -159,7 +159,7 @@ class Worker:
 
             environment = os.environ | {
                 "FEIYU_CONFIG": str(node.config), "FEIYU_BOOT": BOOT, "FEIYU_PROCESS": name,
-                "FEIYU_LISTEN_FDS": json.dumps({"plain": [listener.fileno()]}),
+                "FEIYU_LISTEN_FDS": json.dumps({node.listener: [listener.fileno()]}),
             }  # fmt: skip
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ops.worker"], cwd=CODE, env=environment, stdin=subprocess.DEVNULL, stdout=log,
@@ -207,6 +207,7 @@ class Node:
     """Directories, policy, hub and workers. Use as a context manager; its end checks all records and logs."""
 
     _ports = iter(range(3128, 9000))
+    listener = "plain"  # the one that its workers are given
 
     def __init__(self, ground: Ground, directory: Path, *, recorder: bool = False, **settings: Any) -> None:
         self.ground, self.directory = ground, directory
