@@ -96,6 +96,12 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 9 if self.base else None
 
 
+class Ca(msgspec.Struct, frozen=True, kw_only=True):
+    """How long certificates live that control issues for clients, seconds."""
+
+    client_life: float = 604_800
+
+
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """Where the recorder serves /metrics."""
 
@@ -119,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     max_staleness: float = 3_600
     metrics: Metrics = Metrics()
+    ca: Ca = Ca()
     portal: str = ""
 
     @property

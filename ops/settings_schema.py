@@ -174,6 +174,7 @@ _settings = section(
         ),
         "max_staleness": _seconds,
         "metrics": section(s.Metrics, {"address": _address}),
+        "ca": section(s.Ca, {"client_life": number(60, 31_536_000, "seconds")}),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )

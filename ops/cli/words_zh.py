@@ -1,7 +1,8 @@
 """Chinese for the words of the command; the keys are the English texts as they stand in the code."""
 
+from ops.cli.ca_zh import CA_ZH
 from ops.cli.egress_zh import EGRESS_ZH
 from ops.cli.help_zh import HELP_ZH
 from ops.cli.messages_zh import MESSAGES_ZH
 
-ZH: dict[str, str] = {**MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH}
+ZH: dict[str, str] = {**MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **CA_ZH}

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tenants import ca
 from tenants.model import Credential
-from tests.gateway.kit import GATEWAY, Ground, Talk
+from tests.gateway.kit import GATEWAY, PATIENCE, Ground, Talk
 from tests.gateway.node import FOREVER, Node, Worker
 
 ZONE, SERVER = "zone.example", "gw1.zone.example"
@@ -123,10 +123,21 @@ def ask(authority: str, fields: str = "") -> str:
     return f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{fields}\r\n"
 
 
+def goodbye(talk: Talk) -> None:
+    """Sends close_notify, the end of the client's direction, without waiting for the gateway's."""
+    talk.sock.settimeout(0)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        talk.sock.unwrap()  # type: ignore[attr-defined]  # it is an SSLSocket
+    talk.sock.settimeout(PATIENCE)
+
+
 def ended(talk: Talk) -> bool:
     """Whether the connection ends, in whatever way, after whatever came before."""
-    with contextlib.suppress(OSError):
+    try:
         while talk.more():
             pass
-        return True
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
     return True

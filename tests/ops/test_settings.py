@@ -69,7 +69,7 @@ WRONG = {
         "unknown key 'timeout'",
         "'timeouts', perhaps",
     ),
-    "an unknown key is told all": (f"{GOOD}zzz: 1\n", 3, "unknown key 'zzz'", "access, health, limits"),
+    "an unknown key is told all": (f"{GOOD}zzz: 1\n", 3, "unknown key 'zzz'", "access, ca, health, limits"),
     "a key twice": (f"{GOOD}node: gw2\n", 3, "'node' stands already in line 1", "once"),
     "a required key left out": ('listeners: [{name: a, address: "1.2.3.4:1"}]\n', 1, "node is missing", "node: "),
     "no listener": ("node: gw1\nlisteners: []\n", 2, "the list is empty", "at least 1"),
