@@ -46,9 +46,9 @@ class Link:
         self.more = False
         self.who: tuple[bytes, str] | None = None
 
-    def read(self, fd: int) -> bytes:
-        """Plaintext; b"" at the client's end. What TLS has to answer is sent. Raises BlockingIOError where there is
-        none yet, OSError, ChannelError."""
+    def read(self, fd: int, fin: bool) -> bytes:
+        """Plaintext; b"" at the client's end. What TLS has to answer is sent. fin: the end is known to be near, read on
+        after a short read. Raises BlockingIOError where there is none yet, OSError, ChannelError."""
         channel = self.channel
         while not channel.ended:
             raw = os.read(fd, READ_BYTES)
@@ -56,14 +56,17 @@ class Link:
             if not raw:
                 break
             fresh = not channel.established
-            data = channel.feed(raw)
-            answer = channel.take()
-            if answer and os.write(fd, answer) != len(answer):
-                raise ConnectionResetError("no room for a handshake's few bytes")
+            data = bytes(channel.feed(raw))
             if fresh and channel.established:
                 self.who = self.entrance.who(channel)
+                # What TLS 1.3 has to say now are sessions to be resumed, which go with the answer to the head.
+                fresh = channel.version != "TLSv1.3"
+            if fresh and (answer := channel.take()) and os.write(fd, answer) != len(answer):
+                raise ConnectionResetError("no room for a handshake's few bytes")
             if data:
                 return data
+            if not (self.more or fin or channel.ended):
+                raise BlockingIOError  # a short read emptied the socket: the next edge will tell
         return b""
 
     def claimed(self, head: Head) -> Head:
@@ -151,10 +154,10 @@ class SecureSession(Session):
         self.expires = self.link.until(self.ctx, self.flow, self.expires)
 
     def _read(self) -> bytes:
-        return self.link.read(self.fd)
+        return self.link.read(self.fd, self.fin)
 
     def _write(self, data: bytes) -> bool:
-        return super()._write(self.link.channel.seal(data))
+        return super()._write(bytes(self.link.channel.seal(data)))
 
     def _tunnel(self, flow: Flow, fd: int, upstream: "SocketType") -> SecureTunnel:
         channel = self.link.channel
@@ -180,7 +183,7 @@ class SecureSession(Session):
     def _say(self, last_words: bytes) -> None:
         channel = self.link.channel
         if channel.established and not channel.failed:
-            last_words = channel.seal(last_words) + channel.close()
+            last_words = bytes(channel.seal(last_words)) + channel.close()
         else:
             last_words = channel.take()
         self._uncount()
@@ -229,7 +232,7 @@ class SecureForwarder(Forwarder):
         if fd != self.fd:
             return super()._read(fd)
         try:
-            return self.link.read(fd)
+            return self.link.read(fd, self.client_fin)
         except BlockingIOError:
             return None
         except ChannelError as error:
@@ -240,7 +243,7 @@ class SecureForwarder(Forwarder):
             return super()._write(fd, data)
         if not self.records:
             self.sealing = min(len(data), SEAL_BYTES)
-            self.records = self.link.channel.seal(bytes(data[: self.sealing]))
+            self.records = bytes(self.link.channel.seal(bytes(data[: self.sealing])))
         try:
             sent = os.write(fd, self.records)
         except BlockingIOError:
@@ -257,7 +260,7 @@ class SecureForwarder(Forwarder):
     def _linger(self, last_words: bytes) -> None:
         channel = self.link.channel
         if not channel.failed:
-            last_words = self.records + channel.seal(last_words) + channel.close()
+            last_words = self.records + bytes(channel.seal(last_words)) + channel.close()
         super()._linger(last_words)
 
     def end(self, cause: CloseCause) -> None:

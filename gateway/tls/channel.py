@@ -10,17 +10,28 @@ from gateway.tls.context import TlsContext
 from gateway.tls.library import NULL, ffi, first_error, lib, verify_word
 
 MAX_HANDSHAKE = 32 * 1024  # bytes of a client before its handshake is over: a chain of four certificates fits in
-SCRATCH = 256 * 1024
-RECORD_OVERHEAD = 64  # bytes that a record has beside its at most 16 KiB, rounded up
+BULK = 128 * 1024  # bytes of a read or write at most
 _RECORD = 16_384
 
-# One worker has one thread: what crosses the border to C goes through these.
-_plain = bytearray(SCRATCH)
+# One worker has one thread: what crosses the border to C goes through these, and is overwritten by the next that does.
+# Fresh objects of this size would be mapped and unmapped by the allocator each time.
+_plain = bytearray(BULK + 2 * _RECORD)  # of a read, and of a record's beginning from the one before
 _plain_c: Any = ffi.from_buffer(_plain)
 _plain_view = memoryview(_plain)
-_cipher = bytearray(SCRATCH + (SCRATCH // _RECORD + 2) * RECORD_OVERHEAD)
+_cipher = bytearray(BULK + 2 * _RECORD + (BULK // _RECORD + 2) * 64)  # 64: what a record has beside its plaintext
 _cipher_c: Any = ffi.from_buffer(_cipher)
 _cipher_view = memoryview(_cipher)
+_pointer: Any = ffi.new("char **")
+
+
+_DONE = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
+
+
+def _free(ssl: Any) -> None:
+    """Frees a connection. OpenSSL takes the session of one that ended without close_notify out of its store, which was
+    for versions that could not tell a truncation; what a session may do is decided anew each time here."""
+    lib.SSL_set_shutdown(ssl, _DONE)
+    lib.SSL_free(ssl)
 
 
 class ChannelError(Exception):
@@ -41,47 +52,39 @@ class Channel:
 
     def __init__(self, context: TlsContext) -> None:
         self._context = context  # kept, whatever the listener has by now
-        self._ssl: Any = ffi.gc(lib.SSL_new(context.pointer), lib.SSL_free)
-        self._in: Any = lib.BIO_new(lib.BIO_s_mem())
-        self._out: Any = lib.BIO_new(lib.BIO_s_mem())
-        lib.BIO_set_mem_eof_return(self._in, -1)  # empty means later, not the end
-        lib.BIO_set_mem_eof_return(self._out, -1)
-        lib.SSL_set_bio(self._ssl, self._in, self._out)  # owns both
+        self._ssl: Any = ffi.gc(lib.SSL_new(context.pointer), _free)
+        self._in: Any
+        self._out: Any
+        self._bind()
         lib.SSL_set_accept_state(self._ssl)
         self.established = self.ended = self.failed = self.closed = False
         self.fed = 0
 
-    def feed(self, data: bytes) -> bytes:
-        """Takes what the client sent and returns what it means, b"" for nothing yet. Afterwards take() may have
-        something to send. Raises ChannelError, and then nothing more may be fed."""
+    def feed(self, data: bytes | memoryview) -> memoryview:
+        """Takes what the client sent (at most BULK bytes) and returns what it means, empty for nothing yet; it is good
+        until the next call to any channel. Afterwards take() may have something to send. Raises ChannelError, and then
+        nothing more may be fed."""
         if self.ended or self.failed:
-            return b""
+            return _plain_view[:0]
         if not self.established:
             self.fed += len(data)
-        if lib.BIO_write(self._in, data, len(data)) != len(data):
+        if lib.BIO_write(self._in, ffi.from_buffer(data), len(data)) != len(data):
             raise self._failure("out of memory")
         if not self.established and not self._shake():
-            return b""
-        ssl, out, at, pieces = self._ssl, _plain_c, 0, []
+            return _plain_view[:0]
+        ssl, at = self._ssl, 0
         while True:
             lib.ERR_clear_error()
-            count = lib.SSL_read(ssl, out + at, SCRATCH - at)
+            count = lib.SSL_read(ssl, _plain_c + at, len(_plain) - at)
             if count > 0:
                 at += count
-                if SCRATCH - at < _RECORD:
-                    pieces.append(bytes(_plain_view[:at]))
-                    at = 0
                 continue
             error = lib.SSL_get_error(ssl, count)
             if error == lib.SSL_ERROR_ZERO_RETURN:
                 self.ended = True
             elif error != lib.SSL_ERROR_WANT_READ:
                 raise self._failure(first_error("broken off"))
-            break
-        if pieces:
-            pieces.append(bytes(_plain_view[:at]))
-            return b"".join(pieces)
-        return bytes(_plain_view[:at]) if at else b""
+            return _plain_view[:at]
 
     def _shake(self) -> bool:
         """Goes on with the handshake. True: it is over."""
@@ -97,17 +100,13 @@ class Channel:
         return False
 
     def take(self) -> bytes:
-        """What is to be sent to the client now: answers of the handshake, tickets, alerts; b"" for nothing."""
+        """What is to be sent to the client now: answers of the handshake, sessions, alerts; b"" for nothing."""
         count = lib.BIO_read(self._out, _cipher_c, len(_cipher))
-        if count <= 0:
-            return b""
-        data = bytes(_cipher_view[:count])
-        while (count := lib.BIO_read(self._out, _cipher_c, len(_cipher))) > 0:
-            data += bytes(_cipher_view[:count])
-        return data
+        return bytes(_cipher_view[:count]) if count > 0 else b""
 
-    def seal(self, data: "bytes | bytearray | memoryview") -> bytes:
-        """Records with this plaintext, and whatever else was to be sent before it. Raises ChannelError."""
+    def seal(self, data: bytes | memoryview) -> memoryview:
+        """Records with this plaintext (at most BULK bytes), and whatever else was to be sent before it; good until the
+        next call to any channel. Raises ChannelError."""
         ssl, length, at = self._ssl, len(data), 0
         source: Any = ffi.from_buffer(data)
         while at < length:
@@ -116,7 +115,7 @@ class Channel:
             if count <= 0:
                 raise self._failure(first_error("broken off"))
             at += count
-        return self.take()
+        return _cipher_view[: max(0, lib.BIO_read(self._out, _cipher_c, len(_cipher)))]
 
     def close(self) -> bytes:
         """A close_notify, once; b"" before the handshake is over or after a failure."""
@@ -127,6 +126,19 @@ class Channel:
         lib.SSL_shutdown(self._ssl)
         lib.ERR_clear_error()
         return self.take()
+
+    def slim(self) -> None:
+        """Gives back the memory that a burst left behind (up to 300 kB), where nothing is in it."""
+        if self.failed or lib.BIO_get_mem_data(self._in, _pointer) or lib.BIO_get_mem_data(self._out, _pointer):
+            return
+        self._bind()
+
+    def _bind(self) -> None:
+        """New, empty buffers on both sides."""
+        self._in, self._out = lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())
+        lib.BIO_set_mem_eof_return(self._in, -1)  # empty means later, not the end
+        lib.BIO_set_mem_eof_return(self._out, -1)
+        lib.SSL_set_bio(self._ssl, self._in, self._out)  # owns both, and frees those before
 
     def peer(self) -> bytes | None:
         """The client's certificate in DER, also on a resumed session; None where it showed none."""

@@ -34,7 +34,7 @@ ALONE = "c-zzzzzzzzzz"
 CLIENTS = 8
 _say = partial(print, flush=True, file=sys.stderr)
 _SQUID_CONF = """\
-https_port {address}:{port} tls-cert={server} tls-key={key} clientca={clients} options=NO_SSLv3 sslflags=DEFAULT
+https_port {address}:{port} tls-cert={server} tls-key={key} clientca={clients}
 workers 1
 acl clients src 10.0.0.0/24 {sources}
 acl target dstdomain {name}
@@ -55,9 +55,10 @@ pinger_enable off
 netdb_filename none
 max_filedescriptors 65536
 shutdown_lifetime 0 seconds
-mime_table {share}/mime.conf
-icon_directory {share}/icons
-error_directory {share}/errors/templates
+unlinkd_program {root}/usr/lib/squid/unlinkd
+mime_table {root}/usr/share/squid/mime.conf
+icon_directory {root}/usr/share/squid/icons
+error_directory {root}/usr/share/squid-langpack/templates
 """
 
 
@@ -157,7 +158,7 @@ def squid(zone: Zone, load: Load, files: Files, binary: str) -> Proxy:
         _SQUID_CONF.format(
             address=GATEWAY, port=SECURE_PORT, sources=SOURCES, name=NAME, target_port=PORT, directory=directory,
             resolver=RESOLVER, server=files.server_crt, key=files.server_key, clients=files.clients_pem,
-            share=Path(binary).resolve().parents[2] / "usr/share/squid",
+            root=str(Path(binary).resolve().parents[2]).rstrip("/"),
         )
     )  # fmt: skip
     peers.shutil.chown(directory, "proxy", "proxy")
