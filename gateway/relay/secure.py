@@ -186,8 +186,10 @@ class SecureTunnel(Tunnel):
             self.end(CloseCause.RESET)
 
     def end(self, cause: CloseCause) -> None:
-        """An orderly end is told to the client; what is cut is not, so that it does not look whole."""
-        if self.client >= 0 and cause in _ORDERLY and not self.down.pending and (words := self.channel.close()):
+        """An orderly end is told to the client, unless it left without a word itself; what is cut is not, so that it
+        does not look whole."""
+        told = cause in _ORDERLY and (self.channel.ended or not self.up.done) and not self.down.pending
+        if told and self.client >= 0 and (words := self.channel.close()):
             try:
                 os.write(self.client, words)
             except OSError:

@@ -60,4 +60,4 @@ def certify(request: web.Request, fields: dict[str, Any]) -> str:
     fields |= {
         "id": name, "certificate_sha256": issued.sha256, "serial": issued.serial, "valid_until": issued.valid_until,
     }  # fmt: skip
-    return issued.chain
+    return issued.certificate

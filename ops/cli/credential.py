@@ -97,19 +97,19 @@ def issue(
 
 def _certified(app: App, answer: Json, out: str | None) -> None:
     """The certificate: into a file, or as the data of the command; what is said of it then goes to stderr."""
-    chain = str(answer.get("certificate", ""))
+    certificate = str(answer.get("certificate", ""))
     if app.format == "csv":
-        app.rows([{**(answer.get("credential") or {}), "certificate": chain}], CERTIFIED)
+        app.rows([{**(answer.get("credential") or {}), "certificate": certificate}], CERTIFIED)
     elif app.format != "table":
         report(app, answer, "credential", "issued")
     if out:
-        Path(out).write_text(chain)
+        Path(out).write_text(certificate)
     if app.format != "table":
         return
     if out:
         report(app, answer, "credential", "issued")
         return
-    output.write(chain.rstrip())
+    output.write(certificate.rstrip())
     item = answer.get("credential") or {}
     app.say(f"{t('credential')} {item.get('id')} {t('issued')} · {enforcement(answer)}")
 

@@ -2,7 +2,7 @@
 [--json FILE] [--alone]
 
 CPU per tunnel with full and with resumed handshakes (TLS 1.3, ECDSA on P-256 on both sides, the client's certificate
-below an issuing CA), and per GB down and up. Every proxy has one worker on one core; the load, which is the same and
+below an issuing CA that the proxies have), and per GB down and up. Every proxy has one worker on one core; the load, which is the same and
 cannot saturate any of them, and the far end are on another. The proxies take turns. Needs root, and squid-openssl.
 """
 
@@ -34,7 +34,7 @@ ALONE = "c-zzzzzzzzzz"
 CLIENTS = 8
 _say = partial(print, flush=True, file=sys.stderr)
 _SQUID_CONF = """\
-https_port {address}:{port} tls-cert={server} tls-key={key} clientca={clients}
+https_port {address}:{port} tls-cert={server} tls-key={key} clientca={clients} sslcontext=bench
 workers 1
 acl clients src 10.0.0.0/24 {sources}
 acl target dstdomain {name}
@@ -82,7 +82,7 @@ class Files:
         self.clients_pem.write_bytes(ca.pem(issuing.certificate, root.certificate))
         self.server_crt.write_bytes(ca.pem(served, issuing.certificate))
         self.server_key.write_bytes(ca.key_pem(server))
-        self.client_pem.write_bytes(ca.pem(shown, issuing.certificate) + ca.key_pem(client))
+        self.client_pem.write_bytes(ca.pem(shown) + ca.key_pem(client))
         return Credential(
             id=ALONE, tenant="t0", certificate_sha256=ca.fingerprint(shown), serial=f"{shown.serial_number:x}",
             valid_until=population.END,

@@ -94,8 +94,8 @@ async def test_a_certificate_is_issued_kept_by_its_digest_and_listed_once_revoke
         made.make(tmp_path / "safe", "zone.example", ["gw1.zone.example"], ca_now())
         status, answer = await issued(node, tmp_path)
         assert status == 201, answer
-        leaf, issuer = x509.load_pem_x509_certificates(answer["certificate"].encode())
-        leaf.verify_directly_issued_by(issuer)
+        (leaf,) = x509.load_pem_x509_certificates(answer["certificate"].encode())
+        leaf.verify_directly_issued_by(x509.load_pem_x509_certificate((made.directory / "issuing.crt").read_bytes()))
         item = answer["credential"]
         assert ca.identity(leaf) == ("firm-a", item["id"])
         assert item["certificate_sha256"] == ca.fingerprint(leaf)
