@@ -10,7 +10,7 @@ from gateway.tls.context import TlsContext
 from gateway.tls.library import NULL, ffi, first_error, lib, verify_word
 
 MAX_HANDSHAKE = 32 * 1024  # bytes of a client before its handshake is over: a chain of four certificates fits in
-BULK = 128 * 1024  # bytes of a read or write at most
+BULK = 256 * 1024  # bytes of a read or write at most
 _RECORD = 16_384
 
 # One worker has one thread: what crosses the border to C goes through these, and is overwritten by the next that does.

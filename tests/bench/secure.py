@@ -2,8 +2,9 @@
 [--json FILE] [--alone]
 
 CPU per tunnel with full and with resumed handshakes (TLS 1.3, ECDSA on P-256 on both sides, the client's certificate
-below an issuing CA that the proxies have), and per GB down and up. Every proxy has one worker on one core; the load, which is the same and
-cannot saturate any of them, and the far end are on another. The proxies take turns. Needs root, and squid-openssl.
+below an issuing CA that the proxies have), and per GB down and up. Every proxy has one worker on one core; the load,
+which is the same and cannot saturate any of them, and the far end are on another. The proxies take turns. Needs root,
+and squid-openssl.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tenants import ca
-from tests.gateway.kit import Ground, Talk, client_hello, until
+from tests.gateway.kit import GATEWAY, Ground, Talk, client_hello, until
 from tests.gateway.node import Worker, authorization, replace
 from tests.gateway.secure_kit import SERVER, ClientFile, SecureNode, ask, ended, goodbye
 
@@ -440,15 +441,45 @@ def test_an_end_without_close_notify_is_a_reset_to_a_service_that_could_not_tell
     assert server.rest() == b""
 
 
-def test_key_updates_and_other_words_of_tls_itself_pass_by_the_tunnel(node: SecureNode, ground: Ground) -> None:
+def test_key_updates_pass_by_the_tunnel(node: SecureNode, ground: Ground, worker: Worker) -> None:
+    """openssl s_client asks for new keys of both directions with "K"."""
     client, site = node.known(), ground.site("tcp")
-    talk = tunnel(node, client, site.authority)
-    server = site.accept()
-    for n in range(50):
-        server.say(f"{n:04}")
-        assert talk.exactly(4) == f"{n:04}".encode()
-        talk.say(f"{n:04}")
-        assert server.exactly(4) == f"{n:04}".encode()
+    command = ["openssl", "s_client", "-connect", f"{GATEWAY}:{worker.port}", "-tls1_3", "-crlf", "-CAfile"]
+    command += [str(client.trusted), "-verify_return_error", "-cert", str(client.path), "-key", str(client.path)]
+    with ground.client.inside():
+        openssl = subprocess.Popen(
+            [*command, "-bind", "10.0.0.2:0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    assert openssl.stdin is not None
+    assert openssl.stdout is not None
+    try:
+        openssl.stdin.write(ask(site.authority).replace("\r", "").encode())
+        openssl.stdin.flush()
+        server = site.accept()
+        for n in range(20):
+            openssl.stdin.write(b"K\n")
+            openssl.stdin.flush()
+            time.sleep(0.02)  # s_client takes a command only where it is all that it reads
+            openssl.stdin.write(b"%04d\n" % n)
+            openssl.stdin.flush()
+            assert server.exactly(6) == b"%04d\r\n" % n
+            server.say(f"<{n:04}>")
+        server.close()
+        said = openssl.stdout.read()  # the close_notify ends it
+    finally:
+        openssl.kill()
+        openssl.wait()
+    assert said.count(b"KEYUPDATE") == 20
+    assert said.count(b"<00") == 20
+
+
+def test_a_worker_whose_listener_has_no_certificate_says_so_and_ends(
+    ground: Ground, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    node = SecureNode(ground, tmp_path_factory.mktemp("secure"))
+    node.pki.key.unlink()
+    with node, pytest.raises(AssertionError, match=r"a TLS listener cannot be opened: .*server\.key: No such file"):
+        node.worker()
 
 
 def test_plain_requests_pass_inside_tls_and_the_connection_serves_the_next(node: SecureNode, ground: Ground) -> None:
