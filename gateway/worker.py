@@ -87,7 +87,13 @@ class Worker:
                     self.entrances[listener.name] = TlsEntrance(listener.name, listener.tls)
                 arrived = self.arrived_in_tls
             self.listeners.append(
-                PlainListener(self.ctx, listener.name, socket.socket(fileno=os.dup(listener.fd)), arrived)
+                PlainListener(
+                    self.ctx,
+                    listener.name,
+                    socket.socket(fileno=os.dup(listener.fd)),
+                    arrived,
+                    in_words=listener.tls is None,
+                )
             )
         gc.collect()
         gc.freeze()

@@ -28,10 +28,13 @@ Arrived = Callable[["PlainListener", int, str, int, str], None]
 
 class PlainListener:
     """One inherited listening socket. arrived(listener, fd, client ip, client port, access interface) takes each one;
-    fd is non-blocking."""
+    fd is non-blocking. in_words: who is turned away is told so in plain HTTP."""
 
-    def __init__(self, ctx: "Context", name: str, sock: socket.socket, arrived: Arrived) -> None:
+    def __init__(
+        self, ctx: "Context", name: str, sock: socket.socket, arrived: Arrived, *, in_words: bool = True
+    ) -> None:
         self.ctx = ctx
+        self._in_words = in_words
         self.name = name
         self._sock = sock
         self._arrived = arrived
@@ -113,6 +116,8 @@ class PlainListener:
         record.detail = "out of descriptors"
         ctx.emit_refusal(record)
         ctx.flush()
+        if not self._in_words:
+            return
         config = ctx.config
         try:
             os.read(fd, 65_536)  # what is not read would turn the answer into a reset
