@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tenants import ca
 from tenants.model import Credential
-from tests.bench import build, feiyu, measure, peers, policy, population, report
+from tests.bench import build, cpu, feiyu, measure, peers, policy, population, report
 from tests.bench.hello import client_hello
 from tests.bench.load import Figures, Load, LoadError, read
 from tests.bench.proxy import Proxy
@@ -33,6 +33,7 @@ from tests.bench.zone import CODE, GATEWAY, NAME, PORT, RESOLVER, SOURCES, Zone,
 SECURE_PORT = 3129
 ALONE = "c-zzzzzzzzzz"
 CLIENTS = 8
+IDLE_SECONDS = 12.0
 _say = partial(print, flush=True, file=sys.stderr)
 _SQUID_CONF = """\
 https_port {address}:{port} tls-cert={server} tls-key={key} clientca={clients} sslcontext=bench
@@ -91,6 +92,13 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class SecureFigures(Figures):
+    """With how many of the handshakes were full."""
+
+    full: int
+
+
+@dataclass(frozen=True, slots=True)
 class SecureLoad(Load):
     """The load of tests.bench.secure_load; clients is the directory of certificates."""
 
@@ -102,27 +110,32 @@ class SecureLoad(Load):
         words += ["--certificate", str(files.client_pem), "--ca", str(files.root_crt), "--hello", str(self.hello)]
         return [*words, "--source", population.source(0)]
 
+    def start(self, mode: str, connections: int, seconds: float) -> subprocess.Popen[bytes]:
+        """Starts the load."""
+        return self._start(mode, connections, seconds)
+
     def _start(self, mode: str, connections: int, seconds: float) -> subprocess.Popen[bytes]:
         return self.zone.spawn(
             self.zone.client, self.argv(mode, connections, seconds), self.zone.load_core, "load",
             stdout=subprocess.PIPE, cwd=CODE,  # type: ignore[arg-type]
         )  # fmt: skip
 
-    def run(self, mode: str, connections: int, seconds: float) -> Figures:
+    def run(self, mode: str, connections: int, seconds: float) -> SecureFigures:
         """Raises LoadError where it did not run, or anything failed."""
         process = self._start(mode, connections, seconds)
         out, _ = process.communicate(timeout=seconds + 60)
         self.zone.end(process)
-        if not out or (figures := read(out.decode())).failed or not figures.done:
-            raise LoadError(f"{mode}: {out.decode().strip()}\n{self.complaint()}")
-        return figures
+        line = out.decode()
+        if not out or (figures := read(line)).failed or not figures.done:
+            raise LoadError(f"{mode}: {line.strip()}\n{self.complaint()}")
+        return SecureFigures(*astuple(figures), full=int(line.partition("full=")[2].split()[0]))
 
 
 def tunnels(mode: str) -> Any:
     """CPU µs per tunnel with handshakes of this kind."""
 
     def run(proxy: Proxy, plan: measure.Plan) -> measure.Row:
-        result: list[Figures] = []
+        result: list[SecureFigures] = []
         spent = measure.spend(proxy, lambda: result.append(proxy.load.run(mode, CLIENTS, plan.seconds)))
         per = 1e6 / result[0].done
         return {
@@ -131,23 +144,42 @@ def tunnels(mode: str) -> Any:
             f"{mode}_us_system": spent.part.system * per,
             f"{mode}_us_whole": spent.whole.total * per,
             f"{mode}_per_s": result[0].done / result[0].seconds,
+            f"{mode}_share_resumed": 1 - result[0].full / result[0].done,
         }
 
     return run
 
 
+def idle(proxy: Proxy, _: measure.Plan) -> measure.Row:
+    """Memory of open tunnels in which nothing moves, after a burst of others: kB each."""
+    assert isinstance(proxy.load, SecureLoad)
+    proxy.load.run("full", CLIENTS, 1.0)
+    time.sleep(measure.SETTLE)
+    before = cpu.memory(proxy.carrying())
+    process = proxy.load.start("idle", CLIENTS, IDLE_SECONDS)
+    time.sleep(IDLE_SECONDS - 2)
+    grown = cpu.memory(proxy.carrying()) - before
+    out, _ = process.communicate(timeout=60)
+    proxy.load.zone.end(process)
+    return {"idle_kb": grown.pss / read(out.decode()).done}
+
+
 WORKS = {
-    "full": tunnels("full"), "resumed": tunnels("resumed"), "down": measure.bulk("down"), "up": measure.bulk("up"),
-}  # fmt: skip
+    "idle": idle,
+    "full": tunnels("full"),
+    "resumed": tunnels("resumed"),
+    "down": measure.bulk("down"),
+    "up": measure.bulk("up"),
+}
 
 
-def ours(zone: Zone, load: Load, state: Path, files: Files) -> Proxy:
+def ours(zone: Zone, load: Load, state: Path, files: Files, workers: int) -> Proxy:
     """Feiyu's data plane with the listener."""
     tls = {
         "certificate": str(files.server_crt), "key": str(files.server_key), "client_ca": str(files.clients_pem),
     }  # fmt: skip
     listener = {"name": "secure", "kind": "http", "address": f"{GATEWAY}:{SECURE_PORT}", "tls": tls}
-    return feiyu.data_plane(zone, load, state, listeners=[listener])
+    return feiyu.data_plane(zone, load, state, workers, listeners=[listener])
 
 
 def squid(zone: Zone, load: Load, files: Files, binary: str) -> Proxy:
@@ -202,6 +234,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, a smaller whitelist")
     parser.add_argument("--alone", action="store_true", help="without the peers")
+    parser.add_argument("--workers", type=int, default=1, help="of Feiyu, for the share of resumed handshakes")
     parser.add_argument("--squid", metavar="PATH", help="Squid with OpenSSL (default: the one installed)")
     parser.add_argument("--only", default=",".join(WORKS), metavar="WORK,…", help=f"of {', '.join(WORKS)}")
     options = parser.parse_args()
@@ -225,14 +258,14 @@ def main() -> int:
                 zone = stack.enter_context(Zone(directory / name, origin, cores[0], cores[1]))
                 return zone, SecureLoad(zone, origin, SECURE_PORT, hello, files.directory)
 
-            proxies = [ours(*ground("feiyu"), state, files)]
+            proxies = [ours(*ground("feiyu"), state, files, options.workers)]
             if not options.alone:
                 binary = options.squid or peers.program("squid", "squid-openssl")
                 proxies += [squid(*ground("squid"), files, binary), envoy(*ground("envoy"), files)]
             for proxy in proxies:
                 stack.callback(proxy.stop)
                 proxy.load.wait_ready()
-            measure.WORKS.update({name: (work, False) for name, work in WORKS.items()})
+            measure.WORKS.update({name: (work, name == "idle") for name, work in WORKS.items()})
             compared = measure.compare(proxies, options.only.split(","), plan, _say)
             result = {"machine": report.machine(), "compared": compared, "proxies": {p.name: p.about for p in proxies}}
     except (LoadError, peers.MissingPeerError) as error:
@@ -240,7 +273,7 @@ def main() -> int:
         return 1
     for key in dict.fromkeys(key for figures in compared.values() for key in figures):
         medians = {name: sorted(f[key])[len(f[key]) // 2] for name, f in compared.items() if f.get(key)}
-        print(f"{key:22}", *(f"{name} {value:10.1f}" for name, value in medians.items()))
+        print(f"{key:22}", *(f"{name} {value:10.2f}" for name, value in medians.items()))
     for name, about in result["proxies"].items():
         print(f"{name}: {about}")
     if options.json:

@@ -1,7 +1,8 @@
 """Loads a CONNECT proxy that is reached over mutual TLS: python -m tests.bench.secure_load MODE PROXY PORT HOST PORT …
 
 MODE full: open a tunnel with a full handshake, ask 512 bytes, close; again. resumed: the same, each handshake after a
-process's first taking up the session of the one before. down, up: keep the tunnels, move 64 MiB a turn. Prints one line
+process's first taking up the session of the one before. down, up: keep the tunnels, move 64 MiB a turn. idle: each
+process opens so many tunnels as --hold says and keeps them. Prints one line
 of figures as the C load generator (tunnels.c) does. So many processes, each one tunnel at a time, on the caller's core.
 """
 
@@ -72,6 +73,13 @@ class Client:
         done = failed = moved = 0
         took: list[float] = []
         bulk = self.options.mode in ("up", "down")
+        held = []
+        while self.options.mode == "idle" and len(held) < self.options.hold:
+            held.append(self.open())
+            held[-1].sendall(self.first)
+        if held:
+            time.sleep(max(0.0, until - time.monotonic()))
+            done = len(held)
         tls: ssl.SSLSocket | None = None
         while time.monotonic() < until:
             start = time.monotonic()
@@ -106,6 +114,7 @@ def main() -> int:
     parser.add_argument("--hello", type=Path, required=True)
     parser.add_argument("-c", dest="processes", type=int, default=8)
     parser.add_argument("-s", dest="seconds", type=float, default=4)
+    parser.add_argument("--hold", type=int, default=125)
     options = parser.parse_args()
     start = time.monotonic()
     until = start + options.seconds
