@@ -12,12 +12,11 @@ from gateway.socks import SocksSession
 if TYPE_CHECKING:
     from gateway.context import Context
 
-SESSIONS: dict[str, Begin] = {"plain": Session, "socks5": SocksSession}
+SESSIONS: dict[str, Begin] = {"plain": Session, "http": Session, "socks5": SocksSession}
 
 
-def arrival(ctx: "Context", spec: ListenerSocket) -> Arrived:
-    """What takes each connection of this listener."""
-    begin = SESSIONS[spec.kind]
+def arrival(ctx: "Context", spec: ListenerSocket, begin: Begin) -> Arrived:
+    """What takes each connection of this listener. begin: makes the session."""
     if not spec.proxy_protocol:
 
         def arrived(listener: PlainListener, fd: int, ip: str, port: int, interface: str) -> None:

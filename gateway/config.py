@@ -24,6 +24,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     header_bytes: int = 16_384
     tunnels_per_tenant: int = 2_000
     handshakes_per_source: int = 256
+    tls_handshakes: int = 1_024  # in progress on a worker, from all sources
     spool_bytes: int = 1 << 30
     stranger_refusals_per_second: int = 10
 
@@ -47,16 +48,26 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     degraded_services: int = 10
 
 
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """How a listener speaks TLS: PEM files of its certificate (with chain), key and the CAs whose clients it knows
+    (where a certificate is demanded). Files that change are read again by themselves."""
+
+    certificate: str
+    key: str
+    client_ca: str = ""
+
+
 class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
     """An inherited listening socket. kind: what is spoken on it (gateway.arrival); demands: what a client must show
-    there, token and prefix or the prefix alone; proxy_protocol: prefixes of the balancers that say with a PROXY header
-    where each connection came from, and nobody else is then listened to."""
+    there: the prefix always, and perhaps token, certificate, or both; proxy_protocol: prefixes of the balancers that
+    say with a PROXY header where each connection came from, and nobody else is then listened to."""
 
     name: str
     kind: str
     fd: int
     demands: tuple[str, ...] = LISTENER_DEMANDS
     proxy_protocol: tuple[str, ...] = ()
+    tls: Tls | None = None
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):

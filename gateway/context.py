@@ -87,7 +87,7 @@ class Context:
         self.max_live = 1 << 20
         self.residents = Residents()
         # Listeners on which the place alone says who asks, where no credential is shown.
-        self.by_place = frozenset(found.name for found in config.listeners if "token" not in found.demands)
+        self.by_place = frozenset(found.name for found in config.listeners if found.demands == ("prefix",))
         self.draining = False
         self.snapshot: Snapshot | None = None
         self.identifier: Identifier | None = None

@@ -95,6 +95,9 @@ class Enforcer:
         tenant = snapshot.tenant(record.tenant)
         if credential is None or credential.revoked or tenant is None:
             return CloseCause.CUT_BY_POLICY
+        beside = snapshot.credential(flow.beside) if flow.beside else credential
+        if beside is None or beside.revoked:
+            return CloseCause.CUT_BY_POLICY
         verdict = decide(snapshot, tenant, record.client_ip, record.interface, target, access, int(ctx.reactor.wall))
         if type(verdict) is not Permit or (record.line and record.line not in verdict.lines):
             return CloseCause.CUT_BY_POLICY
@@ -105,7 +108,8 @@ class Enforcer:
         if verdict.protocol is Protocol.TLS and not _began_rightly(flow, verdict):
             return CloseCause.CUT_BY_POLICY
         flow.permit, flow.tenant = verdict, tenant
-        live.expires = min(verdict.not_after, credential.valid_until, ctx.lines.ends(record.line) or verdict.not_after)
+        valid_until = min(credential.valid_until, beside.valid_until)
+        live.expires = min(verdict.not_after, valid_until, ctx.lines.ends(record.line) or verdict.not_after)
         return None
 
     def _may_be_reached(self, address: str, port: int, permit: Permit) -> bool:

@@ -39,10 +39,12 @@ class References:
 class Flow:
     """The record of one flow in the making, and what it holds of the tenant's share. tenant: the entry with its quotas;
     line: the index of the line it was opened on, -1 before; counted: bytes that are in the tenant's usage already;
-    hello: what the tunnel began with, once that was read on a TLS grant."""
+    beside: the id of a second credential that was demanded, "" for none; hello: what the tunnel began with, once that
+    was read on a TLS grant."""
 
     __slots__ = (
-        "access", "counted", "ctx", "hello", "line", "opened_at", "permit", "record", "slot", "target", "tenant",
+        "access", "beside", "counted", "ctx", "hello", "line", "opened_at", "permit", "record", "slot", "target",
+        "tenant",
     )  # fmt: skip
 
     def __init__(self, ctx: "Context", record: Record) -> None:
@@ -55,6 +57,7 @@ class Flow:
         self.hello: HelloFacts | None = None
         self.slot = -1
         self.line = -1
+        self.beside = ""
         self.counted = 0
         self.opened_at = 0.0
 

@@ -28,6 +28,7 @@ from whitelist.target import TargetError, host_header_matches, parse_authority
 
 if TYPE_CHECKING:
     from gateway.context import Context
+    from gateway.flow import Flow
     from gateway.listener.plain import PlainListener
 
 READ_BYTES = 32 * 1024
@@ -70,7 +71,7 @@ class Session(Passage):
             self.fin = True
         while True:
             try:
-                data = os.read(self.fd, READ_BYTES)
+                data = self._read()
             except BlockingIOError:
                 return
             except OSError:
@@ -105,6 +106,26 @@ class Session(Passage):
         self.seen = len(data)
         return False
 
+    # What is otherwise where the client speaks TLS (gateway.secure).
+
+    def _read(self) -> bytes:
+        """What the client sent, b"" at its end. Raises BlockingIOError where there is nothing yet, OSError."""
+        return os.read(self.fd, READ_BYTES)
+
+    def _write(self, data: bytes) -> bool:
+        """Sends little; whether all of it went. Raises OSError."""
+        return os.write(self.fd, data) == len(data)
+
+    def _tunnel(self, flow: "Flow", fd: int, upstream: socket.SocketType) -> Tunnel:
+        """Who takes over after a CONNECT."""
+        return Tunnel(self.ctx, flow, fd, upstream, self.expires)
+
+    def _forwarder(self, fd: int) -> Forwarder:
+        """Who takes over for plain requests."""
+        return Forwarder(self.ctx, self.listener, fd, self.ip, self.port, self.interface, self.fin)
+
+    # Handshake, further.
+
     def _gone(self) -> None:
         """The client ended its side before its head was whole."""
         if self.buffer:
@@ -118,7 +139,7 @@ class Session(Passage):
         if head.form != "authority":
             self._leave_handshake()
             fd, self.fd = self.fd, -1
-            forwarder = Forwarder(self.ctx, self.listener, fd, self.ip, self.port, self.interface, self.fin)
+            forwarder = self._forwarder(fd)
             try:
                 forwarder.take(head, self.buffer)
             except Exception as error:  # noqa: BLE001 - the session's handlers are no longer the ones to tell
@@ -181,10 +202,10 @@ class Session(Passage):
             self.refuse(Reason.EVIDENCE_UNAVAILABLE, "the record could not be written")
             return
         try:
-            written = os.write(self.fd, self.established)
+            whole = self._write(self.established)
         except OSError:
-            written = 0
-        if written != len(self.established):
+            whole = False
+        if not whole:
             self.end(CloseCause.RESET)
             return
         assert flow.permit is not None
@@ -206,7 +227,7 @@ class Session(Passage):
             self.fin = True
         while self.hello is not None:
             try:
-                data = os.read(self.fd, READ_BYTES)
+                data = self._read()
             except BlockingIOError:
                 return
             except OSError:
@@ -267,7 +288,7 @@ class Session(Passage):
         flow, upstream, fd = self.flow, self.upstream, self.fd
         assert flow is not None and upstream is not None
         self._leave_handshake()
-        tunnel = Tunnel(self.ctx, flow, fd, upstream, self.expires)
+        tunnel = self._tunnel(flow, fd, upstream)
         data = self.buffer
         # From here on the tunnel owns all of it: whoever still holds this session must not be able to end it.
         self.fd, self.flow, self.upstream, self.hello, self.buffer = -1, None, None, None, b""

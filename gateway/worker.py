@@ -8,23 +8,27 @@ import resource
 import signal
 import socket
 import threading
+from functools import partial
 
 import msgspec
 
-from gateway.arrival import arrival
+from gateway.arrival import SESSIONS, arrival
 from gateway.attempts import Attempts
-from gateway.config import WorkerConfig
+from gateway.config import ListenerSocket, WorkerConfig
 from gateway.context import Context
 from gateway.enforce import Enforcer, sweep
 from gateway.figures import PERIOD, Figures
 from gateway.forward import Forwarder
 from gateway.identity import Identifier
 from gateway.listener.plain import PlainListener
+from gateway.listener.tls import TlsEntrance
 from gateway.live import MAX_PACKET, LineState, LiveKind, LiveMessage, ack, hello, parse
 from gateway.look import LOOK, Look
+from gateway.preamble import Begin
 from gateway.reactor import IN, Reactor
 from gateway.relay.pipes import PipePool
 from gateway.say import say
+from gateway.secure import SecureSession
 from gateway.shares import Shares
 from gateway.usage import Usage
 from telemetry.record import CloseCause, Kind
@@ -57,6 +61,7 @@ class Worker:
         self.enforcer = Enforcer(ctx)
         self.look = Look(ctx, self.enforcer)
         self.listeners: list[PlainListener] = []
+        self.entrances: dict[str, TlsEntrance] = {}
         self.hub: socket.socket | None = None
         self._second = 0
         self._beaten = reactor.now
@@ -75,10 +80,10 @@ class Worker:
         self.load_policy()
         self._join_hub()
         for listener in self.config.listeners:
+            http = listener.kind in ("plain", "http") and listener.tls is None
             sock = socket.socket(fileno=os.dup(listener.fd))
-            self.listeners.append(
-                PlainListener(self.ctx, listener.name, sock, arrival(self.ctx, listener), http=listener.kind == "plain")
-            )
+            arrived = arrival(self.ctx, listener, self.begins(listener))
+            self.listeners.append(PlainListener(self.ctx, listener.name, sock, arrived, http=http))
         gc.collect()
         gc.freeze()
         gc.disable()  # a pass over tens of thousands of tunnels stops all of them; young garbage goes once a minute
@@ -96,6 +101,14 @@ class Worker:
         except SpoolFull as error:
             lost = self.ctx.spool.pending
             say(f"{lost} records are lost: they cannot be written: {error}")
+
+    def begins(self, listener: ListenerSocket) -> Begin:
+        """What makes a session of each connection of this listener."""
+        if listener.tls is None:
+            return SESSIONS[listener.kind]
+        if listener.name not in self.entrances:
+            self.entrances[listener.name] = TlsEntrance(listener.name, listener.tls, listener.demands)
+        return partial(SecureSession, entrance=self.entrances[listener.name])
 
     # Policy.
 
@@ -249,6 +262,8 @@ class Worker:
         for counters in (ctx.shares, ctx.attempts, ctx.usage, ctx.figures):
             counters.survey()
         ctx.emit_counted(reactor.now)
+        for entrance in self.entrances.values():
+            entrance.refresh()
         if ctx.snapshot is None and reactor.now - self._tried >= RELOAD:
             self.advance()
         if reactor.now - self._beaten >= HEARTBEAT:

@@ -22,6 +22,7 @@ from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
 from ops.api.policy import Policy
 from ops.api.recorder_client import RecorderClient
+from ops.ca import CaFiles
 from ops.keys import load_keys
 from ops.settings import Settings, SettingsError, load_settings, settings_path
 
@@ -58,7 +59,14 @@ async def serve(settings: Settings) -> None:
     recorder = RecorderClient(run / "recorder.sock")
     users = settings.users
     node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)
-    app = application(authority, recorder, settings.node, keys.pseudonym, node_uids)
+    app = application(
+        authority,
+        recorder,
+        settings.node,
+        keys.pseudonym,
+        node_uids,
+        CaFiles(state / "ca", int(settings.ca.client_life)),
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,6 +4,7 @@ run_dir    supervisor:group 1770   every process makes its socket here, none can
 run_dir/spool  recorder:group 3770 writers add files of their own, the recorder (as owner) removes what it took
 state_dir  control:group    0750   the register
   keys     control:group    0750   the private key itself is 0600
+  ca       control:group    0750   workers read the listeners' key; the issuing CA's is 0600
   snapshot control:group    0750   workers read
   log      recorder:group   0750
   lines    lines:group      0750     the nft table for the next boot
@@ -38,6 +39,7 @@ def prepare(settings: Settings) -> None:
         (run / "spool", recorder, 0o3770, True),
         (state, control, 0o750, True),
         (state / "keys", control, 0o750, True),
+        (state / "ca", control, 0o750, True),
         (state / "snapshot", control, 0o750, True),
         (state / "log", recorder, 0o750, True),
         (state / "lines", lines, 0o750, True),

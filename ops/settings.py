@@ -9,17 +9,18 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts
+from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts, Tls
 from ops.yamlnode import Problem, ProblemsError, compose
 from tenants.model import Side
 
 DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
 
 
-class Listener(msgspec.Struct, frozen=True, kw_only=True):
-    """One way in. address is canonical "host:port" or "[v6]:port"; IPv6 listeners take IPv6 only. interface: where
-    given, connections that come by any other are not even accepted, and none has to be asked which it came by.
-    demands: token and prefix, or the prefix alone: then the place says which firm asks.
+class Listener(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One way in. kind: plain (HTTP), http (which may speak TLS) or socks5. address is canonical "host:port" or
+    "[v6]:port"; IPv6 listeners take IPv6 only. interface: where given, connections that come by any other are not even
+    accepted, and none has to be asked which it came by. demands: what a client must show: the prefix always, and
+    perhaps token, certificate, or both; with the prefix alone the place says which firm asks.
     proxy_protocol: prefixes of the balancers that must say with a PROXY header where each connection came from."""
 
     name: str
@@ -28,6 +29,7 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     interface: str = ""
     demands: tuple[str, ...] = LISTENER_DEMANDS
     proxy_protocol: tuple[str, ...] = ()
+    tls: Tls | None = None
 
     @property
     def endpoint(self) -> tuple[str, int]:
@@ -98,6 +100,12 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 9 if self.base else None
 
 
+class Ca(msgspec.Struct, frozen=True, kw_only=True):
+    """How long certificates live that control issues for clients, seconds."""
+
+    client_life: float = 604_800
+
+
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """Where the recorder serves /metrics."""
 
@@ -121,6 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     max_staleness: float = 3_600
     metrics: Metrics = Metrics()
+    ca: Ca = Ca()
     portal: str = ""
 
     @property

@@ -6,13 +6,14 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts
+from gateway.config import Health, Limits, Timeouts, Tls
 from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
 from whitelist.device import device_fault
 
-LISTENER_KINDS = ("plain", "socks5")
+LISTENER_KINDS = ("plain", "http", "socks5")
+DEMANDS = ("certificate", "token", "prefix")
 MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -112,12 +113,10 @@ _listener = section(
         "address": _address,
         "interface": _any_interface,
         "demands": listing(
-            text(f"one of {', '.join(LISTENER_DEMANDS)}", lambda v: v in LISTENER_DEMANDS),
-            "demands",
-            unique=("",),
-            least=1,
+            text(f"one of {', '.join(DEMANDS)}", lambda v: v in DEMANDS), "demands", unique=("",), least=1
         ),
         "proxy_protocol": listing(_trusted, "balancers' prefixes", unique=("",)),
+        "tls": section(Tls, dict.fromkeys(("certificate", "key", "client_ca"), parsed("an absolute path", _directory))),
     },
 )
 _access = section(
@@ -170,12 +169,14 @@ _settings = section(
                 "header_bytes": integer(1_024, 1 << 20, "bytes"),
                 "tunnels_per_tenant": integer(1, 10_000_000),
                 "handshakes_per_source": integer(1, 1_000_000),
+                "tls_handshakes": integer(1, 1_000_000),
                 "spool_bytes": integer(1 << 20, 1 << 44, "bytes"),
                 "stranger_refusals_per_second": integer(1, 1_000_000),
             },
         ),
         "max_staleness": _seconds,
         "metrics": section(s.Metrics, {"address": _address}),
+        "ca": section(s.Ca, {"client_life": number(60, 31_536_000, "seconds")}),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )
@@ -226,6 +227,21 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
     for listener in settings.listeners:
         if "prefix" not in listener.demands:  # the direction of the traffic hangs on the place
             add("listeners", f"{listener.name} does not demand the prefix", "[token, prefix], or [prefix]")
+        if fault := _tls_fault(listener):
+            add("listeners", f"{listener.name}: {fault[0]}", fault[1])
     if settings.metrics.address in {listener.address for listener in settings.listeners}:
         add("metrics", f"{settings.metrics.address} is a listener's address too", "an address of its own")
     return found
+
+
+def _tls_fault(listener: s.Listener) -> tuple[str, str] | None:
+    """What is wrong with how a listener speaks TLS, and what is expected."""
+    tls = listener.tls
+    if tls is None:
+        fault = "demands a certificate without tls", "kind: http and tls, or demands without certificate"
+        return fault if "certificate" in listener.demands else None
+    if listener.kind != "http":
+        return f"is of kind {listener.kind} and has tls", "kind: http for a proxy over TLS"
+    if bool(tls.client_ca) != ("certificate" in listener.demands):
+        return "client_ca and demands do not belong together", "client_ca where demands has certificate, and only there"
+    return None

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from gateway.config import ListenerSocket, WorkerConfig
+from gateway.tls.context import TlsContextError
 from gateway.worker import Worker
 from ops.settings import Settings, SettingsError, load_settings, settings_path
 
@@ -32,6 +33,7 @@ def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, li
                 fd=fd,
                 demands=listener.demands,
                 proxy_protocol=listener.proxy_protocol,
+                tls=listener.tls,
             )
             for listener in settings.listeners
             for fd in fds.get(listener.name, ())
@@ -56,7 +58,11 @@ def main() -> int:
     fds: dict[str, list[int]] = json.loads(os.environ.get("FEIYU_LISTEN_FDS", "{}"))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    Worker(worker_config(settings, os.environ["FEIYU_BOOT"], os.environ["FEIYU_PROCESS"], fds)).run()
+    try:
+        Worker(worker_config(settings, os.environ["FEIYU_BOOT"], os.environ["FEIYU_PROCESS"], fds)).run()
+    except TlsContextError as error:
+        print(f"a TLS listener cannot be opened: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

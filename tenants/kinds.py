@@ -202,7 +202,7 @@ def credential_kind(validate: Callable[[Any], Errors]) -> Kind:
         validate=validate,
         check=check_credential,
         given=frozenset({"provenance", "revoked"}),
-        fixed=frozenset({"tenant", "user", "token_sha256"}),
+        fixed=frozenset({"tenant", "user", "token_sha256", "certificate_sha256", "serial"}),
         actions={"revoke": once("revoked", lambda now: now)},
         id_prefix="c-",
         made_ids_only=True,

@@ -91,13 +91,16 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A way for a tenant's user to identify. The token is shown once; only its SHA-256 (hex) is kept: tokens carry 256
-    random bits, so a slow hash would add nothing."""
+    """A way for a tenant's user to identify: a token or a certificate. The token is shown once; only its SHA-256 (hex)
+    is kept: tokens carry 256 random bits, so a slow hash would add nothing. Of a certificate its SHA-256 and its serial
+    number (both hex) are kept."""
 
     id: str
     tenant: str
     user: str = ""  # pseudonym of the label
-    token_sha256: str
+    token_sha256: str = ""
+    certificate_sha256: str = ""
+    serial: str = ""
     valid_until: int
     revoked: int = 0  # Unix seconds, 0: not revoked
     provenance: Provenance = Provenance()

@@ -67,8 +67,9 @@ def rows(item: Any) -> list[Row]:
             return [_tenant(item), *map(_residence, places, repeat(item.id))]
         case Credential():
             entry = CredentialEntry(
-                item.id, item.tenant, item.user, bytes.fromhex(item.token_sha256), item.valid_until, item.revoked
-            )
+                item.id, item.tenant, item.user, bytes.fromhex(item.token_sha256), item.valid_until, item.revoked,
+                bytes.fromhex(item.certificate_sha256),
+            )  # fmt: skip
             return [(b"c" + item.id.encode(), entry)]
         case Service() if not item.retired:
             return _service(item)

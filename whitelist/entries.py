@@ -55,7 +55,8 @@ class ResidentEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class CredentialEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A credential. token_sha256: 32 bytes; revoked: Unix seconds, 0 for not."""
+    """A credential: a token or a certificate. token_sha256, certificate_sha256: 32 bytes, or none; revoked: Unix
+    seconds, 0 for not."""
 
     id: str
     tenant: str
@@ -63,6 +64,7 @@ class CredentialEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     token_sha256: bytes
     valid_until: int
     revoked: int
+    certificate_sha256: bytes = b""
 
 
 class LineEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -22,6 +22,7 @@ Errors = list[tuple[str, str]]
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}").fullmatch
 _COUNTRY = re.compile(r"[A-Z]{2}").fullmatch  # ISO 3166-1 alpha-2
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+_SERIAL = re.compile(r"[0-9a-f]{1,40}").fullmatch  # at most 20 octets (RFC 5280 clause 4.1.2.2)
 MAX_TEXT = 200
 MAX_TIME = 1 << 40  # Unix seconds; what is further off is a mistake (milliseconds)
 MAX_ENDPOINTS, MAX_PLACES, MAX_NAMES, MAX_PORTS = 1000, 64, 64, 256
@@ -48,11 +49,18 @@ def validate_tenant(tenant: Tenant) -> Errors:
 
 
 def validate_credential(credential: Credential) -> Errors:
-    """A credential: of a tenant, with a digest and an end."""
+    """A credential: of a tenant, with the digest of a token or of a certificate, and an end."""
     errors = _texts(user=credential.user)
     if not _ID(credential.tenant):
         errors.append(("tenant", "is no id; name the tenant"))
-    if not _SHA256(credential.token_sha256):
+    if credential.certificate_sha256 or credential.serial:
+        if not _SHA256(credential.certificate_sha256):
+            errors.append(("certificate_sha256", "needs the certificate's SHA-256 in 64 lower-case hex digits"))
+        if not _SERIAL(credential.serial):
+            errors.append(("serial", "needs the certificate's serial number in 1 to 40 lower-case hex digits"))
+        if credential.token_sha256:
+            errors.append(("token_sha256", "a credential is a token or a certificate, never both"))
+    elif not _SHA256(credential.token_sha256):
         errors.append(("token_sha256", "needs the token's SHA-256 in 64 lower-case hex digits"))
     return errors + _time("valid_until", credential.valid_until)
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.handshake import HandshakeError
+from gateway.handshake.claim import Claim
 from gateway.handshake.http1 import parse_head
 
 _START = b"CONNECT "
@@ -18,11 +19,12 @@ _END = b"\r\n\r\n"
 
 
 class ConnectFields(NamedTuple):
-    """What a session needs to know of a CONNECT's head beside its target."""
+    """What a session needs to know of a CONNECT's head beside its target. proxy_authorization: its value, or the claim
+    that a certificate makes instead."""
 
     method: str
     version: str
-    proxy_authorization: bytes | None
+    proxy_authorization: bytes | Claim | None
     user_agent: str
 
 

@@ -28,7 +28,7 @@ Arrived = Callable[["PlainListener", int, str, int, str], None]
 
 class PlainListener:
     """One inherited listening socket. arrived(listener, fd, client ip, client port, access interface) takes each one;
-    fd is non-blocking. http: whether those who are turned away for want of descriptors can be told so in HTTP."""
+    fd is non-blocking. http: whether those who are turned away for want of descriptors can be told so in plain HTTP."""
 
     def __init__(self, ctx: "Context", name: str, sock: socket.socket, arrived: Arrived, *, http: bool = True) -> None:
         self.ctx = ctx

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+
 from ops.api.acts import Acts
 from ops.api.hub_client import HubClient, HubUnavailable
 from ops.api.policy import Policy
@@ -168,3 +170,6 @@ class Authority:
         if self._register is not None:
             self._register.store.close()
         self.policy.close()
+
+
+AUTHORITY = web.AppKey("authority", Authority)

@@ -7,9 +7,10 @@ from typing import Any
 from aiohttp import web
 
 from ops.api.advice import advise, after_the_permit, considered
+from ops.api.authority import AUTHORITY
 from ops.api.flows import record_of_ref
 from ops.api.problems import Problem
-from ops.api.resources import AUTHORITY, answer
+from ops.api.resources import answer
 from tenants.model import Tenant
 from whitelist.candidates import candidates
 from whitelist.decide import Access, Denial, Permit

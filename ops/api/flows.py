@@ -5,10 +5,11 @@ from typing import Any
 from aiohttp import web
 
 from ops.api.actor import actor
+from ops.api.authority import AUTHORITY
 from ops.api.hub_client import HubUnavailable
 from ops.api.problems import Problem
 from ops.api.recorder_client import RecorderClient
-from ops.api.resources import AUTHORITY, answer, body_with_reason
+from ops.api.resources import answer, body_with_reason
 from telemetry.search import MAX_LIMIT
 
 RECORDER = web.AppKey("recorder", RecorderClient)

@@ -4,10 +4,11 @@ from typing import Any
 
 from aiohttp import web
 
+from ops.api.authority import AUTHORITY
 from ops.api.flows import RECORDER
 from ops.api.hub_client import HubUnavailable
 from ops.api.problems import Problem
-from ops.api.resources import AUTHORITY, answer
+from ops.api.resources import answer
 
 
 def routes() -> list[web.RouteDef]:

@@ -8,12 +8,12 @@ import msgspec
 from aiohttp import web
 
 from ops.api.actor import actor
-from ops.api.authority import Authority, Outcome
+from ops.api.authority import AUTHORITY, Outcome
+from ops.api.certificates import certify
 from ops.api.problems import Problem
 from tenants import credential
 from tenants.change import Change
 
-AUTHORITY = web.AppKey("authority", Authority)
 PSEUDONYM_KEY = web.AppKey("pseudonym_key", bytes)
 MAX_BODY = 1 << 20  # bytes, other than for /v1/changes
 MAX_PAGE = 1000
@@ -66,25 +66,27 @@ async def add(request: web.Request) -> web.Response:
 
 
 async def issue(request: web.Request) -> web.Response:
-    """A new credential. Its token is in this answer and nowhere else; of the user's label the pseudonym is kept."""
+    """A new credential. Its token is in this answer and nowhere else; with `request` (a certificate request or public
+    key in PEM) it is a certificate instead. Of the user's label the pseudonym is kept."""
     fields, reason = await body_with_reason(request)
     label = fields.get("user", "")
     if not isinstance(label, str) or len(label) > MAX_LABEL or not label.isprintable():
         message = f"needs text of at most {MAX_LABEL} characters"
         raise Problem(422, "invalid", "Not valid", "the credential is not valid", "correct it", [("user", message)])
-    if "token_sha256" in fields:
-        message = "is set by the register alone"
-        raise Problem(
-            422, "invalid", "Not valid", "the credential is not valid", "leave it out", [("token_sha256", message)]
-        )
-    token = credential.new_token()
-    fields |= {
-        "user": credential.pseudonym(label, request.app[PSEUDONYM_KEY]),
-        "token_sha256": credential.digest(token),
-    }
+    for name in ("token_sha256", "certificate_sha256", "serial"):
+        if name in fields:
+            message = "is set by the register alone"
+            raise Problem(422, "invalid", "Not valid", "the credential is not valid", "leave it out", [(name, message)])
+    fields["user"] = credential.pseudonym(label, request.app[PSEUDONYM_KEY])
+    if "request" in fields:
+        shown = {"certificate": certify(request, fields)}
+    else:
+        token = credential.new_token()
+        fields["token_sha256"] = credential.digest(token)
+        shown = {"token": token}
     change = Change(collection="credentials", verb="add", id=_id_of(fields), fields=fields)
     outcome = await request.app[AUTHORITY].write([change], actor(request), reason)
-    return told(outcome, status=201, credential=public(outcome.applied.items[0]), token=token)
+    return told(outcome, status=201, credential=public(outcome.applied.items[0]), **shown)
 
 
 async def edit(request: web.Request) -> web.Response:

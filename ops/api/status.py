@@ -5,10 +5,11 @@ from typing import Any
 
 from aiohttp import web
 
+from ops.api.authority import AUTHORITY
 from ops.api.explain import reason_text
 from ops.api.flows import RECORDER, record_of_ref
 from ops.api.hub_client import HubUnavailable
-from ops.api.resources import AUTHORITY, answer
+from ops.api.resources import answer
 from tenants.store import RegisterUnavailable
 from whitelist.reason import WORDING, Reason
 

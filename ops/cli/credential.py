@@ -1,6 +1,8 @@
 """feiyu credential: what a tenant's user identifies with."""
 
 import sys
+from pathlib import Path
+from typing import TextIO
 
 import rich_click as click
 
@@ -10,14 +12,16 @@ from ops.cli.base import Group, pass_app
 from ops.cli.client import Json
 from ops.cli.common import either
 from ops.cli.configuration import load
-from ops.cli.errors import CliError
+from ops.cli.errors import CliError, usage
 from ops.cli.output import Column, Item, field
-from ops.cli.result import report
+from ops.cli.result import enforcement, report
 from ops.cli.times import format_end
 from ops.cli.words import t
 
 ID = values.Identifier("credentials")
 ISSUED = [field("ID", "id"), field("TENANT", "tenant"), field("USER", "user"), field("TOKEN", "token")]
+
+CERTIFIED = [field("ID", "id"), field("TENANT", "tenant"), field("USER", "user"), field("CERTIFICATE", "certificate")]
 
 
 def _state(item: Item, now: int) -> str:
@@ -44,6 +48,7 @@ def list_(app: App, tenant: str | None) -> None:
         field("USER", "user", wide=True),
         Column("STATE", lambda item: _state(item, now)),
         Column("UNTIL", lambda item: format_end(item.get("valid_until", 0))),
+        Column("KIND", lambda item: t("certificate") if item.get("serial") else t("token")),
     ]
     app.rows(items, columns, t("There are no credentials."))
 
@@ -58,10 +63,27 @@ def list_(app: App, tenant: str | None) -> None:
 @click.option("--user", required=True, metavar="LABEL", help=t("Label of its user; records show a pseudonym of it."))
 @click.option("--until", type=values.UNTIL, help=t("End: a date (that day included), a time, or a duration."))
 @click.option("--for", "for_", type=values.FOR, help=t("End, as a duration from now: 90d, 12mo."))
+@click.option("--certificate", is_flag=True, help=t("Issue a certificate for the request in --csr instead of a token."))
+@click.option(
+    "--csr", type=click.File("r"), metavar="FILE", help=t("Certificate request or public key in PEM; - for stdin.")
+)
+@click.option("--out", type=click.Path(dir_okay=False), help=t("Where the certificate goes (default: stdout)."))
 @pass_app
-def issue(app: App, tenant: str, *, user: str, until: int | None, for_: int | None) -> None:
+def issue(
+    app: App, tenant: str, *, user: str, until: int | None, for_: int | None, certificate: bool,
+    csr: TextIO | None, out: str | None,
+) -> None:  # fmt: skip
     """A new credential. The token is in the answer and nowhere else."""
-    end = either(until, for_, "--until", "--for")
+    if certificate != (csr is not None) or (out and not certificate):
+        raise usage(
+            t("--certificate needs --csr, and --csr and --out need --certificate"),
+            t("The key is made where it is used and never leaves that place: openssl req -new makes a request."),
+        )
+    end = either(until, for_, "--until", "--for", required=not certificate)
+    if csr is not None:
+        body = {"tenant": tenant, "user": user, "valid_until": end, "request": csr.read()}
+        _certified(app, app.write("POST", ["credentials"], body), out)
+        return
     answer = app.write("POST", ["credentials"], {"tenant": tenant, "user": user, "valid_until": end})
     if app.format == "csv":
         app.rows([{**(answer.get("credential") or {}), "token": answer.get("token")}], ISSUED)
@@ -71,6 +93,25 @@ def issue(app: App, tenant: str, *, user: str, until: int | None, for_: int | No
         return
     report(app, {key: value for key, value in answer.items() if key != "token"}, "credential", "issued")
     _hand_over(app, answer)
+
+
+def _certified(app: App, answer: Json, out: str | None) -> None:
+    """The certificate: into a file, or as the data of the command; what is said of it then goes to stderr."""
+    certificate = str(answer.get("certificate", ""))
+    if app.format == "csv":
+        app.rows([{**(answer.get("credential") or {}), "certificate": certificate}], CERTIFIED)
+    elif app.format != "table":
+        report(app, answer, "credential", "issued")
+    if out:
+        Path(out).write_text(certificate)
+    if app.format != "table":
+        return
+    if out:
+        report(app, answer, "credential", "issued")
+        return
+    output.write(certificate.rstrip())
+    item = answer.get("credential") or {}
+    app.say(f"{t('credential')} {item.get('id')} {t('issued')} · {enforcement(answer)}")
 
 
 def _hand_over(app: App, answer: Json) -> None:

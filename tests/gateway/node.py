@@ -145,10 +145,10 @@ class Hub:
 
 
 class Worker:
-    """A worker process and its ports, by listener; port: that of the plain one."""
+    """A worker process and its ports, by listener; port: that of the node's chief one."""
 
     def __init__(self, node: "Node", name: str, ports: dict[str, int], descriptors: int) -> None:
-        self.node, self.name, self.ports, self.port = node, name, ports, ports["plain"]
+        self.node, self.name, self.ports, self.port = node, name, ports, ports[node.listener]
         self.said = node.directory / f"{name}.log"
         with node.ground.gateway.inside(), self.said.open("wb") as log:
             listeners = {key: socket.create_server((GATEWAY, port), backlog=1024) for key, port in ports.items()}
@@ -210,6 +210,7 @@ class Node:
     those beside the plain one, with their settings."""
 
     _ports = iter(range(3128, 9000))
+    listener = "plain"  # the chief one
 
     def __init__(self, ground: Ground, directory: Path, *, recorder: bool = False, **settings: Any) -> None:
         self.ground, self.directory = ground, directory

@@ -18,6 +18,7 @@ from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
 from ops.api.policy import Policy
 from ops.api.recorder_client import RecorderClient
+from ops.ca import CaFiles
 from ops.control import listening
 from ops.keys import load_keys
 from telemetry.spool import SpoolWriter
@@ -152,7 +153,7 @@ async def running(
         state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more
     )
     recorder = RecorderClient(run / "recorder.sock")
-    app = application(authority, recorder, NODE, keys.pseudonym, node_uids)
+    app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"))
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await authority.beat()

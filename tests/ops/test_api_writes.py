@@ -63,7 +63,7 @@ async def test_a_token_is_shown_once_and_kept_nowhere(tmp_path: Path) -> None:
         shown = str([await node.call("GET", path) for path in paths])
         assert item["id"] in shown
         assert token not in shown
-        assert "sha256" not in shown
+        assert "token_sha256" not in shown
         kept = b"".join(path.read_bytes() for path in node.state.rglob("*") if path.is_file())
         assert item["id"].encode() in kept
         assert token.encode() not in kept

@@ -37,6 +37,7 @@ RELEASED = {
     "": "init up check doctor status demo explain version completion",
     "tenant": "list show add edit suspend resume",
     "credential": "list issue revoke",
+    "ca": "init rotate crl",
     "service": "list show add edit retire",
     "group": "list show add",
     "category": "list show add",

@@ -25,7 +25,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
     shown = EXAMPLE.read_text().replace("#   ", "  ")
     for key in ("health", "limits"):
         shown = shown.replace(f"# {key}:", f"{key}:")
-    for key in ("state_dir", "run_dir", "management", "line_base", "timeouts", "max_staleness", "metrics"):
+    for key in ("state_dir", "run_dir", "management", "line_base", "timeouts", "max_staleness", "ca", "metrics"):
         shown = shown.replace(f"# {key}: ", f"{key}: ")
     assert shown != EXAMPLE.read_text()
     assert parse_settings(shown, "shown") == settings
@@ -73,7 +73,7 @@ WRONG = {
         "unknown key 'timeout'",
         "'timeouts', perhaps",
     ),
-    "an unknown key is told all": (f"{GOOD}zzz: 1\n", 3, "unknown key 'zzz'", "access, health, limits"),
+    "an unknown key is told all": (f"{GOOD}zzz: 1\n", 3, "unknown key 'zzz'", "access, ca, health, limits"),
     "a key twice": (f"{GOOD}node: gw2\n", 3, "'node' stands already in line 1", "once"),
     "a required key left out": ('listeners: [{name: a, address: "1.2.3.4:1"}]\n', 1, "node is missing", "node: "),
     "no listener": ("node: gw1\nlisteners: []\n", 2, "the list is empty", "at least 1"),
@@ -93,6 +93,42 @@ WRONG = {
     "an address without port": (GOOD.replace(":3128", ""), 2, "not an address with a port", "ADDRESS:PORT"),
     "port 0": (GOOD.replace(":3128", ":0"), 2, "port 0 is out of range", "ADDRESS:PORT"),
     "port 65536": (GOOD.replace(":3128", ":65536"), 2, "port 65536 is out of range", "ADDRESS:PORT"),
+    "TLS on a plain listener": (
+        GOOD.replace('3128"', '3128", tls: {certificate: /a, key: /b, client_ca: /c}'),
+        2,
+        "plain: is of kind plain and has tls",
+        "kind: http",
+    ),
+    "a certificate demanded of nobody's CA": (
+        GOOD.replace('3128"', '3128", kind: http, demands: [certificate, prefix], tls: {certificate: /a, key: /b}'),
+        2,
+        "client_ca and demands do not belong together",
+        "only there",
+    ),
+    "a CA whose certificates nobody demands": (
+        GOOD.replace('3128"', '3128", kind: http, tls: {certificate: /a, key: /b, client_ca: /c}'),
+        2,
+        "client_ca and demands do not belong together",
+        "only there",
+    ),
+    "a certificate demanded without TLS": (
+        GOOD.replace('3128"', '3128", demands: [certificate, prefix]'),
+        2,
+        "plain: demands a certificate without tls",
+        "kind: http and tls",
+    ),
+    "TLS without a key": (
+        GOOD.replace('3128"', '3128", kind: http, tls: {certificate: /a, client_ca: /c}'),
+        2,
+        "key is missing",
+        "key",
+    ),
+    "a certificate by a relative path": (
+        GOOD.replace('3128"', '3128", kind: http, tls: {certificate: a, key: /b, client_ca: /c}'),
+        2,
+        "not an absolute path",
+        "absolute path",
+    ),
     "a host name to listen on": (
         GOOD.replace("10.0.0.1", "localhost"),
         2,
