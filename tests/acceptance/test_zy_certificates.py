@@ -46,7 +46,8 @@ def secured(session_node: Node) -> Iterator[Node]:
         certificate=str(files / "server.crt"), key=str(files / "server.key"), client_ca=str(files / "clients.pem")
     )
     before = stage.settings()
-    listener = Listener(name="acc-a-tls", kind="http", address=f"{GATEWAY}:{PORT}", tls=tls)
+    demands = ("certificate", "prefix")
+    listener = Listener(name="acc-a-tls", kind="http", address=f"{GATEWAY}:{PORT}", demands=demands, tls=tls)
     reload(session_node, msgspec.structs.replace(before, listeners=(*before.listeners, listener)))
     yield session_node
     reload(session_node, before)

@@ -179,6 +179,7 @@ def ours(zone: Zone, load: Load, state: Path, files: Files, workers: int) -> Pro
         "certificate": str(files.server_crt), "key": str(files.server_key), "client_ca": str(files.clients_pem),
     }  # fmt: skip
     listener = {"name": "secure", "kind": "http", "address": f"{GATEWAY}:{SECURE_PORT}", "tls": tls}
+    listener["demands"] = ["certificate", "prefix"]
     return feiyu.data_plane(zone, load, state, workers, listeners=[listener])
 
 
