@@ -78,18 +78,12 @@ def test_a_rotation_needs_the_root_of_this_ca(tmp_path: Path) -> None:
 
 def test_the_doctor_tells_what_is_wrong_with_a_listeners_files(tmp_path: Path) -> None:
     directory = files(tmp_path).directory
-    tls = {
-        "certificate": directory / "server.crt",
-        "key": directory / "server.key",
-        "client_ca": directory / "clients.pem",
-    }
-    text = json.dumps(
-        {
-            "node": "gw1", "users": {"base": 0},
-            "listeners": [{"name": "t", "kind": "http", "address": "127.0.0.1:3129", "tls": {k: str(v) for k, v in tls.items()}}],
-        }
-    )  # fmt: skip
-    settings = parse_settings(text, "f.yaml")
+    names = {"certificate": "server.crt", "key": "server.key", "client_ca": "clients.pem"}
+    tls = {key: directory / name for key, name in names.items()}
+    listener = {
+        "name": "t", "kind": "http", "address": "127.0.0.1:3129", "tls": {key: str(path) for key, path in tls.items()},
+    }  # fmt: skip
+    settings = parse_settings(json.dumps({"node": "gw1", "users": {"base": 0}, "listeners": [listener]}), "f.yaml")
     made = ca.DAY + NOW
 
     def found(now: int, users: Users = settings.users) -> tuple[str, str]:
