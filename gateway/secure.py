@@ -4,20 +4,17 @@ The handshake is driven by the reads of the request head: until it is over they 
 stands in for, or beside, the token of the request (gateway.handshake.claim).
 """
 
-import os
 from typing import TYPE_CHECKING
 
 from gateway.flow import Flow
-from gateway.forward import Forwarder
-from gateway.handshake.claim import Claim
-from gateway.handshake.connect import ConnectFields
+from gateway.link import Link
 from gateway.passage import Head
 from gateway.refusal import build
 from gateway.relay.secure import SecureTunnel
-from gateway.session import READ_BYTES, Session
-from gateway.tls.channel import Channel, ChannelError
+from gateway.secure_forward import SecureForwarder
+from gateway.session import Session
+from gateway.tls.channel import ChannelError
 from telemetry.record import CloseCause
-from tenants.credential import parse_basic
 from whitelist.decide import Access
 from whitelist.reason import Reason
 from whitelist.target import Target
@@ -29,67 +26,8 @@ if TYPE_CHECKING:
     from gateway.listener.plain import PlainListener
     from gateway.listener.tls import TlsEntrance
 
-SEAL_BYTES = 64 * 1024  # of an answer at once
 # What a client that takes the port for a plain proxy's is told by OpenSSL's parser, and can be told in its words.
 _PLAIN = frozenset(("TLS: http request", "TLS: https proxy request"))
-
-
-class Link:
-    """The client's side: its socket's descriptor is the owner's, the TLS is here. more: the last read was full, so
-    there may be more without an edge."""
-
-    __slots__ = ("channel", "entrance", "more", "who")
-
-    def __init__(self, entrance: "TlsEntrance") -> None:
-        self.entrance = entrance
-        self.channel = Channel(entrance.context)
-        self.more = False
-        self.who: tuple[bytes, str] | None = None
-
-    def read(self, fd: int, fin: bool) -> bytes:
-        """Plaintext; b"" at the client's end. What TLS has to answer is sent. fin: the end is known to be near, read on
-        after a short read. Raises BlockingIOError where there is none yet, OSError, ChannelError."""
-        channel = self.channel
-        while not channel.ended:
-            raw = os.read(fd, READ_BYTES)
-            self.more = len(raw) == READ_BYTES
-            if not raw:
-                break
-            fresh = not channel.established
-            data = bytes(channel.feed(raw))
-            if fresh and channel.established:
-                self.who = self.entrance.who(channel)
-                # What TLS 1.3 has to say now are sessions to be resumed, which go with the answer to the head.
-                fresh = channel.version != "TLSv1.3"
-            if fresh and (answer := channel.take()) and os.write(fd, answer) != len(answer):
-                raise ConnectionResetError("no room for a handshake's few bytes")
-            if data:
-                return data
-            if not (self.more or fin or channel.ended):
-                raise BlockingIOError  # a short read emptied the socket: the next edge will tell
-        return b""
-
-    def claimed(self, head: Head) -> Head:
-        """The head, with what the certificate says in the place of its token."""
-        if self.who is None:
-            return head
-        assert not isinstance(head.proxy_authorization, Claim)
-        claim = Claim(*self.who, self.entrance.demands_token, head.proxy_authorization)
-        return ConnectFields(head.method, head.version, claim, head.user_agent)
-
-    def beside(self, head: Head, flow: Flow) -> None:
-        """Notes the token that was demanded beside the certificate: its end is the flow's end too."""
-        value = head.proxy_authorization
-        if self.who is not None and self.entrance.demands_token and isinstance(value, bytes):
-            claim = parse_basic(value)
-            flow.beside = claim[0] if claim is not None else ""
-
-    def until(self, ctx: "Context", flow: Flow | None, expires: float) -> float:
-        """When the flow ends, with the second credential considered."""
-        if flow is None or not flow.beside or ctx.snapshot is None:
-            return expires
-        credential = ctx.snapshot.credential(flow.beside)
-        return min(expires, float(credential.valid_until)) if credential is not None else 0.0
 
 
 class SecureSession(Session):
@@ -206,68 +144,3 @@ class SecureSession(Session):
         super().end(cause)
         if self.fd < 0:
             self._uncount()
-
-
-class SecureForwarder(Forwarder):
-    """Plain HTTP requests of a client that speaks TLS to the gateway. records: sealed, not yet sent; sealing: bytes of
-    the answer in them, which stay in the answer until all of the records went."""
-
-    __slots__ = ("link", "records", "sealing")
-
-    def __init__(
-        self, ctx: "Context", listener: str, fd: int, ip: str, port: int, interface: str, client_fin: bool, link: Link
-    ) -> None:
-        super().__init__(ctx, listener, fd, ip, port, interface, client_fin)
-        self.link = link
-        self.records = b""
-        self.sealing = 0
-
-    def admit(self, flow: Flow, head: Head, target: Target, access: Access) -> None:
-        """Identifies by the certificate, as the listener demands."""
-        self.link.beside(head, flow)
-        super().admit(flow, self.link.claimed(head), target, access)
-        self.expires = self.link.until(self.ctx, self.flow, self.expires)
-
-    def _read(self, fd: int) -> bytes | None:
-        if fd != self.fd:
-            return super()._read(fd)
-        try:
-            return self.link.read(fd, self.client_fin)
-        except BlockingIOError:
-            return None
-        except ChannelError as error:
-            raise ConnectionResetError(error.detail) from None
-
-    def _write(self, fd: int, data: bytearray) -> int:
-        if fd != self.fd:
-            return super()._write(fd, data)
-        if not self.records:
-            self.sealing = min(len(data), SEAL_BYTES)
-            self.records = bytes(self.link.channel.seal(bytes(data[: self.sealing])))
-        try:
-            sent = os.write(fd, self.records)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return -1
-        self.records = self.records[sent:]
-        if self.records:
-            return 0
-        sealed, self.sealing = self.sealing, 0
-        del data[:sealed]
-        return sealed
-
-    def _linger(self, last_words: bytes) -> None:
-        channel = self.link.channel
-        if not channel.failed:
-            last_words = self.records + bytes(channel.seal(last_words)) + channel.close()
-        super()._linger(last_words)
-
-    def end(self, cause: CloseCause) -> None:
-        """An idle connection's end is told to the client; what is cut is not, so that it does not look whole."""
-        if self.fd >= 0 and self.flow is None and not self.records:
-            try:
-                os.write(self.fd, self.link.channel.close())
-            except OSError:
-                pass  # it is gone already
-        super().end(cause)

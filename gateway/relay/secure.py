@@ -140,6 +140,8 @@ class SecureTunnel(Tunnel):
         """Sends records of the protocol's own, behind those that wait. False: the client takes none of them, and too
         many wait."""
         d = self.down
+        if d.done:  # nothing follows our close_notify
+            return True
         if len(d.pending) > BULK + MAX_ANSWERS:
             self.end(CloseCause.RESET)
             return False

@@ -8,11 +8,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from ops import privileges
 from ops.doctor import host, lines, marks, rivals
+from ops.doctor.certificates import certificates
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.settings import Settings, split_address
 
@@ -31,6 +33,7 @@ def examine(settings: Settings, *, running: bool) -> Iterator[Finding]:
     yield management(settings)
     yield from listeners(settings, running=running)
     yield from marks.examine(settings)
+    yield from certificates(settings, int(time.time()))
     yield files()
     yield pipes()
     yield host.clock()

@@ -537,3 +537,22 @@ def test_a_new_certificate_is_in_force_without_a_restart_or_a_lost_connection(
         node.secure(worker, client).say(ask(site.authority)).more()
     server.say("and still")
     assert talk.exactly(9) == b"and still"
+
+
+def test_a_drained_worker_ends_idle_connections_with_a_word_and_others_at_the_drain_timeout(
+    made: Callable[..., SecureNode], ground: Ground
+) -> None:
+    node = made(timeouts={"drain": 1})
+    client, site, worker = node.known(), ground.site("http"), node.workers["w0.1"]
+    idle = node.secure(worker, client).say(f"GET http://{site.host}/ HTTP/1.1\r\nHost: {site.host}\r\n\r\n")
+    server = site.accept()
+    assert server.head().startswith("GET / ")
+    server.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert idle.head().startswith("HTTP/1.1 200 ")
+    assert idle.exactly(2) == b"ok"
+    busy = tunnel(node, client, ground.site("tcp").authority)
+    worker.process.terminate()
+    assert idle.rest() == b""  # a close_notify
+    assert worker.ended() == 0
+    assert node.final(busy)["cause"] == "drained"
+    assert ended(busy)

@@ -6,11 +6,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography import x509
 
 from ops.ca import CaFiles, zone_of
 from ops.cli.main import run
+from ops.doctor.certificates import certificates
+from ops.settings import Users, parse_settings
 from tenants import ca
 from tenants.ca import CaError
 from tests.ops.control_kit import Node, running
@@ -71,6 +74,31 @@ def test_a_rotation_needs_the_root_of_this_ca(tmp_path: Path) -> None:
         found.rotate(tmp_path / "b" / "safe", NOW)
     with pytest.raises(FileNotFoundError):
         found.rotate(tmp_path / "nowhere", NOW)
+
+
+def test_the_doctor_tells_what_is_wrong_with_a_listeners_files(tmp_path: Path) -> None:
+    directory = files(tmp_path).directory
+    names = {"certificate": "server.crt", "key": "server.key", "client_ca": "clients.pem"}
+    tls = {key: directory / name for key, name in names.items()}
+    listener = {
+        "name": "t", "kind": "http", "address": "127.0.0.1:3129", "tls": {key: str(path) for key, path in tls.items()},
+    }  # fmt: skip
+    settings = parse_settings(json.dumps({"node": "gw1", "users": {"base": 0}, "listeners": [listener]}), "f.yaml")
+    made = ca.DAY + NOW
+
+    def found(now: int, users: Users = settings.users) -> tuple[str, str]:
+        (one,) = certificates(msgspec.structs.replace(settings, users=users), now)
+        return one.level, one.seen
+
+    assert found(made) == ("ok", "good until 2027-04-16")
+    assert found(made + 80 * ca.DAY) == ("warn", "good until 2027-04-16")
+    assert found(made + 90 * ca.DAY) == ("fail", "expired on 2027-04-16")
+    assert found(made, Users(base=62_000)) == ("fail", f"workers cannot read {tls['key']}")
+    tls["key"].chmod(0o644)
+    assert found(made) == ("fail", f"everybody may read {tls['key']}")
+    tls["key"].unlink()
+    level, seen = found(made)
+    assert (level, seen.partition("; ")[0]) == ("fail", f"{tls['key']}: No such file or directory")
 
 
 def test_the_zone_is_the_domain_of_the_nodes_name() -> None:
