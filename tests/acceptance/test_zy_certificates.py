@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -116,8 +117,14 @@ def test_curl_without_a_certificate_gets_no_further_than_the_handshake(secured: 
     answer = Client(secured.stage.zone, FIRMS["acme"], config, secured.stage.directory).curl(f"https://{SEARCH}/")
     assert answer.exit != 0
     assert answer.status == 0
-    record = secured.stage.record(kind="deny", reason="identity-unknown")
-    assert (record["listener"], record["detail"]) == ("acc-a-tls", "TLS: peer did not return a certificate")
+    record: dict[str, Any] = {}
+
+    def recorded() -> bool:
+        record.update(secured.stage.record(kind="deny", reason="identity-unknown"))
+        return record["listener"] == "acc-a-tls"
+
+    secured.stage.wait(recorded, "the refusal is not in the log")
+    assert record["detail"] == "TLS: peer did not return a certificate"
 
 
 def test_python_and_openssl_get_through_too(secured: Node, certified: Certified) -> None:
