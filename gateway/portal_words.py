@@ -13,7 +13,10 @@ JSON: Final = "application/json"
 PAC: Final = "application/x-ns-proxy-autoconfig"
 STATUSES: Final = frozenset({200, 404, 503})
 
-_EN = "Your firm's page cannot be shown now: the part of the gateway that knows it does not answer. Access abroad goes on."
+_EN = (
+    "Your firm's page cannot be shown now: the part of the gateway that knows it does not answer. "
+    "Access abroad goes on."
+)
 _ZH = "暂时无法显示本单位页面：网关中负责该页面的部分没有应答。国际访问不受影响。"
 _REMEDY_EN = "Try again in a minute. If it stays so, tell the zone's operator the reference."
 _REMEDY_ZH = "请一分钟后重试；若仍如此，请将编号告知园区运营方。"

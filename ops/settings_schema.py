@@ -11,6 +11,7 @@ from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
 from whitelist.device import device_fault
+from whitelist.name import TargetError, canonical_name
 
 LISTENER_KINDS = ("plain", "socks5")
 PAC_HOSTS, PAC_OTHERS = ("whitelist", "all"), ("direct", "proxy")
@@ -84,6 +85,16 @@ def _gateway_url(value: str) -> str:
         _canonical_address(authority)
     elif len(host) > 253 or not _HOST.fullmatch(host):
         raise ValueError("not a host name in lower case")
+    return value
+
+
+def _portal_name(value: str) -> str:
+    try:
+        canonical = canonical_name(value)
+    except TargetError as error:
+        raise ValueError(error.detail) from None
+    if canonical != value:
+        raise ValueError(f"not in canonical form, which is {canonical!r}")
     return value
 
 
@@ -192,7 +203,7 @@ _settings = section(
         ),
         "max_staleness": _seconds,
         "metrics": section(s.Metrics, {"address": _address}),
-        "portal_name": _host,
+        "portal_name": parsed("a host name with a dot, e.g. feiyu.zone", _portal_name),
         "pac": section(
             s.Pac,
             {

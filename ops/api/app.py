@@ -2,11 +2,12 @@
 
 from aiohttp import web
 
-from ops.api import explain, flows, line_figures, resources, status
+from ops.api import explain, firm, flows, line_figures, resources, status
 from ops.api.actor import NODE_UIDS, not_the_node
 from ops.api.authority import Authority
 from ops.api.problems import problems
 from ops.api.recorder_client import RecorderClient
+from ops.settings import Settings
 
 MAX_BULK = 64 << 20  # bytes of a body of /v1/changes
 
@@ -17,17 +18,19 @@ def application(
     node: str,
     pseudonym_key: bytes,
     node_uids: frozenset[int] = frozenset(),
+    settings: Settings | None = None,
 ) -> web.Application:
     """The API of a node. pseudonym_key: what names of users in records are derived with; node_uids: the users of the
-    node's own processes, where they have users of their own."""
+    node's own processes, where they have users of their own; settings: of the node, for what firms are told of it."""
     app = web.Application(middlewares=[problems, not_the_node], client_max_size=MAX_BULK)
     app[NODE_UIDS] = node_uids
     app[resources.AUTHORITY] = authority
     app[resources.PSEUDONYM_KEY] = pseudonym_key
     app[flows.RECORDER] = recorder
     app[status.NODE] = node
+    app[firm.SETTINGS] = settings or Settings(node=node, listeners=())
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
-    for part in (status, flows, line_figures, explain, resources):
+    for part in (status, flows, line_figures, explain, firm, resources):
         app.router.add_routes(part.routes())
     return app
 
