@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SOCKET: Final = "portal.sock"
 PAC_PATH: Final = b"/proxy.pac"
-PATIENCE = 25.0  # seconds for control, which may search the whole log
 SENDING = 20.0  # seconds in which a client must have taken its page
 MAX_ANSWER = 4 << 20  # bytes
 
@@ -71,7 +70,7 @@ class Visit:
         self.heard = bytearray()
         self.words = b""
         self.under_way = True
-        self.deadline = ctx.reactor.now + PATIENCE
+        self.deadline = ctx.reactor.now + ctx.timeouts.dial
         self.expires = float("inf")
         ctx.live[fd] = self
         ctx.desk.under_way += 1

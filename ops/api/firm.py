@@ -42,14 +42,13 @@ async def ways_in(request: web.Request) -> web.Response:
     """The proxies of a firm, in order, where its PAC file and its page are, and what they are called by."""
     settings = request.app[SETTINGS]
     held, found = await _held(request)
-    plain = next((way for way in found if way.scheme == "http" and way.listener), None)
     content: dict[str, Any] = {
         "tenant": held.tenant.id,
         "name": held.tenant.name,
         "name_zh": held.tenant.name_zh,
         "node": settings.node,
         "ways": [_shown(way) for way in found],
-        "pac": f"{plain.url}/proxy.pac" if plain else "",
+        "pac": pac.url(found),
         "page": f"http://{settings.portal_name}/",
         "revision": held.revision,
     }

@@ -24,7 +24,7 @@ from ops.api.recorder_client import RecorderClient
 from ops.portal import pac, page
 from ops.portal.refusals import Refusals
 from ops.portal.view import view
-from ops.portal.ways import ways
+from ops.portal.ways import Way, ways
 from ops.settings import Settings, Users
 from tenants.change import UnknownItem
 from whitelist.holdings import Holdings, holdings
@@ -68,7 +68,8 @@ class Portal:
             refusals = await self._refusals.last(asked.tenant)
         except Problem:
             refusals = None
-        found = view(asked, held, await self._line_states(), refusals, int(time.time()), self._settings.portal_name)
+        url = pac.url(self._ways(asked, held))
+        found = view(asked, held, await self._line_states(), refusals, int(time.time()), url)
         return self._told(asked, page.firm_page(found, self._settings.node) if asked.html else "", found)
 
     async def _refusal(self, asked: Question) -> web.Response:
@@ -80,7 +81,7 @@ class Portal:
         known = self._pac.get((asked.tenant, asked.gateway))
         if known is None or known[0] != held.revision:
             wanted = self._settings.pac
-            found = ways(self._settings, {place.interface for place in held.tenant.places}, asked.gateway)
+            found = self._ways(asked, held)
             try:
                 text = pac.render(held, found, self._settings.portal_name, hosts=wanted.hosts, others=wanted.others)
             except ValueError as error:
@@ -89,6 +90,9 @@ class Portal:
         else:
             text = known[1]
         return web.Response(body=text.encode("ascii"), headers={"Content-Type": PAC})
+
+    def _ways(self, asked: Question, held: Holdings) -> list[Way]:
+        return ways(self._settings, {place.interface for place in held.tenant.places}, asked.gateway)
 
     async def _holdings(self, tenant: str) -> Holdings:
         revision = self._authority.policy.revision

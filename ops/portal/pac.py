@@ -43,6 +43,11 @@ def render(
     )
 
 
+def url(ways: Sequence[Way]) -> str:
+    """Where a firm's browsers fetch it: of the first plain listener of this node; "" where there is none."""
+    return next((f"{way.url}/proxy.pac" for way in ways if way.scheme == "http" and way.listener), "")
+
+
 def _targets(targets: Iterable[str]) -> tuple[list[str], list[str], list[tuple[list[int], int]]]:
     """Exact names; suffixes of "*." names; prefixes, each as 16-bit groups (2 or 8) and its length."""
     names, below, ranges = [], [], []

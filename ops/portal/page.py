@@ -26,7 +26,7 @@ def firm_page(view: Mapping[str, Any], node: str) -> str:
         ("来源 · Source", f"{you['source']} · {you['interface']}"),
         ("机房 · Room", f"{you['site']} / {you['room']}"),
         ("接入 · Way in", you["listener"]),
-        ("PAC", view["pac"]),
+        ("PAC", view["pac"] or "–"),
     ]
     body = [
         f"<h1>{escape(name)}</h1>",
@@ -104,7 +104,7 @@ def _refusals(refusals: Sequence[Mapping[str, Any]] | None) -> str:
     rows = []
     for one in refusals:
         ref = str(one.get("ref", ""))
-        link = f'<a href="/r/{escape(ref)}">{escape(ref)}</a>'
+        link = f'<a href="{escape(one["link"])}">{escape(ref)}</a>'
         host = f"{one.get('host', '–')}:{one['port']}" if one.get("port") else str(one.get("host", "–"))
         reason = f"{escape(one['text']['zh'])}<br><span lang=en>{escape(one['text']['en'])}</span>"
         rows.append(

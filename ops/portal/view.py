@@ -17,10 +17,10 @@ def view(
     states: Mapping[str, str],
     refusals: list[dict[str, Any]] | None,
     now: int,
-    portal_name: str,
+    pac: str,
 ) -> dict[str, Any]:
     """The page of one who asks. states: of lines, as live control knows them; refusals: None where the recorder does
-    not answer."""
+    not answer; pac: the URL of its PAC file, "" for none."""
     tenant = held.tenant
     you = {
         "tenant": tenant.id,
@@ -41,9 +41,9 @@ def view(
         "you": you,
         "lines": [_line(line, states, now) for line in held.lines],
         "whitelist": [_grant(one, now) for one in held.held],
-        "refusals": None if refusals is None else [_refusal(record, portal_name) for record in refusals],
+        "refusals": None if refusals is None else [_refusal(record) for record in refusals],
         "recording": notice(),
-        "pac": f"http://{portal_name}/proxy.pac",
+        "pac": pac,
         "revision": held.revision,
         "time": now,
     }
@@ -95,7 +95,7 @@ def _grant(one: Held, now: int) -> dict[str, Any]:
     }
 
 
-def _refusal(record: dict[str, Any], portal_name: str) -> dict[str, Any]:
+def _refusal(record: dict[str, Any]) -> dict[str, Any]:
     reason, ref = str(record.get("reason", "")), str(record.get("ref", ""))
     at = moment(int(record.get("time", 0)) / 1_000_000)
-    return {**record, "at": at, "text": reason_text(reason), "link": f"http://{portal_name}/r/{ref}"}
+    return {**record, "at": at, "text": reason_text(reason), "link": f"/r/{ref}"}
