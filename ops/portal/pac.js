@@ -8,6 +8,7 @@ function FindProxyForURL(url, host) {
   var own = [[[32512, 0], 8], [[2560, 0], 8], [[44048, 0], 12], [[49320, 0], 16], [[43518, 0], 16],
     [[0, 0, 0, 0, 0, 0, 0, 1], 128], [[64512, 0, 0, 0, 0, 0, 0, 0], 7], [[65152, 0, 0, 0, 0, 0, 0, 0], 10]];
 
+  // Names stand in the tables behind a dot, so that none is one of the engine's own properties.
   function has(table, name) {
     return Object.prototype.hasOwnProperty.call(table, name);
   }
@@ -66,11 +67,11 @@ function FindProxyForURL(url, host) {
   if (host.charAt(host.length - 1) === ".") {
     host = host.substring(0, host.length - 1);
   }
-  if (has(names, host)) {
+  if (has(names, "." + host)) {
     return gateways;
   }
   for (at = host.indexOf("."); at >= 0; at = host.indexOf(".", at + 1)) {
-    if (has(below, host.substring(at + 1))) {
+    if (has(below, host.substring(at))) {
       return gateways;
     }
   }

@@ -37,7 +37,7 @@ def render(
         revision=str(int(holdings.revision)),
         gateways=_js(gateways),
         rest=_js(gateways if everything else "DIRECT"),
-        names=_js(dict.fromkeys([portal_name, *names], 1)),
+        names=_js(dict.fromkeys([f".{name}" for name in (portal_name, *names)], 1)),
         below=_js(dict.fromkeys(below, 1)),
         ranges=_js(ranges),
     )
@@ -58,7 +58,7 @@ def _targets(targets: Iterable[str]) -> tuple[list[str], list[str], list[tuple[l
             groups = [int.from_bytes(packed[at : at + 2]) for at in range(0, len(packed), 2)]
             ranges.append((groups, network.prefixlen))
         elif target.startswith("*."):
-            below.append(target[2:])
+            below.append(target[1:])
         else:
             names.append(target)
     return names, below, ranges

@@ -1,4 +1,4 @@
-"""PAC files, evaluated by a JavaScript engine: what goes through the gateway, and that nothing in them is code but ours.
+"""PAC files in a JavaScript engine: what goes through the gateway, and that nothing in them is code but ours.
 
 The names and prefixes come from the register; the script is also run as the plain ECMAScript it claims to be: in an
 empty context, without the helpers that browsers add (dnsDomainIs, isInNet), which ask name servers."""
@@ -136,21 +136,21 @@ def test_what_is_suspended_or_over_still_goes_to_the_gateway_which_says_so() -> 
 
 
 EVIL = [
-    '"; throw 1; //', "\\", "\\\"]};evil()//", "</script><script>alert(1)</script>", "*/ evil() /*", "a\nb", "a\r\nb",
-    "\u2028evil()", "${evil()}", "$gateways", "$$", "'+evil()+'", "__proto__", "constructor", "\x00", "\ud800", "北京.example",
+    '"; throw 1; //', "\\", '\\"]};evil()//', "</script><script>alert(1)</script>", "*/ evil() /*", "a\nb", "a\r\nb",
+    "\u2028evil()", "${evil()}", "$gateways", "$$", "'+evil()+'", "__proto__", "constructor", "\x00", "\ud800",
+    "北京.example",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", EVIL)
 def test_nothing_from_the_register_becomes_code(text: str) -> None:
     # The register takes none of these; the script must hold even where it did.
-    script = pac.render(held(text, f"*.{text}", tenant=text), WAYS, "feiyu.zone")
+    targets = () if "/" in text else (text, f"*.{text}")  # with a slash it would be a prefix
+    script = pac.render(held(*targets, tenant=text), WAYS, "feiyu.zone")
     assert script.isascii()
-    host = text.lower().removesuffix(".")
-    found = evaluated(script, ["arxiv.org", host])
-    assert found[0] == "DIRECT"
-    if "/" not in text:
-        assert found[1] == GATEWAYS
+    assert evaluated(script, ["baidu.com", text.lower()])[0] == "DIRECT"
+    if targets:
+        assert evaluated(script, [text.lower(), f"www.{text.lower()}"]) == [GATEWAYS] * 2
 
 
 def test_without_a_way_for_browsers_there_is_no_script() -> None:
