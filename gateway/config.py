@@ -73,7 +73,7 @@ class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process. process: its name in records ("w0.1"); columns: of the shared counters, the same in all
     workers; usage: the file of bytes per tenant, kept over restarts; public_key: the file with the raw Ed25519 key that
-    snapshots are signed with, read with each load."""
+    snapshots are signed with, read with each load; portal_name: the host whose requests are for the firm's own page."""
 
     node: str
     boot: str
@@ -90,3 +90,4 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     max_staleness: float = 3_600
     portal: str = "http://feiyu.zone"
+    portal_name: str = "feiyu.zone"

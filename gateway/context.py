@@ -13,6 +13,7 @@ from gateway.handshake.hello_memo import HelloMemo
 from gateway.identity import Identifier
 from gateway.kills import Kills
 from gateway.lines import LineTable
+from gateway.portal import Desk
 from gateway.reactor import Reactor
 from gateway.relay.bulk import Bulk
 from gateway.relay.pipes import PipePool
@@ -86,6 +87,7 @@ class Context:
         self.handshakes: dict[str, int] = {}
         self.max_live = 1 << 20
         self.residents = Residents()
+        self.desk = Desk()
         # Listeners on which the place alone says who asks, where no credential is shown.
         self.by_place = frozenset(found.name for found in config.listeners if found.demands == ("prefix",))
         self.draining = False

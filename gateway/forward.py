@@ -13,8 +13,10 @@ from gateway.handshake.forward import request_head, response_head
 from gateway.handshake.framing import BodyFramer, request_framing
 from gateway.handshake.http1 import RequestHead, parse_head
 from gateway.handshake.response import ResponseHead, bad_response, parse_response_head, response_framing
+from gateway.identity import Identity
 from gateway.lingering import Lingering
 from gateway.passage import Passage
+from gateway.portal import asked_by_place, visit
 from gateway.reactor import BOTH_EDGE, ERR, HUP, RDHUP
 from gateway.refusal import build
 from telemetry.record import CloseCause
@@ -101,6 +103,9 @@ class Forwarder(Passage):
         if head.method not in METHODS:
             self.refuse(Reason.METHOD_NOT_ALLOWED, "a method that is not registered, or not for passing on")
             return
+        if head.form != "absolute":
+            asked_by_place(self, head)
+            return
         try:
             uri = parse_absolute_uri(head.target)
             flow.record.path = uri.path[:MAX_PATH].decode("ascii", "replace")
@@ -111,6 +116,11 @@ class Forwarder(Passage):
             self.refuse(error.reason, error.detail)
             return
         self.admit(flow, head, uri.target, Access.HTTP)
+
+    def at_portal(self, identity: Identity) -> None:
+        """The firm asks for its own page."""
+        assert self.flow is not None
+        visit(self, identity, self.flow.record.path.encode("ascii", "replace"))
 
     def next_line(self) -> None:
         """Reuses the connection of the last request where it serves the same tenant, target and line, under the policy

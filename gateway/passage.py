@@ -14,7 +14,7 @@ from gateway.dialling import ATTEMPT_DELAY, LINE_PATIENCE, NAME_PATIENCE, Dialli
 from gateway.flow import Flow
 from gateway.handshake.connect import ConnectFields
 from gateway.handshake.http1 import RequestHead
-from gateway.identity import UnidentifiedError
+from gateway.identity import Identity, UnidentifiedError
 from gateway.line.model import LineHandle
 from gateway.resolver.resolver import Names
 from gateway.usage import zone_time
@@ -69,6 +69,13 @@ class Passage(Dialling):
     def on_refused(self, reason: Reason, status: int, detail: str) -> None:
         """The refusal is recorded; tell the client."""
         raise NotImplementedError
+
+    def at_portal(self, identity: Identity) -> None:
+        """The firm asks for its own page, in a way that cannot show it."""
+        name = self.ctx.config.portal_name
+        self.refuse(
+            Reason.PROTOCOL_NOT_ALLOWED, f"the firm's own page is plain http, asked of the proxy: http://{name}/"
+        )
 
     # The way out, in order.
 
@@ -130,6 +137,9 @@ class Passage(Dialling):
         asked = (tenant.id, self.ip, self.interface, target.host, target.port, access)
         verdict = ctx.permits.get(asked)
         if verdict is None or verdict.not_after <= wall:
+            if target.host == ctx.config.portal_name:  # never decided, so never remembered, resolved or dialled
+                self.at_portal(identity)
+                return
             fresh = decide(snapshot, tenant, self.ip, self.interface, target, access, int(wall))
             if type(fresh) is not Permit:
                 self._denied(fresh)

@@ -93,7 +93,7 @@ class Session(Passage):
                 return True
         data = self.buffer = self.buffer + data if self.buffer else data
         try:
-            head = parse_head(data, self.ctx.limits.header_bytes, seen=self.seen)
+            head = parse_head(data, self.ctx.limits.header_bytes, seen=self.seen, own_pages=True)
             if head is not None:
                 self.buffer = data[head.consumed :]
                 # A full read may have left something behind, and the end may be near: no edge will tell.

@@ -16,6 +16,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
+from gateway import portal_visit
 from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
@@ -24,6 +25,7 @@ from ops.api.policy import Policy
 from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
 from ops.keys import load_keys
+from ops.portal.app import portal_application
 from ops.settings import Settings, SettingsError, load_settings, settings_path
 
 _log = logging.getLogger("feiyu.control")
@@ -66,7 +68,9 @@ async def serve(settings: Settings) -> None:
         keys.pseudonym,
         node_uids,
         CaFiles(state / "ca", int(settings.ca.client_life)),
+        settings,
     )
+    portal = web.AppRunner(portal_application(authority, recorder, settings), access_log=None, shutdown_timeout=1)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -74,14 +78,17 @@ async def serve(settings: Settings) -> None:
     # The access log would repeat what the register's history says better.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN)
     await runner.setup()
+    await portal.setup()
     await authority.beat()  # before the first question: what was interrupted is published first
     await web.SockSite(runner, listening(run / "control.sock", settings.users.group)).start()
+    await web.SockSite(portal, listening(run / portal_visit.SOCKET, settings.users.group)).start()
     _log.info("serving at revision %d", policy.revision)
     beating = asyncio.create_task(authority.beat_for_ever())
     await stop.wait()
     beating.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await beating
+    await portal.cleanup()
     await runner.cleanup()
     await recorder.close()
     await authority.close()

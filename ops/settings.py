@@ -112,6 +112,17 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     address: str = "127.0.0.1:9464"
 
 
+class Pac(msgspec.Struct, frozen=True, kw_only=True):
+    """What PAC files say. gateways: URLs of proxies in the order to try, http:// or https://, where they are not this
+    node's own listeners (a balancer, several nodes); hosts: which go through them, those of the firm's whitelist or
+    all; others: what becomes of the rest, straight out of the firm's own network, or to the gateway, which says why
+    not."""
+
+    gateways: tuple[str, ...] = ()
+    hosts: str = "whitelist"
+    others: str = "direct"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole node. max_staleness: seconds without a word from control before new flows are refused."""
 
@@ -131,6 +142,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics = Metrics()
     ca: Ca = Ca()
     portal: str = ""
+    portal_name: str = "feiyu.zone"
+    pac: Pac = Pac()
 
     @property
     def worker_count(self) -> int:

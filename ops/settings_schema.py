@@ -11,9 +11,11 @@ from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
 from whitelist.device import device_fault
+from whitelist.name import TargetError, canonical_name
 
 LISTENER_KINDS = ("plain", "http", "socks5")
 DEMANDS = ("certificate", "token", "prefix")
+PAC_HOSTS, PAC_OTHERS = ("whitelist", "all"), ("direct", "proxy")
 MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -73,6 +75,30 @@ def _run_directory(value: str) -> str:
     return _directory(value)
 
 
+def _gateway_url(value: str) -> str:
+    scheme, separator, authority = value.partition("://")
+    host, _, port = authority.rpartition(":")
+    if scheme not in ("http", "https") or not separator or not (port.isascii() and port.isdecimal()):
+        raise ValueError("not http:// or https:// with host and port")
+    if not 1 <= int(port) <= 65_535 or str(int(port)) != port:
+        raise ValueError(f"port {port} is out of range or not in plain form")
+    if host.startswith("[") or host.replace(".", "").isdecimal():
+        _canonical_address(authority)
+    elif len(host) > 253 or not _HOST.fullmatch(host):
+        raise ValueError("not a host name in lower case")
+    return value
+
+
+def _portal_name(value: str) -> str:
+    try:
+        canonical = canonical_name(value)
+    except TargetError as error:
+        raise ValueError(error.detail) from None
+    if canonical != value:
+        raise ValueError(f"not in canonical form, which is {canonical!r}")
+    return value
+
+
 def _portal(value: str) -> str:
     if not value:
         return value
@@ -103,6 +129,7 @@ _any_interface = text(f'{_DEVICE}, or "" for any', lambda v: not v or not device
 _address = parsed('"ADDRESS:PORT" or "[IPV6]:PORT", quoted', _canonical_address)
 _prefix = parsed('a prefix such as "10.0.0.0/24" or "fd00:1::/64"', _canonical_prefix)
 _trusted = parsed('the balancers\' prefix such as "10.0.0.8/32"', _balancers)
+_gateway = parsed('a proxy such as "http://10.0.0.1:3128" or "https://gw.zone.example:3129"', _gateway_url)
 _seconds = number(0.05, 31_536_000, "seconds")
 
 _listener = section(
@@ -177,6 +204,15 @@ _settings = section(
         "max_staleness": _seconds,
         "metrics": section(s.Metrics, {"address": _address}),
         "ca": section(s.Ca, {"client_life": number(60, 31_536_000, "seconds")}),
+        "portal_name": parsed("a host name with a dot, e.g. feiyu.zone", _portal_name),
+        "pac": section(
+            s.Pac,
+            {
+                "gateways": listing(_gateway, "gateways", unique=("",)),
+                "hosts": text("whitelist or all", lambda v: v in PAC_HOSTS),
+                "others": text("direct or proxy", lambda v: v in PAC_OTHERS),
+            },
+        ),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )

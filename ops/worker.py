@@ -11,8 +11,6 @@ from gateway.tls.context import TlsContextError
 from gateway.worker import Worker
 from ops.settings import Settings, SettingsError, load_settings, settings_path
 
-DEFAULT_PORTAL = "http://feiyu.zone"
-
 
 def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, list[int]]) -> WorkerConfig:
     """What this worker needs of the node's settings. fds: listener name → inherited descriptors, of which there are
@@ -44,7 +42,8 @@ def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, li
         timeouts=settings.timeouts,
         limits=settings.limits,
         max_staleness=settings.max_staleness,
-        portal=settings.portal or DEFAULT_PORTAL,
+        portal=settings.portal or f"http://{settings.portal_name}",
+        portal_name=settings.portal_name,
     )
 
 

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     HEARTBEAT = "heartbeat"
     LINE = "line"
     ACTION = "action"
+    PORTAL = "portal"  # a firm asked the gateway about itself: its page, a refusal, its PAC file; nothing went out
 
 
 class CloseCause(StrEnum):

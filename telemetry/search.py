@@ -33,6 +33,7 @@ class Filter:
     reason: str = ""
     source: str = ""
     line: str = ""
+    decision: str = ""
     since: int = 0
     until: int = 0
 
@@ -52,12 +53,14 @@ class Filter:
             return False
         if (self.source and self.source != record.client_ip) or (self.line and self.line != record.line):
             return False
+        if self.decision and self.decision != record.decision:
+            return False
         return record.time >= self.since and (not self.until or record.time < self.until)
 
     def needles(self) -> list[bytes]:
         """Bytes that stand in every wanted record, the rarest first."""
         host = self.host.removeprefix("*")
-        exact = [self.ref, self.flow, host, self.source, self.reason, self.tenant, self.line, self.kind]
+        exact = [self.ref, self.flow, host, self.source, self.reason, self.tenant, self.line, self.kind, self.decision]
         encoded = [(value, msgspec.json.encode(value)) for value in exact if value]
         return [text[1:] if value == host and self.host.startswith("*") else text for value, text in encoded]
 

@@ -77,6 +77,21 @@ def endpoints_at(connection: Connection, targets: Sequence[str] | None) -> list[
     ]
 
 
+def grants_to(connection: Connection, tenant: str, groups: Iterable[str]) -> list[str]:
+    """Documents of all grants to a tenant, straight or by these groups, by id."""
+    grants = schema.grants.c
+    found = select(grants.document).where(or_(grants.tenant == tenant, grants.group_id.in_(list(groups))))
+    return list(connection.execute(found.order_by(grants.id)).scalars())
+
+
+def services_of(connection: Connection, names: Iterable[str], categories: Iterable[str]) -> list[str]:
+    """Documents of the services with these ids or in these categories, by id."""
+    services, members = schema.services.c, schema.service_categories.c
+    within = select(members.service).where(members.category.in_(list(categories)))
+    found = select(services.document).where(or_(services.id.in_(list(names)), services.id.in_(within)))
+    return list(connection.execute(found.order_by(services.id)).scalars())
+
+
 def grants_between(connection: Connection, tenant: str, groups: Iterable[str], services: Sequence[str]) -> list[str]:
     """Documents of the grants to a tenant, straight or by these groups, of services or their categories, by id."""
     grants, members = schema.grants.c, schema.service_categories.c

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ops.api import certificates, explain, flows, line_figures, resources, status
+from ops.api import certificates, explain, firm, flows, line_figures, resources, status
 from ops.api.actor import NODE_UIDS, not_the_node
 from ops.api.authority import AUTHORITY, Authority
 from ops.api.problems import problems
 from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
+from ops.settings import Settings
 
 MAX_BULK = 64 << 20  # bytes of a body of /v1/changes
 
@@ -21,9 +22,10 @@ def application(
     pseudonym_key: bytes,
     node_uids: frozenset[int] = frozenset(),
     ca: CaFiles | None = None,
+    settings: Settings | None = None,
 ) -> web.Application:
     """The API of a node. pseudonym_key: what names of users in records are derived with; node_uids: the users of the
-    node's own processes, where they have users of their own."""
+    node's own processes, where they have users of their own; settings: of the node, for what firms are told of it."""
     app = web.Application(middlewares=[problems, not_the_node], client_max_size=MAX_BULK)
     app[NODE_UIDS] = node_uids
     app[AUTHORITY] = authority
@@ -31,8 +33,9 @@ def application(
     app[flows.RECORDER] = recorder
     app[status.NODE] = node
     app[certificates.CA] = ca or CaFiles(Path("ca"))
+    app[firm.SETTINGS] = settings or Settings(node=node, listeners=())
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
-    for part in (status, flows, line_figures, explain, certificates, resources):
+    for part in (status, flows, line_figures, explain, certificates, firm, resources):
         app.router.add_routes(part.routes())
     return app
 

@@ -25,7 +25,18 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
     shown = EXAMPLE.read_text().replace("#   ", "  ")
     for key in ("health", "limits"):
         shown = shown.replace(f"# {key}:", f"{key}:")
-    for key in ("state_dir", "run_dir", "management", "line_base", "timeouts", "max_staleness", "ca", "metrics"):
+    for key in (
+        "state_dir",
+        "run_dir",
+        "management",
+        "line_base",
+        "timeouts",
+        "max_staleness",
+        "ca",
+        "metrics",
+        "portal_name",
+        "pac",
+    ):
         shown = shown.replace(f"# {key}: ", f"{key}: ")
     assert shown != EXAMPLE.read_text()
     assert parse_settings(shown, "shown") == settings

@@ -1,0 +1,1 @@
+"""What a firm is shown of itself: its page, its refusals, its PAC file, its settings."""
