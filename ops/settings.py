@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts
+from gateway.line.model import TRANSPARENT_MARK
 from ops.yamlnode import Problem, ProblemsError, compose
 from tenants.model import Side
 
@@ -20,7 +21,8 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """One way in. address is canonical "host:port" or "[v6]:port"; IPv6 listeners take IPv6 only. interface: where
     given, connections that come by any other are not even accepted, and none has to be asked which it came by.
     demands: token and prefix, or the prefix alone: then the place says which firm asks.
-    proxy_protocol: prefixes of the balancers that must say with a PROXY header where each connection came from."""
+    proxy_protocol: prefixes of the balancers that must say with a PROXY header where each connection came from.
+    kind transparent: its interface's connections to ports 80 and 443 of anywhere else come to it."""
 
     name: str
     kind: str = "plain"
@@ -36,8 +38,14 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> str:
-        """What tells its sockets from those of other listeners: address and interface."""
-        return f"{self.address}%{self.interface}"
+        """What tells its sockets from those of other listeners: address and interface, and whether they take what is
+        addressed elsewhere."""
+        return f"{self.address}%{self.interface}{'%transparent' if self.is_transparent else ''}"
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether it takes what clients send to elsewhere."""
+        return self.kind == "transparent"
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,12 +67,13 @@ class Management(msgspec.Struct, frozen=True, kw_only=True):
 
 class LineBase(msgspec.Struct, frozen=True, kw_only=True):
     """Where the kernel objects of lines are numbered: line i has mark | i << 8 under mark_mask, table + i, and its
-    rules' priorities from priority on."""
+    rules' priorities from priority on. transparent_mark: what packets carry on their way to a transparent listener."""
 
     mark: int = 0x46000000
     mark_mask: int = 0xFFFFFF00
     table: int = 4600
     priority: int = 4600
+    transparent_mark: int = TRANSPARENT_MARK
 
 
 class Users(msgspec.Struct, frozen=True, kw_only=True):

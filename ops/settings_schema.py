@@ -2,17 +2,19 @@
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import yaml
 
 from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts
+from gateway.line.model import is_lines
 from ops import settings as s
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
 from whitelist.device import device_fault
 
-LISTENER_KINDS = ("plain", "socks5")
+LISTENER_KINDS = ("plain", "socks5", "transparent")
 MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -150,6 +152,7 @@ _settings = section(
                 "mark_mask": integer(0, 0xFFFFFFFF),
                 "table": integer(256, 0xFFFFFE00),
                 "priority": integer(1, 32_600),
+                "transparent_mark": integer(1, 0xFFFFFFFF),
             },
         ),
         "health": section(
@@ -226,6 +229,36 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
     for listener in settings.listeners:
         if "prefix" not in listener.demands:  # the direction of the traffic hangs on the place
             add("listeners", f"{listener.name} does not demand the prefix", "[token, prefix], or [prefix]")
+    for wrong, expected in _transparent(settings):
+        add("line_base" if "mark" in expected else "listeners", wrong, expected)
     if settings.metrics.address in {listener.address for listener in settings.listeners}:
         add("metrics", f"{settings.metrics.address} is a listener's address too", "an address of its own")
     return found
+
+
+def _transparent(settings: s.Settings) -> Iterator[tuple[str, str]]:
+    """What is wrong with transparent listeners, and what is expected."""
+    devices = {access.interface for access in settings.access}
+    taken: dict[tuple[str, int], str] = {}
+    for listener in settings.listeners:
+        if not listener.is_transparent:
+            continue
+        name, address = listener.name, ipaddress.ip_address(listener.endpoint[0])
+        if listener.interface not in devices:
+            yield f"{name} is transparent and its interface {listener.interface!r} is none under access", "one of them"
+        if address.is_unspecified:
+            yield f"{name} is transparent and listens on {address}", "one address of its interface"
+        if listener.demands != ("prefix",):
+            yield f"{name} is transparent: its clients know of no proxy, and show no token", "demands: [prefix]"
+        if listener.proxy_protocol:
+            yield f"{name} is transparent: its clients send no PROXY header", "no proxy_protocol"
+        other = taken.setdefault((listener.interface, address.version), name)
+        if other != name:
+            yield (
+                f"{other} and {name} are both transparent for {listener.interface} in IPv{address.version}",
+                "one for each interface and family",
+            )
+    base = settings.line_base
+    if taken and is_lines(base.transparent_mark, base.mark, base.mark_mask):
+        own = f"{base.mark:#010x} under {base.mark_mask:#010x}"
+        yield f"transparent_mark {base.transparent_mark:#010x} could be a line's, which are {own}", "a mark outside those"
