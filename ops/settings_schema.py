@@ -261,4 +261,7 @@ def _transparent(settings: s.Settings) -> Iterator[tuple[str, str]]:
     base = settings.line_base
     if taken and is_lines(base.transparent_mark, base.mark, base.mark_mask):
         own = f"{base.mark:#010x} under {base.mark_mask:#010x}"
-        yield f"transparent_mark {base.transparent_mark:#010x} could be a line's, which are {own}", "a mark outside those"
+        yield (
+            f"transparent_mark {base.transparent_mark:#010x} could be a line's, which are {own}",
+            "a mark outside those",
+        )

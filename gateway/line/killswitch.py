@@ -167,7 +167,7 @@ def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tup
         body += _chain("last_hop", ["type filter hook postrouting priority 300; policy accept;", *to_last])
     if node.access and (ports or taking):
         # Half-open clients must not be able to fill the connection table that the lines need.
-        listened = [(_access(node), ports)] if ports else []
+        listened = [(list(_access(node)), ports)] if ports else []
         listened += [([name for name in _access(node) if name in taking], transparent.PORTS)] if taking else []
         ways = [(f"{{ {', '.join(f'"{name}"' for name in names)} }}", there) for names, there in listened]
         hook = "type filter hook {} priority raw; policy accept;"

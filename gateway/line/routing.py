@@ -1,7 +1,7 @@
 """Policy rules and routes as values, and the numbers that order them. Pure.
 
-By priority: what transparent listeners take; what wraps a line's packets on their way to the peer, the line's mark, its first segment, its sources; then
-the same selectors again as `prohibit`.
+By priority: what transparent listeners take; what wraps a line's packets on their way to the peer, the line's mark, its
+first segment, its sources; then the same selectors again as `prohibit`.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ PROTOCOL = 70  # rtm_protocol of our rules and routes
 @dataclass(frozen=True, slots=True, order=True)
 class Rule:
     """One policy rule; table 0 means prohibit. mask is 0 when there is no mark, source and destination (single
-    addresses) empty when there is none; incoming: the device that the packet came in by. extra: whatever else a rule found in the kernel says, so that it never equals
-    one of ours."""
+    addresses) empty when there is none; incoming: the device that the packet came in by, or empty. extra: whatever else
+    a rule found in the kernel says, so that it never equals one of ours."""
 
     version: int
     priority: int

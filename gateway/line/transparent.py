@@ -31,9 +31,7 @@ def rules(node: NodeConfig) -> set[Rule]:
     found = set()
     for entry in node.transparent:
         version, mark = ip_address(entry.address).version, node.transparent_mark
-        found.add(
-            Rule(version, PRIORITY_TRANSPARENT, mark, _WHOLE, table=TRANSPARENT_TABLE, incoming=entry.interface)
-        )
+        found.add(Rule(version, PRIORITY_TRANSPARENT, mark, _WHOLE, table=TRANSPARENT_TABLE, incoming=entry.interface))
         found |= {Rule(family, PRIORITY_PROHIBIT_MARK, mark, _WHOLE) for family in (4, 6)}
     return found
 

@@ -146,27 +146,47 @@ WRONG = {
         "balancers",
     ),
     "a transparent listener without an interface": (
-        TAKING.replace(", interface: acc0,", ","), 2, "interface '' is none under access", "one of them",
+        TAKING.replace(", interface: acc0,", ","),
+        2,
+        "interface '' is none under access",
+        "one of them",
     ),
     "a transparent listener of a line's interface": (
-        TAKING.replace(", interface: acc0, dem", ", interface: hk1, dem"), 2, "'hk1' is none under access", "one of",
+        TAKING.replace(", interface: acc0, dem", ", interface: hk1, dem"),
+        2,
+        "'hk1' is none under access",
+        "one of",
     ),
     "a transparent listener that demands a token": (
-        TAKING.replace(", demands: [prefix]", ""), 2, "show no token", "demands: [prefix]",
+        TAKING.replace(", demands: [prefix]", ""),
+        2,
+        "show no token",
+        "demands: [prefix]",
     ),
     "a transparent listener on all addresses": (TAKING.replace("10.0.0.1:", "0.0.0.0:"), 2, "listens on 0", "one add"),
     "a transparent listener behind a balancer": (
-        TAKING.replace("demands:", 'proxy_protocol: ["10.0.0.8/32"], demands:'), 2, "no PROXY header", "no proxy_p",
+        TAKING.replace("demands:", 'proxy_protocol: ["10.0.0.8/32"], demands:'),
+        2,
+        "no PROXY header",
+        "no proxy_p",
     ),
     "two transparent listeners of one interface": (
         TAKING.replace("[{", "[" + ONE.replace("name: t", "name: u").replace(":3130", ":3131") + ", {", 1),
-        2, "u and t are both transparent for acc0 in IPv4", "one for each interface and family",
+        2,
+        "u and t are both transparent for acc0 in IPv4",
+        "one for each interface and family",
     ),
     "a transparent mark that is a line's": (
-        f"{TAKING}line_base: {{transparent_mark: 0x46000700}}\n", 4, "could be a line's", "a mark outside those",
+        f"{TAKING}line_base: {{transparent_mark: 0x46000700}}\n",
+        4,
+        "could be a line's",
+        "a mark outside those",
     ),
     "lines' marks that take in the transparent one": (
-        f"{TAKING}line_base: {{mark: 0, mark_mask: 0xff00}}\n", 4, "0x47000000 could be a line's", "a mark outside",
+        f"{TAKING}line_base: {{mark: 0, mark_mask: 0xff00}}\n",
+        4,
+        "0x47000000 could be a line's",
+        "a mark outside",
     ),
     "a transparent mark of nothing": (f"{GOOD}line_base: {{transparent_mark: 0}}\n", 3, "is out of range", "1 to"),
     "two listeners of one name": (
@@ -279,7 +299,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_transparent_listeners_of_one_interface_in_both_families() -> None:
-    both = TAKING.replace("[{", '[' + ONE.replace("name: t", "name: u").replace("10.0.0.1", "[fd00::1]") + ", {", 1)
+    both = TAKING.replace("[{", "[" + ONE.replace("name: t", "name: u").replace("10.0.0.1", "[fd00::1]") + ", {", 1)
     assert [listener.is_transparent for listener in parse_settings(both, "f.yaml").listeners] == [True, True]
 
 
