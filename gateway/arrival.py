@@ -8,11 +8,17 @@ from gateway.listener.plain import Arrived, PlainListener
 from gateway.preamble import Begin, PreambleReader, Trusted
 from gateway.session import Session
 from gateway.socks import SocksSession
+from gateway.transparent import TransparentSession
 
 if TYPE_CHECKING:
     from gateway.context import Context
 
-SESSIONS: dict[str, Begin] = {"plain": Session, "http": Session, "socks5": SocksSession}
+SESSIONS: dict[str, Begin] = {
+    "plain": Session,
+    "http": Session,
+    "socks5": SocksSession,
+    "transparent": TransparentSession,
+}
 
 
 def arrival(ctx: "Context", spec: ListenerSocket, begin: Begin) -> Arrived:

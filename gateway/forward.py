@@ -378,9 +378,7 @@ class Forwarder(Passage):
         while True:
             if self.buffer:
                 try:
-                    head = parse_head(self.buffer, self.ctx.limits.header_bytes)
-                    if head is not None and head.form == "authority":
-                        raise HandshakeError(Reason.MALFORMED_REQUEST, 400, "CONNECT behind plain requests")
+                    head = self.next_head()
                 except HandshakeError as error:
                     self.refuse(error.reason, error.detail, error.status)
                     return
@@ -397,6 +395,13 @@ class Forwarder(Passage):
                 self.end(CloseCause.CLIENT_CLOSED)
                 return
             self.buffer += data
+
+    def next_head(self) -> RequestHead | None:
+        """The next request, if it is whole. Raises HandshakeError."""
+        head = parse_head(self.buffer, self.ctx.limits.header_bytes)
+        if head is not None and head.form == "authority":
+            raise HandshakeError(Reason.MALFORMED_REQUEST, 400, "CONNECT behind plain requests")
+        return head
 
     def _broken(self, error: HandshakeError) -> None:
         """A body or response that cannot be passed on. Before the response began the client is told why; after that its

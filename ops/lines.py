@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.line.model import Access, LineEntry, Management, NodeConfig
+from gateway.line.model import Access, LineEntry, Management, NodeConfig, Transparent
 from gateway.line.process import LinesConfig, run
 from gateway.live import MAX_PACKET, LiveKind, ack, hello, parse
 from ops.settings import Settings, SettingsError, load_settings, settings_path
@@ -32,10 +32,16 @@ def lines_config(settings: Settings) -> LinesConfig:
     """What the lines process needs of the node's settings."""
     node = NodeConfig(
         access=tuple(Access(interface=access.interface, prefixes=access.prefixes) for access in settings.access),
-        listener_ports=tuple(sorted({listener.endpoint[1] for listener in settings.listeners})),
+        listener_ports=tuple(sorted({entry.endpoint[1] for entry in settings.listeners if not entry.is_transparent})),
         management=tuple(Management(interface=m.interface, prefixes=m.prefixes) for m in settings.management),
         mark_base=settings.line_base.mark,
         mark_mask=settings.line_base.mark_mask,
+        transparent=tuple(
+            Transparent(interface=entry.interface, address=entry.endpoint[0], port=entry.endpoint[1])
+            for entry in settings.listeners
+            if entry.is_transparent
+        ),
+        transparent_mark=settings.line_base.transparent_mark,
         worker_uids=() if settings.users.worker is None else (settings.users.worker,),
     )
     return LinesConfig(

@@ -15,6 +15,9 @@ from ops.settings import Listener
 
 BACKLOG = 4_096  # the kernel clips it to net.core.somaxconn
 
+_IP_TRANSPARENT = socket.IPPROTO_IP, 19  # linux/in.h
+_IPV6_TRANSPARENT = socket.IPPROTO_IPV6, 75  # linux/in6.h
+
 
 class ListenError(Exception):
     """A listener cannot be opened; str() says which, why, and what to do."""
@@ -74,6 +77,8 @@ def listen(listener: Listener) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if listener.is_transparent:  # and so is every socket accepted from it, which may then answer from any address
+            sock.setsockopt(*(_IPV6_TRANSPARENT if family == socket.AF_INET6 else _IP_TRANSPARENT), 1)
         if listener.interface:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, listener.interface.encode() + b"\0")
         sock.bind((host, port))
@@ -88,6 +93,7 @@ def listen(listener: Listener) -> socket.socket:
 
 
 _HINTS = {
+    errno.EPERM: "a transparent listener needs CAP_NET_RAW or CAP_NET_ADMIN",
     errno.EADDRINUSE: "another program listens there: `ss -ltnp` shows which",
     errno.EADDRNOTAVAIL: "no interface of this host has that address: `ip address` shows what it has",
     errno.ENODEV: "there is no such interface: `ip link` shows which there are",

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts, Tls
+from gateway.line.model import TRANSPARENT_MARK
 from ops.yamlnode import Problem, ProblemsError, compose
 from tenants.model import Side
 
@@ -17,11 +18,12 @@ DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
 
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One way in. kind: plain (HTTP), http (which may speak TLS) or socks5. address is canonical "host:port" or
-    "[v6]:port"; IPv6 listeners take IPv6 only. interface: where given, connections that come by any other are not even
-    accepted, and none has to be asked which it came by. demands: what a client must show: the prefix always, and
-    perhaps token, certificate, or both; with the prefix alone the place says which firm asks.
-    proxy_protocol: prefixes of the balancers that must say with a PROXY header where each connection came from."""
+    """One way in. kind: plain (HTTP), http (which may speak TLS), socks5, or transparent (its interface's connections
+    to ports 80 and 443 of anywhere else come to it). address is canonical "host:port" or "[v6]:port"; IPv6 listeners
+    take IPv6 only. interface: where given, connections that come by any other are not even accepted, and none has to be
+    asked which it came by. demands: what a client must show: the prefix always, and perhaps token, certificate, or
+    both; with the prefix alone the place says which firm asks. proxy_protocol: prefixes of the balancers that must say
+    with a PROXY header where each connection came from."""
 
     name: str
     kind: str = "plain"
@@ -38,8 +40,14 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def place(self) -> str:
-        """What tells its sockets from those of other listeners: address and interface."""
-        return f"{self.address}%{self.interface}"
+        """What tells its sockets from those of other listeners: address and interface, and whether they take what is
+        addressed elsewhere."""
+        return f"{self.address}%{self.interface}{'%transparent' if self.is_transparent else ''}"
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether it takes what clients send to elsewhere."""
+        return self.kind == "transparent"
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,12 +69,13 @@ class Management(msgspec.Struct, frozen=True, kw_only=True):
 
 class LineBase(msgspec.Struct, frozen=True, kw_only=True):
     """Where the kernel objects of lines are numbered: line i has mark | i << 8 under mark_mask, table + i, and its
-    rules' priorities from priority on."""
+    rules' priorities from priority on. transparent_mark: what packets carry on their way to a transparent listener."""
 
     mark: int = 0x46000000
     mark_mask: int = 0xFFFFFF00
     table: int = 4600
     priority: int = 4600
+    transparent_mark: int = TRANSPARENT_MARK
 
 
 class Users(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,12 +8,13 @@ import yaml
 
 from gateway.config import Health, Limits, Timeouts, Tls
 from ops import settings as s
+from ops.settings_listeners import listener_faults
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
 from whitelist.device import device_fault
 from whitelist.name import TargetError, canonical_name
 
-LISTENER_KINDS = ("plain", "http", "socks5")
+LISTENER_KINDS = ("plain", "http", "socks5", "transparent")
 DEMANDS = ("certificate", "token", "prefix")
 PAC_HOSTS, PAC_OTHERS = ("whitelist", "all"), ("direct", "proxy")
 MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
@@ -176,6 +177,7 @@ _settings = section(
                 "mark_mask": integer(0, 0xFFFFFFFF),
                 "table": integer(256, 0xFFFFFE00),
                 "priority": integer(1, 32_600),
+                "transparent_mark": integer(1, 0xFFFFFFFF),
             },
         ),
         "health": section(
@@ -260,24 +262,8 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         add("health", "timeout is longer than interval", "timeout at most as long as interval")
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
-    for listener in settings.listeners:
-        if "prefix" not in listener.demands:  # the direction of the traffic hangs on the place
-            add("listeners", f"{listener.name} does not demand the prefix", "[token, prefix], or [prefix]")
-        if fault := _tls_fault(listener):
-            add("listeners", f"{listener.name}: {fault[0]}", fault[1])
+    for key, wrong, expected in listener_faults(settings):
+        add(key, wrong, expected)
     if settings.metrics.address in {listener.address for listener in settings.listeners}:
         add("metrics", f"{settings.metrics.address} is a listener's address too", "an address of its own")
     return found
-
-
-def _tls_fault(listener: s.Listener) -> tuple[str, str] | None:
-    """What is wrong with how a listener speaks TLS, and what is expected."""
-    tls = listener.tls
-    if tls is None:
-        fault = "demands a certificate without tls", "kind: http and tls, or demands without certificate"
-        return fault if "certificate" in listener.demands else None
-    if listener.kind != "http":
-        return f"is of kind {listener.kind} and has tls", "kind: http for a proxy over TLS"
-    if bool(tls.client_ca) != ("certificate" in listener.demands):
-        return "client_ca and demands do not belong together", "client_ca where demands has certificate, and only there"
-    return None

@@ -13,7 +13,7 @@ from whitelist.name import LABEL, MAX_LABEL, MAX_NAME, TargetError, canonical_na
 from whitelist.reason import Reason
 
 __all__ = ["AbsoluteURI", "Target", "TargetError", "host_header_matches", "parse_absolute_uri", "parse_authority",
-           "parse_host"]  # fmt: skip
+           "parse_host", "parse_host_field"]  # fmt: skip
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -98,6 +98,11 @@ def parse_absolute_uri(raw: bytes) -> AbsoluteURI:
     target = parse_authority(authority + b":80" if _WITHOUT_PORT(authority) else authority)
     origin_form = rest if path else b"/" + rest
     return AbsoluteURI(target, origin_form, path or b"/", query is not None, not rest)
+
+
+def parse_host_field(raw: bytes, port: int) -> Target:
+    """What a Host field (RFC 9110 7.2) names; port: where it gives none. Raises TargetError, as parse_authority."""
+    return parse_authority(b"%b:%d" % (raw, port) if _WITHOUT_PORT(raw) else raw)
 
 
 def host_header_matches(target: Target, scheme: str, host_header: bytes) -> bool:

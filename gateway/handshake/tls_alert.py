@@ -1,9 +1,12 @@
-"""TLS alerts that the gateway itself sends to a client whose ClientHello it refuses (RFC 8446 clause 6)."""
+"""TLS alerts that the gateway itself sends to a client whose ClientHello, or wish, it refuses (RFC 8446 clause 6)."""
 
 from typing import Final
 
+UNEXPECTED_MESSAGE: Final = 10
 ACCESS_DENIED: Final = 49
 DECODE_ERROR: Final = 50
+INTERNAL_ERROR: Final = 80
+MISSING_EXTENSION: Final = 109
 UNRECOGNIZED_NAME: Final = 112  # RFC 6066 clause 3
 NO_APPLICATION_PROTOCOL: Final = 120  # RFC 7301 clause 3.2
 

@@ -3,14 +3,14 @@
 What may leave is listed; the rest is dropped and counted. It holds alone, with every other layer gone: a packet passes
 by mark, device, source and next hop together. The next hop matters because for a device-bound IPv4 socket without a
 route the kernel takes every destination for on-link. What is different for a line in a tunnel stands in
-gateway.line.wrapping.
+gateway.line.wrapping, what transparent listeners take in gateway.line.transparent.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from gateway.line import wrapping
+from gateway.line import transparent, wrapping
 from gateway.line.model import NodeConfig
 from gateway.line.spec import LineSpec
 
@@ -64,12 +64,13 @@ def _access(node: NodeConfig) -> dict[str, list[str]]:
     return found
 
 
-def _access_chain(number: int, prefixes: list[str], ports: str) -> str:
+def _access_chain(number: int, prefixes: list[str], ports: str, *, takes: bool) -> str:
     rules = []
     for match in _prefixes(prefixes, "daddr"):
         if ports:
             rules.append(f"{match} tcp sport {ports} tcp flags & (syn | ack) != syn accept")
         rules.append(f"{match} ct direction reply accept")
+        rules += transparent.answers(match) if takes else []
     return _chain(f"access_{number}", rules)
 
 
@@ -120,6 +121,18 @@ def counters_of(lines: Iterable[LineSpec]) -> list[str]:
     return [*per_line, "marked", "unmarked", "dropped", "forwarded", "line_input"]
 
 
+def _taken(node: NodeConfig) -> str:
+    """What transparent listeners take, device by device."""
+    body, chains = "", []
+    for number, (device, prefixes) in enumerate(_access(node).items()):
+        if found := [entry for entry in node.transparent if entry.interface == device]:
+            sources = {(4 if match.startswith("ip ") else 6): match for match in _prefixes(prefixes, "saddr")}
+            body += _chain(f"transparent_{number}", transparent.taken(found, sources, node.transparent_mark))
+            chains.append((f'"{device}"', f"goto transparent_{number}"))
+    hook = "type filter hook prerouting priority mangle; policy accept;"
+    return body + _chain("transparent", [hook, *_vmap("iifname", chains)]) if chains else ""
+
+
 def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tuple[int, int]] | None = None) -> str:
     """The text for `nft -f -`. counts: packets and bytes at which counters go on (a reload need not forget them)."""
     lines = tuple(lines)
@@ -127,8 +140,10 @@ def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tup
     body = ""
     for line in lines:
         body += _line_chain(line)
-    for number, prefixes in enumerate(_access(node).values()):
-        body += _access_chain(number, prefixes, ports)
+    taking = {entry.interface for entry in node.transparent}
+    for number, (device, prefixes) in enumerate(_access(node).items()):
+        body += _access_chain(number, prefixes, ports, takes=device in taking)
+    body += _taken(node)
     body += _chain("output", _output(lines, node))
     body += _chain("forward", ["type filter hook forward priority 300; policy drop;", _DROP.format("forwarded")])
     body += _chain("line_input", _line_input())
@@ -150,12 +165,16 @@ def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tup
             body += _chain(f"last_hop_{line.index}", [*rules, _NEIGHBOURS, _LISTENERS, drop])
         to_last = _vmap("oifname", [(f'"{line.device}"', f"goto last_hop_{line.index}") for line, _ in last])
         body += _chain("last_hop", ["type filter hook postrouting priority 300; policy accept;", *to_last])
-    if ports and node.access:
+    if node.access and (ports or taking):
         # Half-open clients must not be able to fill the connection table that the lines need.
-        devices = ", ".join(f'"{name}"' for name in _access(node))
+        listened = [(list(_access(node)), ports)] if ports else []
+        listened += [([name for name in _access(node) if name in taking], transparent.PORTS)] if taking else []
+        ways = [(f"{{ {', '.join(f'"{name}"' for name in names)} }}", there) for names, there in listened]
         hook = "type filter hook {} priority raw; policy accept;"
-        body += _chain("access_in", [hook.format("prerouting"), f"iifname {{ {devices} }} tcp dport {ports} notrack"])
-        body += _chain("access_out", [hook.format("output"), f"oifname {{ {devices} }} tcp sport {ports} notrack"])
+        into = [f"iifname {devices} tcp dport {there} notrack" for devices, there in ways]
+        back = [f"oifname {devices} tcp sport {there} notrack" for devices, there in ways]
+        body += _chain("access_in", [hook.format("prerouting"), *into])
+        body += _chain("access_out", [hook.format("output"), *back])
     kept = counts or {}
     counters = ""
     for name in counters_of(lines):

@@ -13,7 +13,11 @@ _LOOKUP, _PROHIBIT = 1, 8  # FR_ACT_TO_TBL, FR_ACT_PROHIBIT
 _UNICAST, _UNREACHABLE = 1, 7  # RTN_*
 _ONLINK = 4  # RTNH_F_ONLINK
 _DEAD_OR_LINKDOWN = 1 | 16  # RTNH_F_*: the link's state, not the route's text
-_RULE_KNOWN = {"FRA_TABLE", "FRA_PRIORITY", "FRA_FWMARK", "FRA_FWMASK", "FRA_SRC", "FRA_DST", "FRA_PROTOCOL"}
+_LOCAL = 2  # RTN_LOCAL
+_DETACHED = 8  # FIB_RULE_IIF_DETACHED: its device is not there now; the kernel ties the rule to it when it comes
+_RULE_KNOWN = {
+    "FRA_TABLE", "FRA_PRIORITY", "FRA_FWMARK", "FRA_FWMASK", "FRA_SRC", "FRA_DST", "FRA_PROTOCOL", "FRA_IIFNAME",
+}  # fmt: skip
 _ROUTE_KNOWN = {"RTA_TABLE", "RTA_PRIORITY", "RTA_GATEWAY", "RTA_OIF", "RTA_CACHEINFO", "RTA_PREF"}
 _ENCAP = {"RTA_ENCAP", "RTA_ENCAP_TYPE"}
 _SEG6 = 5  # LWTUNNEL_ENCAP_SEG6
@@ -25,6 +29,8 @@ def rule_words(rule: Rule) -> dict[str, Any]:
     words: dict[str, Any] = {"family": AF[rule.version], "priority": rule.priority, "protocol": PROTOCOL}
     if rule.mask:
         words |= {"fwmark": rule.mark, "fwmask": rule.mask}
+    if rule.incoming:
+        words["iifname"] = rule.incoming
     if rule.source:
         words |= {"src": rule.source, "src_len": _FULL[rule.version]}
     if rule.destination:
@@ -39,6 +45,8 @@ def route_words(route: Route, index: int) -> dict[str, Any]:
     words["priority"] = route.metric
     if not route.device:
         return words | {"type": "unreachable"}
+    if route.local:
+        return words | {"type": "local", "scope": 254, "oif": index}  # RT_SCOPE_HOST
     if route.segments:  # as they stand in the header: the last one first (RFC 8754 2)
         if route.mtu:
             words["metrics"] = {"mtu": route.mtu}
@@ -51,14 +59,14 @@ def rule_of(version: int, item: Any, attrs: dict[str, Any]) -> Rule:
     more = {k: v for k, v in attrs.items() if k not in _RULE_KNOWN}
     if more.get("FRA_SUPPRESS_PREFIXLEN") == 0xFFFFFFFF:
         del more["FRA_SUPPRESS_PREFIXLEN"]
-    fields = {"action": item["action"], "flags": item["flags"], "tos": item["tos"]}
+    fields = {"action": item["action"], "flags": item["flags"] & ~_DETACHED, "tos": item["tos"]}
     more |= {k: v for k, v in fields.items() if v and not (k == "action" and v in (_LOOKUP, _PROHIBIT))}
     more |= {k: item[k] for k in ("src_len", "dst_len") if item[k] not in (0, _FULL[version])}
     table = attrs.get("FRA_TABLE", 0) if item["action"] == _LOOKUP else 0
     source, destination = (str(ip_address(attrs[k])) if k in attrs else "" for k in ("FRA_SRC", "FRA_DST"))
     extra = " ".join(f"{k} {v}" for k, v in sorted(more.items()))
-    mask = attrs.get("FRA_FWMASK", 0)
-    return Rule(version, attrs["FRA_PRIORITY"], attrs.get("FRA_FWMARK", 0), mask, source, table, extra, destination)
+    mark, mask, incoming = attrs.get("FRA_FWMARK", 0), attrs.get("FRA_FWMASK", 0), attrs.get("FRA_IIFNAME", "")
+    return Rule(version, attrs["FRA_PRIORITY"], mark, mask, source, table, extra, destination, incoming)
 
 
 def rule_request(item: Any, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +92,8 @@ def route_of(version: int, item: Any, attrs: dict[str, Any], names: dict[int, st
     device, gateway = names.get(attrs.get("RTA_OIF", 0), "?"), attrs.get("RTA_GATEWAY", "")
     if plain and not more and item["type"] == _UNREACHABLE:
         return Route(version, table, metric, destination=destination)
+    if plain and not more and item["type"] == _LOCAL and not flags and not gateway:
+        return Route(version, table, metric, device, destination=destination, local=True)
     if plain and not more and item["type"] == _UNICAST and flags == _ONLINK and gateway:
         return Route(version, table, metric, device, gateway, destination=destination)
     if plain and more - {"RTA_METRICS"} == _ENCAP and item["type"] == _UNICAST and not flags and not gateway:

@@ -14,6 +14,8 @@ MARK_MASK = 0xFFFFFF00
 INDEX_BITS = 0x0000FF00  # where a mark carries the line's index
 TABLE_BASE = 4600
 UNDERLAY_BASE = 4900  # tables of the outer packets of VXLAN lines
+TRANSPARENT_TABLE = 5200  # leads what transparent listeners take to this host itself
+TRANSPARENT_MARK = 0x47000000
 PRIORITY_FIRST = 4600
 PRIORITY_LAST = 4699
 MAX_INDEX = 255
@@ -145,6 +147,11 @@ def mark_of(index: int, base: int = MARK_BASE) -> int:
     return base | (index << 8)
 
 
+def is_lines(mark: int, base: int, mask: int) -> bool:
+    """Whether a mark is no mark at all, or under the mask could be that of a line, whatever its index."""
+    return not 0 < mark <= 0xFFFFFFFF or mark & mask & ~INDEX_BITS == base
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """A device towards clients and the prefixes they have there."""
@@ -171,10 +178,20 @@ class Management:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transparent:
+    """A transparent listener: the access device whose connections to elsewhere it takes, and where it listens."""
+
+    interface: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """What the node adds to its lines; what neither lists cannot leave the node. worker_uids:
-    users that may only answer clients and use lines, whatever else is listed; root cannot be one. Raises ValueError for
-    what could not stand in the table."""
+    users that may only answer clients and use lines, whatever else is listed; root cannot be one. transparent: at most
+    one for each access device and family; transparent_mark: what their packets carry on their way to them, no line's.
+    Raises ValueError for what could not stand in the table."""
 
     access: tuple[Access, ...] = ()
     listener_ports: tuple[int, ...] = ()
@@ -183,6 +200,8 @@ class NodeConfig:
     worker_uids: tuple[int, ...] = ()
     mark_base: int = MARK_BASE
     mark_mask: int = MARK_MASK
+    transparent: tuple[Transparent, ...] = ()
+    transparent_mark: int = TRANSPARENT_MARK
 
     def __post_init__(self) -> None:
         listed = [(entry.interface, entry.prefixes) for entry in self.access]
@@ -199,6 +218,20 @@ class NodeConfig:
             raise ValueError("worker_uids: root; give the workers a user of their own")
         if self.mark_mask & INDEX_BITS != INDEX_BITS or self.mark_base & (INDEX_BITS | ~self.mark_mask):
             raise ValueError(f"mark {self.mark_base:#x} under mask {self.mark_mask:#x} has no room for the index")
+        self._check_transparent()
+
+    def _check_transparent(self) -> None:
+        devices = {entry.interface for entry in self.access}
+        taken: set[tuple[str, int]] = set()
+        for entry in self.transparent:
+            address = ipaddress.ip_address(entry.address)
+            if entry.interface not in devices or address.is_unspecified or not 0 < entry.port < 65536:
+                raise ValueError(f"transparent: {entry}; give an access interface, an address and a port")
+            if (entry.interface, address.version) in taken:
+                raise ValueError(f"transparent: two for {entry.interface} in IPv{address.version}; give one")
+            taken.add((entry.interface, address.version))
+        if self.transparent and is_lines(self.transparent_mark, self.mark_base, self.mark_mask):
+            raise ValueError(f"transparent_mark {self.transparent_mark:#x} is none, or a line's; give another")
 
     @property
     def range_mask(self) -> int:

@@ -11,7 +11,14 @@ from typing import Any
 from pyroute2 import IPRoute, NetlinkError
 
 from gateway.line import devices, messages, sysctl, tunsrc
-from gateway.line.model import MAX_INDEX, PRIORITY_FIRST, PRIORITY_LAST, TABLE_BASE, UNDERLAY_BASE
+from gateway.line.model import (
+    MAX_INDEX,
+    PRIORITY_FIRST,
+    PRIORITY_LAST,
+    TABLE_BASE,
+    TRANSPARENT_TABLE,
+    UNDERLAY_BASE,
+)
 from gateway.line.plan import Plan
 from gateway.line.reconcile import (
     Action,
@@ -73,7 +80,7 @@ class Kernel:
         self._raw.clear()
         rules, foreign = self._rules()
         # A table that no rule leads to does no harm; so a full table of routes elsewhere need never be read.
-        self._tables |= {table for line in plan.lines for table in line.tables}
+        self._tables |= {table for line in plan.lines for table in line.tables} | {route.table for route in plan.routes}
         self._tables |= {rule.table for rule in rules if _is_ours(rule.table)}
         return Actual(
             rules=rules,
@@ -173,7 +180,7 @@ class Kernel:
 
 
 def _is_ours(table: int) -> bool:
-    return any(base < table <= base + MAX_INDEX for base in (TABLE_BASE, UNDERLAY_BASE))
+    return table == TRANSPARENT_TABLE or any(base < table <= base + MAX_INDEX for base in (TABLE_BASE, UNDERLAY_BASE))
 
 
 def _neighbours(line: LineSpec) -> list[tuple[str, int, str]]:

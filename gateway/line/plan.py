@@ -2,12 +2,13 @@
 
 Per line: mark → table and source → table; behind them the same selectors again as `prohibit`, so that a missing table
 ends there and never in the main table; the table itself ends in `unreachable`. What a line in a tunnel needs besides
-stands in gateway.line.overlay.
+stands in gateway.line.overlay, what transparent listeners need in gateway.line.transparent.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gateway.line import transparent
 from gateway.line.model import LineEntry, LineError, NodeConfig
 from gateway.line.overlay import Device, device_of, routes_of, rules_of
 from gateway.line.routing import (
@@ -132,6 +133,8 @@ def plan(lines: Iterable[LineSpec], node: NodeConfig) -> Plan:
                 routes.add(Route(way.version, line.table, METRIC_GATEWAY, line.device, way.gateway))
         rules |= rules_of(line)
         routes |= routes_of(line)
+    rules |= transparent.rules(node)
+    routes |= transparent.routes(node)
     devices = tuple(device for line in lines if (device := device_of(line)) is not None)
     sources = [line.tunnel.local for line in lines if isinstance(line.tunnel, Segments)]
     return Plan(
@@ -176,4 +179,4 @@ def _sysctls(lines: Iterable[LineSpec], node: NodeConfig) -> dict[str, str]:
         found |= {path.format(device): value for path, value in (_DEVICE_SYSCTLS | _LINE_SYSCTLS).items()}
     for access in node.access:
         found |= {path.format(access.interface): value for path, value in _DEVICE_SYSCTLS.items()}
-    return found
+    return found | transparent.sysctls(node)

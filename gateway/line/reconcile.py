@@ -215,6 +215,8 @@ class _Leads:
         link = self._actual.links.get(route.device)
         if link is None or not link.up or not is_ours(self._made.get(route.device), link):
             return False
+        if route.local:
+            return True
         if route.destination:  # the node's SRv6 source may stand on any device, as on lo
             local = self._outer[route.table, route.destination]
             return any(local in found for found in self._actual.addresses.values())

@@ -1,17 +1,19 @@
 """Policy rules and routes as values, and the numbers that order them. Pure.
 
-By priority: what wraps a line's packets on their way to the peer, the line's mark, its first segment, its sources; then
-the same selectors again as `prohibit`.
+By priority: what transparent listeners take; what wraps a line's packets on their way to the peer, the line's mark, its
+first segment, its sources; then the same selectors again as `prohibit`.
 """
 
 from dataclasses import dataclass
 
+PRIORITY_TRANSPARENT = 4601
 PRIORITY_UNDERLAY = 4605  # before the marks: a VXLAN packet keeps the mark of what it carries
 PRIORITY_MARK = 4610
 PRIORITY_SEGMENT = 4615
 PRIORITY_SOURCE = 4620
 PRIORITY_PROHIBIT_MARK = 4680
 PRIORITY_PROHIBIT_SOURCE = 4690
+METRIC_LOCAL = 5
 METRIC_SEGMENT = 5
 METRIC_GATEWAY = 10
 METRIC_UNREACHABLE = 4278198272  # behind every route a person or a daemon would add
@@ -21,8 +23,8 @@ PROTOCOL = 70  # rtm_protocol of our rules and routes
 @dataclass(frozen=True, slots=True, order=True)
 class Rule:
     """One policy rule; table 0 means prohibit. mask is 0 when there is no mark, source and destination (single
-    addresses) empty when there is none. extra: whatever else a rule found in the kernel says, so that it never equals
-    one of ours."""
+    addresses) empty when there is none; incoming: the device that the packet came in by, or empty. extra: whatever else
+    a rule found in the kernel says, so that it never equals one of ours."""
 
     version: int
     priority: int
@@ -32,9 +34,12 @@ class Rule:
     table: int = 0
     extra: str = ""
     destination: str = ""
+    incoming: str = ""
 
     def __str__(self) -> str:
         parts = [f"ip -{self.version} rule {self.priority}:", f"from {self.source or 'all'}"]
+        if self.incoming:
+            parts.append(f"iif {self.incoming}")
         if self.destination:
             parts.append(f"to {self.destination}")
         if self.mask:
@@ -49,7 +54,7 @@ class Rule:
 class Route:
     """One route of a line's table: the default route, or that to the single address destination. No device means
     unreachable; segments: the packet is wrapped for them (SRv6 H.Encaps, RFC 8986 5.1), first one first; gateway is
-    then empty; mtu: 0 for the device's. extra: as in Rule."""
+    then empty; mtu: 0 for the device's; local: the destination is this host. extra: as in Rule."""
 
     version: int
     table: int
@@ -60,11 +65,14 @@ class Route:
     destination: str = ""
     segments: tuple[str, ...] = ()
     mtu: int = 0
+    local: bool = False
 
     def __str__(self) -> str:
         way = f"via {self.gateway} dev {self.device} onlink" if self.device else "unreachable"
         if self.segments:
             way = f"encap seg6 mode encap segs {','.join(self.segments)} dev {self.device}"
+        if self.local:
+            way = f"local dev {self.device}"
         if self.mtu:
             way += f" mtu {self.mtu}"
         if self.extra:

@@ -5,8 +5,9 @@ from typing import Any
 
 from aiohttp import web
 
+from ops.api.authority import AUTHORITY
 from ops.api.problems import Problem
-from ops.api.resources import AUTHORITY, answer
+from ops.api.resources import answer
 from ops.portal import pac
 from ops.portal.ways import Way, ways
 from ops.settings import Settings

@@ -20,7 +20,7 @@ from ops.demo.world import PREFIXES
 from ops.settings import Listener, Settings
 
 RESTART = 8.0  # seconds in which what was killed serves again, also on a busy machine
-SOCKS, BALANCED = 1080, 3129  # ports
+SOCKS, BALANCED, TRANSPARENT = 1080, 3129, 3140  # ports
 BALANCER = "10.61.1.77"  # of acme, not an address of its programs
 SLOW = "download?bytes=1000000000&rate=1000000"
 
@@ -122,13 +122,18 @@ class Node:
 
 
 def with_more_ways(settings: Settings) -> Settings:
-    """The same node with SOCKS5 for both firms, and listeners behind acme's balancer."""
+    """The same node with SOCKS5 for both firms, listeners behind acme's balancer, and transparent ones for both."""
     near = FIRMS["acme"].near[4]
     behind = (f"{BALANCER}/32",)
     more = [Listener(name=f"socks-{firm}", kind="socks5", address=f"{FIRMS[firm].near[4]}:{SOCKS}") for firm in FIRMS]
     more.append(Listener(name="socks-acme-6", kind="socks5", address=f"[{FIRMS['acme'].near[6]}]:{SOCKS}"))
     more.append(Listener(name="balanced", address=f"{near}:{BALANCED}", proxy_protocol=behind))
     more.append(Listener(name="socks-balanced", kind="socks5", address=f"{near}:{BALANCED + 1}", proxy_protocol=behind))
+    for firm, wire in FIRMS.items():
+        for version, address in ((4, wire.near[4]), (6, f"[{wire.near[6]}]")):
+            name, where = f"transparent-{firm}-{version}", f"{address}:{TRANSPARENT}"
+            taking = Listener(name=name, kind="transparent", address=where, interface=wire.device, demands=("prefix",))
+            more.append(taking)
     return msgspec.structs.replace(settings, listeners=(*settings.listeners, *more))
 
 

@@ -81,7 +81,8 @@ def test_the_doctor_tells_what_is_wrong_with_a_listeners_files(tmp_path: Path) -
     names = {"certificate": "server.crt", "key": "server.key", "client_ca": "clients.pem"}
     tls = {key: directory / name for key, name in names.items()}
     listener = {
-        "name": "t", "kind": "http", "address": "127.0.0.1:3129", "demands": ["certificate", "prefix"], "tls": {key: str(path) for key, path in tls.items()},
+        "name": "t", "kind": "http", "address": "127.0.0.1:3129", "demands": ["certificate", "prefix"],
+        "tls": {key: str(path) for key, path in tls.items()},
     }  # fmt: skip
     settings = parse_settings(json.dumps({"node": "gw1", "users": {"base": 0}, "listeners": [listener]}), "f.yaml")
     made = ca.DAY + NOW

@@ -9,6 +9,11 @@ from tenants.model import Side
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "zone" / "feiyu.yaml"
 GOOD = 'node: gw1.zone.example\nlisteners: [{name: plain, address: "10.0.0.1:3128"}]\n'
+ONE = '{name: t, kind: transparent, address: "10.0.0.1:3130", interface: acc0, demands: [prefix]}'
+TAKING = (
+    f"node: gw1.zone.example\nlisteners: [{ONE}]\n"
+    "access: [{interface: acc0, site: s, room: r, prefixes: [10.0.0.0/24]}]\n"
+)
 
 
 def problems(text: str) -> list[tuple[int, str, str]]:
@@ -187,6 +192,50 @@ WRONG = {
         "is not a list",
         "balancers",
     ),
+    "a transparent listener without an interface": (
+        TAKING.replace(", interface: acc0,", ","),
+        2,
+        "interface '' is none under access",
+        "one of them",
+    ),
+    "a transparent listener of a line's interface": (
+        TAKING.replace(", interface: acc0, dem", ", interface: hk1, dem"),
+        2,
+        "'hk1' is none under access",
+        "one of",
+    ),
+    "a transparent listener that demands a token": (
+        TAKING.replace(", demands: [prefix]", ""),
+        2,
+        "show no token",
+        "demands: [prefix]",
+    ),
+    "a transparent listener on all addresses": (TAKING.replace("10.0.0.1:", "0.0.0.0:"), 2, "listens on 0", "one add"),
+    "a transparent listener behind a balancer": (
+        TAKING.replace("demands:", 'proxy_protocol: ["10.0.0.8/32"], demands:'),
+        2,
+        "no PROXY header",
+        "no proxy_p",
+    ),
+    "two transparent listeners of one interface": (
+        TAKING.replace("[{", "[" + ONE.replace("name: t", "name: u").replace(":3130", ":3131") + ", {", 1),
+        2,
+        "u and t are both transparent for acc0 in IPv4",
+        "one for each interface and family",
+    ),
+    "a transparent mark that is a line's": (
+        f"{TAKING}line_base: {{transparent_mark: 0x46000700}}\n",
+        4,
+        "could be a line's",
+        "a mark outside those",
+    ),
+    "lines' marks that take in the transparent one": (
+        f"{TAKING}line_base: {{mark: 0, mark_mask: 0xff00}}\n",
+        4,
+        "0x47000000 could be a line's",
+        "a mark outside",
+    ),
+    "a transparent mark of nothing": (f"{GOOD}line_base: {{transparent_mark: 0}}\n", 3, "is out of range", "1 to"),
     "two listeners of one name": (
         'node: gw1\nlisteners:\n- {name: a, address: "1.2.3.4:1"}\n- {name: a, address: "1.2.3.4:2"}\n',
         4,
@@ -294,6 +343,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"node: gw1\nportal: \xe9\n")
     with pytest.raises(SettingsError, match=r":2: byte 0xe9 is not UTF-8"):
         load_settings(path)
+
+
+def test_transparent_listeners_of_one_interface_in_both_families() -> None:
+    both = TAKING.replace("[{", "[" + ONE.replace("name: t", "name: u").replace("10.0.0.1", "[fd00::1]") + ", {", 1)
+    assert [listener.is_transparent for listener in parse_settings(both, "f.yaml").listeners] == [True, True]
 
 
 def test_settings_cannot_be_changed() -> None:

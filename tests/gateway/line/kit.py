@@ -1,6 +1,8 @@
 """Lines and a node to plan for."""
 
-from gateway.line.model import Access, ControlTraffic, Management, NodeConfig
+from dataclasses import replace
+
+from gateway.line.model import Access, ControlTraffic, Management, NodeConfig, Transparent
 from whitelist.model import Line
 
 NODE = NodeConfig(
@@ -13,6 +15,15 @@ NODE = NodeConfig(
     worker_uids=(62001,),
     control_traffic=(ControlTraffic(uid=62003, interface="mgmt0", destination="192.168.9.5"),),
     management=(Management(interface="mgmt0", prefixes=("192.168.8.0/24", "fd00:8::/64")),),
+)
+
+TAKING = replace(
+    NODE,
+    transparent=(
+        Transparent(interface="acc0", address="10.0.0.1", port=3130),
+        Transparent(interface="acc0", address="fd00:1::1", port=3131),
+        Transparent(interface="acc1", address="10.1.0.1", port=3130),
+    ),
 )
 
 

@@ -10,7 +10,7 @@ from gateway.line.killswitch import render
 from gateway.line.model import LineError, NodeConfig, handle_of
 from gateway.line.plan import plan, sort_out
 from gateway.line.spec import spec_of
-from tests.gateway.line.kit import NODE, line
+from tests.gateway.line.kit import NODE, TAKING, line
 from whitelist.model import Line, LineShare, Srv6, Vxlan
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -29,6 +29,7 @@ SETS: dict[str, tuple[list[Line], NodeConfig]] = {
     "tenants_sources": ([line(1, shares=SHARES)], NODE),
     "vxlan": ([line(1, encapsulation=VXLAN)], NodeConfig()),
     "srv6": ([line(1, encapsulation=SRV6)], NodeConfig()),  # its gateways are not used
+    "transparent": ([line(1)], TAKING),
     "other_mark": ([line(1)], NodeConfig(mark_base=0x10000000, mark_mask=0xFFFFFF00)),
 }
 
