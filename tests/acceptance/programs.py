@@ -82,8 +82,6 @@ class Program:
 
     def missing(self) -> str:
         """ "" or what of its needs is not installed."""
-        import shutil
-
         lacking = [need for need in self.needs if not (Path(need).exists() if "/" in need else shutil.which(need))]
         return ", ".join(str(Path(need).name) for need in lacking)
 

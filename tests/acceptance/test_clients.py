@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,13 @@ def built(session_node: Node) -> Path:
 
 @dataclass(frozen=True)
 class Desk:
-    """A program set up for one way in, with a home of its own. since: of the log's time."""
+    """A program set up for one way in, with a home of its own. since: of the log's time; words: of the templates."""
 
     node: Node
     program: Program
     way: str
-    words: dict[str, str]
     since: int
+    words: dict[str, str] = field(repr=False)  # the token is among them
 
     def run(self, url: str) -> tuple[int, str]:
         """Exit status, and all that it shows."""
@@ -89,7 +89,7 @@ def desk(node: Node, built: Path, case: Case, tmp_path: Path) -> Desk:
     """Sets the program up: files below its home, variables, and never a secret among its arguments."""
     program, name, _ = case
     if lacking := program.missing():
-        pytest.skip(f"not installed: {lacking}; ./setup.sh clients installs it")
+        pytest.skip(f"not installed: {lacking}; ./setup.sh clients .venv installs it")
     way = WAYS[name]
     proxy = way.proxy(identity_of(node.stage, "acme"), (program.schemes or {}).get(way.scheme, ""))
     words = {"proxy": proxy, "ca": str(node.stage.ca), "home": str(tmp_path), "code": str(built)}
@@ -97,7 +97,7 @@ def desk(node: Node, built: Path, case: Case, tmp_path: Path) -> Desk:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch(0o600)
         (tmp_path / file).write_text(text.format(**words))
-    return Desk(node, program, name, words, time.time_ns() // 1000)
+    return Desk(node, program, name, time.time_ns() // 1000, words)
 
 
 @every_program
