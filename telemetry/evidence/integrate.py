@@ -1,0 +1,60 @@
+"""What takes the node's records into its evidence: a thread of the recorder that follows the log, batch by batch.
+
+It reads only what is durable in the log, so that the evidence never holds a record that the log could still lose.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+from telemetry.evidence.log import MAX_BATCH, EvidenceLog
+from telemetry.evidence.source import Source
+
+type Durable = Callable[[], tuple[float, tuple[int, int]]]
+
+
+class Integrator:
+    """interval: seconds between checkpoints. covered: all written before this moment (CLOCK_MONOTONIC) is under
+    a published checkpoint; failed: why nothing is taken any more."""
+
+    def __init__(self, log: EvidenceLog, source: Source, interval: float, covered: float = 0.0) -> None:
+        self.log = log
+        self.covered = covered
+        self.failed: Exception | None = None
+        self._source = source
+        self._interval = interval
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, durable: Durable) -> None:
+        """Begins. durable: a moment, and the place in the log up to which all that was written before it is on disk."""
+        self._thread = threading.Thread(target=self._run, args=(durable,), name="evidence", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises what ended it: OSError, or EvidenceError."""
+        if self.failed is not None:
+            raise self.failed
+
+    def stop(self) -> None:
+        """Ends the thread after its current batch; a disk that hangs is not waited for."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+
+    def catch_up(self, durable: Durable) -> None:
+        """Takes everything durable. Raises OSError, EvidenceError."""
+        moment, place = durable()
+        while entries := self._source.read(place, MAX_BATCH):
+            self.log.append(entries)
+        self.covered = max(self.covered, moment)
+
+    def _run(self, durable: Durable) -> None:
+        while not self._ending.is_set():
+            started = time.monotonic()
+            try:
+                self.catch_up(durable)
+            except Exception as error:  # noqa: BLE001 - the recorder's thread raises it again
+                self.failed = error
+                return
+            self._ending.wait(max(0.0, self._interval - (time.monotonic() - started)))

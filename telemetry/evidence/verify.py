@@ -1,0 +1,105 @@
+"""Verifying a log from its files alone: every entry, every tile, the signed head, and heads that were kept from before.
+
+Entries are hashed anew and all tiles made of them again, which must be those that are there. So nothing is believed but
+the log's verifier key.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from telemetry.evidence import checkpoint, note
+from telemetry.evidence.checkpoint import Checkpoint
+from telemetry.evidence.error import EvidenceError
+from telemetry.evidence.frontier import Frontier
+from telemetry.evidence.merkle import HASH_SIZE, leaf_hash, prove_inclusion, verify_inclusion
+from telemetry.evidence.reader import Reader
+from telemetry.evidence.tile import ENTRIES, WIDTH, Tile, TileTree, bundles
+
+_BATCH = 16  # bundles between two looks at the tiles
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was shown: the head, and how many entries, their bytes and tiles are exactly those under it."""
+
+    head: Checkpoint
+    entries: int
+    bytes: int
+    tiles: int
+
+
+def verify_log(
+    reader: Reader,
+    key: note.VerifierKey,
+    kept: Iterable[bytes] = (),
+    others: Iterable[note.VerifierKey] = (),
+    progress: Callable[[int], None] = lambda _: None,
+) -> Verified:
+    """Verifies all of a log. kept: signed checkpoints of this log from earlier on, which must be its beginnings;
+    others: witnesses' keys; progress is told how many entries are done. Raises EvidenceError for the first wrong
+    thing."""
+    head = checkpoint.open_signed(reader.checkpoint(), key, others)
+    for signed in kept:
+        verify_kept(reader, head, signed, key)
+    frontier = Frontier()
+    tiles = total = 0
+    for bundle in bundles(head.size):
+        entries = reader.entries(bundle)
+        made = frontier.fill(entries)
+        if bundle.width < WIDTH:
+            made += frontier.partial()
+        for tile, data in made:
+            if tile.level == ENTRIES:
+                total += len(data) - 2 * len(entries)
+            else:
+                _compare(reader, tile, data)
+            tiles += 1
+        if bundle.number % _BATCH == 0:
+            progress(frontier.size)
+    for tile, data in frontier.partial() if head.size % WIDTH == 0 else ():
+        _compare(reader, tile, data)
+        tiles += 1
+    if frontier.root() != head.root:
+        raise EvidenceError(f"the entries and tiles are not those of the checkpoint of size {head.size}")
+    return Verified(head, frontier.size, total, tiles)
+
+
+def verify_kept(reader: Reader, head: Checkpoint, signed: bytes, key: note.VerifierKey) -> Checkpoint:
+    """An earlier checkpoint, shown to be of a beginning of this log; by its tiles, which must lead to the head's root.
+    Raises EvidenceError where the log was rolled back or forked since."""
+    old = checkpoint.open_signed(signed, key)
+    if old.size > head.size:
+        raise EvidenceError(
+            f"the log is at size {head.size}, but a checkpoint of size {old.size} was seen before: it was rolled back"
+        )
+    tree = TileTree(head.size, reader.tile)
+    if head.size and tree.root() != head.root:
+        raise EvidenceError(f"the tiles do not have the root of the checkpoint of size {head.size}")
+    if old.size and tree.root(old.size) != old.root:
+        raise EvidenceError(f"the checkpoint of size {old.size} that was seen before is of another log: it was forked")
+    return old
+
+
+def verify_entry(reader: Reader, head: Checkpoint, index: int) -> bytes:
+    """The entry at an index, shown to be under the head. Raises EvidenceError."""
+    tree = TileTree(head.size, reader.tile)
+    proof = prove_inclusion(index, head.size, tree.node)
+    bundle = next(bundles(head.size, index))
+    entry = reader.entries(bundle)[index % WIDTH]
+    verify_inclusion(index, head.size, leaf_hash(entry), proof, head.root)
+    return entry
+
+
+def _compare(reader: Reader, tile: Tile, made: bytes) -> None:
+    found = reader.tile(tile)
+    if found == made:
+        return
+    if len(found) != len(made):
+        raise EvidenceError(f"{tile.path} holds {len(found)} bytes instead of {len(made)}")
+    at = next(at for at in range(0, len(made), HASH_SIZE) if found[at : at + HASH_SIZE] != made[at : at + HASH_SIZE])
+    place = tile.number * WIDTH + at // HASH_SIZE
+    if tile.level == 0:
+        raise EvidenceError(f"entry {place} does not have the hash that {tile.path} holds for it")
+    raise EvidenceError(
+        f"hash {at // HASH_SIZE} of {tile.path} is not that of the tile {Tile(tile.level - 1, place).path}"
+    )
