@@ -6,9 +6,14 @@ It reads only what is durable in the log, so that the evidence never holds a rec
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from telemetry.evidence.keys import load_key, make_key, settle_origin
 from telemetry.evidence.log import MAX_BATCH, EvidenceLog
 from telemetry.evidence.source import Source
+
+DIRECTORY, NAME = "evidence", "flows"  # below state_dir; the log's name in its files and its origin
+INTERVAL = 1.0  # seconds: with the recorder's turn a decision is under a published checkpoint within 1.5 s
 
 type Durable = Callable[[], tuple[float, tuple[int, int]]]
 
@@ -36,11 +41,17 @@ class Integrator:
         if self.failed is not None:
             raise self.failed
 
-    def stop(self) -> None:
-        """Ends the thread after its current batch; a disk that hangs is not waited for."""
+    def stop(self, timeout: float | None = 5.0) -> None:
+        """Ends the thread after its current batch; after so many seconds a disk that hangs is not waited for."""
         self._ending.set()
         if self._thread is not None:
-            self._thread.join(5.0)
+            self._thread.join(timeout)
+
+    def finish(self, durable: Durable) -> None:
+        """Ends the thread and takes what is left. Raises OSError, EvidenceError."""
+        self.stop(timeout=None)
+        self.check()
+        self.catch_up(durable)
 
     def catch_up(self, durable: Durable) -> None:
         """Takes everything durable. Raises OSError, EvidenceError."""
@@ -58,3 +69,12 @@ class Integrator:
                 self.failed = error
                 return
             self._ending.wait(max(0.0, self._interval - (time.monotonic() - started)))
+
+
+def open_log(directory: Path, node: str) -> EvidenceLog:
+    """The evidence log of a node's records in `directory`; a new node's is made, with its key where init did not.
+    Raises OSError, EvidenceError."""
+    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    make_key(directory, NAME)
+    key = load_key(directory, NAME)
+    return EvidenceLog(directory, NAME, settle_origin(directory, NAME, f"{node}/{NAME}", key), key)

@@ -29,7 +29,7 @@ _FAST = """
 import sys; from pathlib import Path; import telemetry.recorder as r
 r.CHECKPOINT, r.LOOK = float(sys.argv[4]), 0.03
 sys.exit(r.run(state_dir=Path(sys.argv[1]), run_dir=Path(sys.argv[2]), node="gw1.zone.example", boot=sys.argv[3],
-               segment_bytes=int(sys.argv[5])))
+               segment_bytes=int(sys.argv[5]), evidence_interval=0.02))
 """
 
 
