@@ -6,6 +6,7 @@ state_dir  control:group    0750   the register
   keys     control:group    0750   the private key itself is 0600
   snapshot control:group    0750   workers read
   log      recorder:group   0750
+  evidence recorder:group   0750     the private key itself is 0600
   lines    lines:group      0750     the nft table for the next boot
   usage    worker:group     0750     bytes per tenant, day and month
 """
@@ -38,6 +39,7 @@ def prepare(settings: Settings) -> None:
         (state / "keys", control, 0o750, True),
         (state / "snapshot", control, 0o750, True),
         (state / "log", recorder, 0o750, True),
+        (state / "evidence", recorder, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
     )

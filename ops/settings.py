@@ -100,6 +100,13 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     address: str = "127.0.0.1:9464"
 
 
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """The evidence log. interval: seconds between checkpoints; what is decided is under a published one after at most
+    that and half a second."""
+
+    interval: float = 1.0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole node. max_staleness: seconds without a word from control before new flows are refused."""
 
@@ -117,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     max_staleness: float = 3_600
     metrics: Metrics = Metrics()
+    evidence: Evidence = Evidence()
     portal: str = ""
 
     @property

@@ -163,6 +163,8 @@ _settings = section(
         ),
         "max_staleness": _seconds,
         "metrics": section(s.Metrics, {"address": _address}),
+        # a longer interval would come near the 30 s after which unproved records stop new flows
+        "evidence": section(s.Evidence, {"interval": number(0.05, 10, "seconds")}),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from telemetry.evidence.keys import load_key, make_key, settle_origin
+from telemetry.evidence.keys import NAME, load_key, make_key, settle_origin
 from telemetry.evidence.log import MAX_BATCH, EvidenceLog
 from telemetry.evidence.source import Source
 
-DIRECTORY, NAME = "evidence", "flows"  # below state_dir; the log's name in its files and its origin
+DIRECTORY = "evidence"  # below state_dir
 INTERVAL = 1.0  # seconds: with the recorder's turn a decision is under a published checkpoint within 1.5 s
 
 type Durable = Callable[[], tuple[float, tuple[int, int]]]

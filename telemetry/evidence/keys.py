@@ -12,6 +12,7 @@ from telemetry.evidence import note
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.files import read_or_none
 
+NAME = "flows"  # the log of a node's records, in file names and in its origin
 SIZE = 32
 
 

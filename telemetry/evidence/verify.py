@@ -13,7 +13,7 @@ from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.frontier import Frontier
 from telemetry.evidence.merkle import HASH_SIZE, leaf_hash, prove_inclusion, verify_inclusion
 from telemetry.evidence.reader import Reader
-from telemetry.evidence.tile import ENTRIES, WIDTH, Tile, TileTree, bundles
+from telemetry.evidence.tile import ENTRIES, WIDTH, Tile, TileTree, bundles, tile_at
 
 _BATCH = 16  # bundles between two looks at the tiles
 
@@ -80,14 +80,37 @@ def verify_kept(reader: Reader, head: Checkpoint, signed: bytes, key: note.Verif
     return old
 
 
-def verify_entry(reader: Reader, head: Checkpoint, index: int) -> bytes:
-    """The entry at an index, shown to be under the head. Raises EvidenceError."""
+def verify_range(reader: Reader, head: Checkpoint, start: int, end: int) -> list[bytes]:
+    """The entries start to end - 1, shown to be under the head. Raises EvidenceError."""
+    if not 0 <= start < end <= head.size:
+        raise EvidenceError(f"a log of {head.size} entries has no entries {start} to {end - 1}")
     tree = TileTree(head.size, reader.tile)
-    proof = prove_inclusion(index, head.size, tree.node)
-    bundle = next(bundles(head.size, index))
-    entry = reader.entries(bundle)[index % WIDTH]
-    verify_inclusion(index, head.size, leaf_hash(entry), proof, head.root)
-    return entry
+    found: list[bytes] = []
+    for bundle in bundles(end, start):
+        whole = tile_at(ENTRIES, bundle.number, head.size)
+        entries = reader.entries(whole)
+        tile = tile_at(0, bundle.number, head.size)
+        _compare(reader, tile, b"".join(map(leaf_hash, entries)))
+        # the proof of one leaf is made of all other hashes of its tile, so that it vouches for them too
+        first = bundle.number * WIDTH
+        proof = prove_inclusion(first, head.size, tree.node)
+        verify_inclusion(first, head.size, tree.leaf(first), proof, head.root)
+        found += entries
+    skipped = start - start % WIDTH
+    return found[start - skipped : end - skipped]
+
+
+def find(reader: Reader, size: int, wanted: Callable[[bytes], bool], hint: bytes = b"") -> tuple[int, bytes] | None:
+    """The last of the first `size` entries that is wanted, with its index; hint: bytes that stand in any such. Proves
+    nothing. Raises EvidenceError."""
+    for number in range((size - 1) // WIDTH, -1, -1):
+        bundle = tile_at(ENTRIES, number, size)
+        if hint not in reader.tile(bundle):
+            continue
+        for place, entry in reversed(list(enumerate(reader.entries(bundle)))):
+            if hint in entry and wanted(entry):
+                return number * WIDTH + place, entry
+    return None
 
 
 def _compare(reader: Reader, tile: Tile, made: bytes) -> None:

@@ -25,7 +25,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
     shown = EXAMPLE.read_text().replace("#   ", "  ")
     for key in ("health", "limits"):
         shown = shown.replace(f"# {key}:", f"{key}:")
-    for key in ("state_dir", "run_dir", "management", "line_base", "timeouts", "max_staleness", "metrics"):
+    for key in ("state_dir", "run_dir", "management", "line_base", "timeouts", "max_staleness", "metrics", "evidence"):
         shown = shown.replace(f"# {key}: ", f"{key}: ")
     assert shown != EXAMPLE.read_text()
     assert parse_settings(shown, "shown") == settings
@@ -69,7 +69,7 @@ WRONG = {
         "unknown key 'timeout'",
         "'timeouts', perhaps",
     ),
-    "an unknown key is told all": (f"{GOOD}zzz: 1\n", 3, "unknown key 'zzz'", "access, health, limits"),
+    "an unknown key is told all": (f"{GOOD}zzz: 1\n", 3, "unknown key 'zzz'", "access, evidence, health"),
     "a key twice": (f"{GOOD}node: gw2\n", 3, "'node' stands already in line 1", "once"),
     "a required key left out": ('listeners: [{name: a, address: "1.2.3.4:1"}]\n', 1, "node is missing", "node: "),
     "no listener": ("node: gw1\nlisteners: []\n", 2, "the list is empty", "at least 1"),
