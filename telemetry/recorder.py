@@ -66,6 +66,7 @@ class Recorder:
         if evidence:
             evidence.covered = self.durable
         self._restored = restored
+        self._damage = ""
         self.spool_bytes = 0
         self.service: Service | None = None
         self._status_fd = status_fd
@@ -132,6 +133,7 @@ class Recorder:
         if look := started - self._looked >= LOOK:
             self._looked = started
             self._mourn()
+            self._tell_damage()
         self._bury()
         self._commit()
         if complete:
@@ -163,6 +165,13 @@ class Recorder:
             if torn := self.follower.torn(process):
                 self.journal.take(process, torn, _now())
             self._ending[process.key] = list(self.journal.state.flows_of(process.key).items())
+
+    def _tell_damage(self) -> None:
+        """Old evidence that does not verify any more becomes a record, once."""
+        if self.evidence and self.evidence.damage != self._damage:
+            self._damage = self.evidence.damage
+            log.error("the evidence is damaged: %s; feiyu evidence verify says more", self._damage)
+            self.journal.act(_now(), f"the evidence is damaged: {self._damage}", {"damaged": 1})
 
     def _bury(self) -> None:
         """Closes the flows of the dead, some in each turn, so that the records of the living do not wait."""

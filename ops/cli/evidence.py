@@ -18,7 +18,7 @@ from telemetry.evidence.checkpoint import Checkpoint
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.reader import Reader
 from telemetry.evidence.tile import TileTree
-from telemetry.evidence.verify import find, verify_kept, verify_log, verify_range
+from telemetry.evidence.verify import find, verify_kept, verify_log, verify_range, verify_records
 from telemetry.record import decode
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -78,10 +78,12 @@ def verify(
             return
         began = time.monotonic()
         found = verify_log(reader, vkey, [read(path) for path in kept])
+        records = 0 if directory else verify_records(reader, found.head, where.parent.parent / "log")
     except EvidenceError as error:
         raise not_valid(error) from None
     seconds = time.monotonic() - began
     facts = _facts(found.head) | {
+        "records": records,
         "entries": found.entries,
         "bytes": found.bytes,
         "tiles": found.tiles,
@@ -94,6 +96,7 @@ def verify(
             *_rows(found.head),
             ("Tiles", found.tiles),
             ("Bytes", found.bytes),
+            ("Records", t("{count} in the node's own log agree", count=records) if not directory else None),
             ("Earlier checkpoints", t("{count} lead to this one", count=len(kept)) if kept else None),
             ("Took", t("{seconds} s", seconds=f"{seconds:.1f}")),
         ],

@@ -11,6 +11,7 @@ EVIDENCE_ZH: dict[str, str] = {
     "With PROOF: the record's bytes (default: those in the proof).": "与 PROOF 同用：记录原文（默认取证明中所附）。",
     "valid: every record is as it was when it was logged": "有效：每条记录均与入账时一致",
     "{count} lead to this one": "{count} 个均可推至当前检查点",
+    "{count} in the node's own log agree": "本节点日志中 {count} 条与存证一致",
     "{seconds} s": "{seconds} 秒",
     "Write the proof of a record (C2SP tlog-proof), which stands without the log.":
         "出具一条记录的证明（C2SP tlog-proof），脱离日志也可验证。",

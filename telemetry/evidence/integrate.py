@@ -8,9 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from telemetry.evidence import checkpoint
+from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.keys import NAME, load_key, make_key, settle_origin
 from telemetry.evidence.log import MAX_BATCH, EvidenceLog
 from telemetry.evidence.source import Source
+from telemetry.evidence.tile import WIDTH
+from telemetry.evidence.verify import verify_range
 
 DIRECTORY = "evidence"  # below state_dir
 INTERVAL = 1.0  # seconds: with the recorder's turn a decision is under a published checkpoint within 1.5 s
@@ -20,12 +24,18 @@ type Durable = Callable[[], tuple[float, tuple[int, int]]]
 
 class Integrator:
     """interval: seconds between checkpoints. covered: all written before this moment (CLOCK_MONOTONIC) is under
-    a published checkpoint; failed: why nothing is taken any more."""
+    a published checkpoint; failed: why nothing is taken any more.
+
+    Between batches one old bundle after the other is verified again, a bundle each interval, so that damage shows
+    before somebody needs what it hit; damage: the first that was found. It stops nothing: new records are still proved.
+    """
 
     def __init__(self, log: EvidenceLog, source: Source, interval: float, covered: float = 0.0) -> None:
         self.log = log
         self.covered = covered
         self.failed: Exception | None = None
+        self.damage = ""
+        self._scrubbed = 0  # bundles, of this round
         self._source = source
         self._interval = interval
         self._ending = threading.Event()
@@ -60,11 +70,24 @@ class Integrator:
             self.log.append(entries)
         self.covered = max(self.covered, moment)
 
+    def scrub(self) -> None:
+        """Verifies the next full bundle from the disk up to the published root."""
+        number = self._scrubbed if self._scrubbed < self.log.size // WIDTH else 0
+        self._scrubbed = number + 1
+        if self.damage or not self.log.size // WIDTH:
+            return
+        try:
+            head = checkpoint.open_signed(self.log.reader.checkpoint(), self.log.key)
+            verify_range(self.log.reader, head, number * WIDTH, (number + 1) * WIDTH)
+        except EvidenceError as error:
+            self.damage = str(error)
+
     def _run(self, durable: Durable) -> None:
         while not self._ending.is_set():
             started = time.monotonic()
             try:
                 self.catch_up(durable)
+                self.scrub()
             except Exception as error:  # noqa: BLE001 - the recorder's thread raises it again
                 self.failed = error
                 return

@@ -6,6 +6,7 @@ the log's verifier key.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from telemetry.evidence import checkpoint, note
 from telemetry.evidence.checkpoint import Checkpoint
@@ -13,7 +14,9 @@ from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.frontier import Frontier
 from telemetry.evidence.merkle import HASH_SIZE, leaf_hash, prove_inclusion, verify_inclusion
 from telemetry.evidence.reader import Reader
+from telemetry.evidence.source import Source
 from telemetry.evidence.tile import ENTRIES, WIDTH, Tile, TileTree, bundles, tile_at
+from telemetry.segments import list_segments, segment_name
 
 _BATCH = 16  # bundles between two looks at the tiles
 
@@ -98,6 +101,26 @@ def verify_range(reader: Reader, head: Checkpoint, start: int, end: int) -> list
         found += entries
     skipped = start - start % WIDTH
     return found[start - skipped : end - skipped]
+
+
+def verify_records(reader: Reader, head: Checkpoint, directory: Path) -> int:
+    """The node's own log of records, which is searched and shown, against the verified entries: how many agree. Raises
+    EvidenceError for the first that does not, OSError."""
+    segments = list_segments(directory)
+    if not segments:
+        return 0
+    source, index = Source(directory, segments[0]), segments[0]
+    last = (segments[-1], (directory / segment_name(segments[-1])).stat().st_size)
+    for bundle in bundles(head.size, index):
+        entries = reader.entries(bundle)[index % WIDTH :]
+        records = source.read(last, len(entries))
+        for place, entry in enumerate(entries):
+            if place >= len(records):
+                raise EvidenceError(f"{directory} ends before record {index + place}, which is in the evidence")
+            if records[place] != entry:
+                raise EvidenceError(f"record {index + place} in {directory} is not as it was logged")
+        index += len(entries)
+    return index - segments[0]
 
 
 def find(reader: Reader, size: int, wanted: Callable[[bytes], bool], hint: bytes = b"") -> tuple[int, bytes] | None:

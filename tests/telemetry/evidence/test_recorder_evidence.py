@@ -19,7 +19,7 @@ from telemetry.evidence.reader import Reader
 from telemetry.evidence.restore import restore
 from telemetry.evidence.source import Source
 from telemetry.evidence.tile import bundles
-from telemetry.evidence.verify import verify_log
+from telemetry.evidence.verify import verify_log, verify_records
 from telemetry.segments import list_segments, segment_name
 from tests.telemetry.evidence.disk import Disk
 from tests.telemetry.spool_kit import NODE, Node, line, put, stop, until
@@ -276,6 +276,48 @@ def test_the_thread_tells_what_ended_it(tmp_path: Path) -> None:
         integrator.check()
     assert integrator.covered == 5.0, "nothing more is called safe"
     assert log.size == 0
+
+
+def test_damage_to_old_evidence_is_found_and_told_while_new_records_are_proved(node: Node) -> None:
+    fill(node, "w0.1", 300)
+    run_to_the_end(node)
+    damaged = node.state / "evidence/flows/tile/entries/001"
+    data = damaged.read_bytes()
+    damaged.write_bytes(data.replace(b'"acme"', b'"evil"', 1))
+    recorder = node.start()
+    try:
+        until(lambda: b"does not have the hash" in node.lines()[-1], "the damage is a record")
+        assert b'"evidence_damage": "entry ' in node.ask("/health")[2]
+        until(lambda: published(node) == len(node.lines()), "that record is proved too")
+    finally:
+        assert stop(recorder) == 0
+    said = [record for record in node.records("recorder") if (record.values or {}).get("damaged")]
+    assert len(said) == 1
+    assert "does not have the hash that tile/0/001 holds for it" in said[0].detail
+    damaged.write_bytes(data)
+    assert evidence(node)[1] == node.lines()
+
+
+def test_the_log_that_is_searched_is_compared_with_the_evidence(node: Node) -> None:
+    fill(node, "w0.1", 300)
+    run_to_the_end(node)
+    head, entries = evidence(node)
+    reader = Reader(node.state / "evidence/flows")
+    assert verify_records(reader, head, node.log) == len(entries)
+    first = node.log / segment_name(0)
+    good = first.read_bytes()
+    first.write_bytes(good.replace(b'"acme"', b'"evil"', 1))
+    place = next(place for place, line in enumerate(node.lines()) if b'"evil"' in line)
+    with pytest.raises(EvidenceError, match=f"record {place} in .* is not as it was logged"):
+        verify_records(reader, head, node.log)
+    first.write_bytes(good)
+    change = last_segment(node)
+    if change.stat().st_size == 0:
+        change.unlink()
+    os.truncate(last_segment(node), last_segment(node).stat().st_size - 10)
+    with pytest.raises(EvidenceError, match=f"ends before record {len(entries) - 1}, which is in the evidence"):
+        verify_records(reader, head, node.log)
+    assert verify_records(reader, head, node.spool) == 0, "no log at all: nothing to compare"
 
 
 def test_a_source_reads_whole_lines_up_to_what_is_durable(tmp_path: Path) -> None:
