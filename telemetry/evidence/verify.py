@@ -105,10 +105,15 @@ def verify_range(reader: Reader, head: Checkpoint, start: int, end: int) -> list
 
 def verify_records(reader: Reader, head: Checkpoint, directory: Path) -> int:
     """The node's own log of records, which is searched and shown, against the verified entries: how many agree. Raises
-    EvidenceError for the first that does not, OSError."""
-    segments = list_segments(directory)
-    if not segments:
-        return 0
+    EvidenceError for the first that does not."""
+    try:
+        segments = list_segments(directory) if directory.exists() else []
+        return _verify_records(reader, head, directory, segments) if segments else 0
+    except OSError as error:
+        raise EvidenceError(f"{error.filename or directory} cannot be read: {error.strerror}") from None
+
+
+def _verify_records(reader: Reader, head: Checkpoint, directory: Path, segments: list[int]) -> int:
     source, index = Source(directory, segments[0]), segments[0]
     last = (segments[-1], (directory / segment_name(segments[-1])).stat().st_size)
     for bundle in bundles(head.size, index):

@@ -12,6 +12,7 @@ from ops.cli.main import run
 from telemetry.evidence import note, proof
 from telemetry.evidence.integrate import open_log
 from telemetry.record import Record, encode
+from telemetry.segments import segment_name
 
 Output = pytest.CaptureFixture[str]
 NODE = "gw1.zone.example"
@@ -42,6 +43,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LANG", "C.UTF-8")
     (tmp_path / "state").mkdir()
     open_log(tmp_path / "state" / "evidence", NODE).append(RECORDS)
+    (tmp_path / "state" / "log").mkdir()
+    (tmp_path / "state" / "log" / segment_name(0)).write_bytes(b"".join(text + b"\n" for text in RECORDS))
     return tmp_path / "state" / "evidence"
 
 
@@ -49,12 +52,20 @@ def test_the_nodes_own_log_is_verified(node: Path, capsys: Output) -> None:
     assert run(["evidence", "verify", "-o", "json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["valid"] is True
-    assert (facts["origin"], facts["size"], facts["entries"]) == (f"{NODE}/flows", 402, 402)
+    assert (facts["origin"], facts["size"], facts["entries"], facts["records"]) == (f"{NODE}/flows", 402, 402, 402)
     assert facts["bytes"] == sum(map(len, RECORDS))
     assert run(["evidence", "verify"]) == 0
     assert "valid: every record is as it was when it was logged" in capsys.readouterr().out
     assert run(["evidence", "verify", "--lang", "zh"]) == 0
     assert "有效" in capsys.readouterr().out
+
+
+def test_a_node_whose_searchable_log_was_altered_is_told(node: Path, capsys: Output) -> None:
+    path = node.parent / "log" / segment_name(0)
+    path.write_bytes(path.read_bytes().replace(b"not-whitelisted", b"tenant-expired!"))
+    assert run(["evidence", "verify"]) == 1
+    assert "record 399 in " in (said := capsys.readouterr().err)
+    assert "is not as it was logged" in said
 
 
 def test_a_copy_is_verified_anywhere_by_its_key(
@@ -91,6 +102,7 @@ def test_a_checkpoint_that_was_kept_shows_a_rewritten_log(node: Path, tmp_path: 
     kept.write_text(capsys.readouterr().out)
     assert kept.read_bytes() == (node / "flows/checkpoint").read_bytes(), "byte for byte"
     open_log(node, NODE).append([record(403, kind="heartbeat")])
+    shutil.rmtree(node.parent / "log")
     assert run(["evidence", "verify", "--since", str(kept)]) == 0
     assert "1 lead to this one" in capsys.readouterr().out
     for name in ("flows", "flows.committed"):  # root on the node, who has the key, makes it all anew
