@@ -7,11 +7,11 @@ from typing import Any
 
 import rich_click as click
 
-from ops.cli import output
+from ops.cli import evidence_export, output
 from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.errors import CliError, ExitCode
-from ops.cli.evidence_files import directory_of, emit, key_of, not_valid, read
+from ops.cli.evidence_files import FILE, OUT, directory_of, emit, key_of, not_valid, placed, read
 from ops.cli.words import t
 from telemetry.evidence import checkpoint, note, proof
 from telemetry.evidence.checkpoint import Checkpoint
@@ -21,28 +21,10 @@ from telemetry.evidence.tile import TileTree
 from telemetry.evidence.verify import find, verify_kept, verify_log, verify_range, verify_records
 from telemetry.record import decode
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-OUT = click.option("--out", type=FILE, help=t("Where to write it (default: stdout)."))
-PLACE = [
-    click.option(
-        "--log",
-        "directory",
-        type=click.Path(path_type=Path, file_okay=False),
-        help=t("Directory of the log, as copied (default: this node's)."),
-    ),
-    click.option("--key", "key", metavar="VKEY", help=t("The log's verifier key, or a file with it.")),
-]
-
 
 @click.group("evidence", cls=Group, help=t("The evidence log: verify it, prove records, offline."))
 def group() -> None:
     """The group itself does nothing."""
-
-
-def _placed(function: click.decorators.FC) -> click.decorators.FC:
-    for option in reversed(PLACE):
-        function = option(function)
-    return function
 
 
 @group.command(
@@ -50,8 +32,8 @@ def _placed(function: click.decorators.FC) -> click.decorators.FC:
     help=t("Verify the whole log, a range of it, or a proof; exit 1 names the first wrong thing."),
     example="feiyu evidence verify --log /mnt/copy/flows --key flows.vkey",
 )
-@click.argument("proof_file", metavar="[PROOF]", type=FILE, required=False)
-@_placed
+@click.argument("proof_file", metavar="[PROOF]", type=click.Path(path_type=Path), required=False)
+@placed
 @click.option("--since", "kept", type=FILE, multiple=True, help=t("A checkpoint kept from before; may be repeated."))
 @click.option("--range", "range_", metavar="A..B", help=t("Only the entries A to B."))
 @click.option("--entry", type=FILE, help=t("With PROOF: the record's bytes (default: those in the proof)."))
@@ -69,7 +51,7 @@ def verify(
     """Exit 0 only if everything that was looked at is as the log's key says."""
     try:
         if proof_file:
-            _verify_proof(app, proof_file, key_of(app, directory, key), entry)
+            _verify_proofs(app, proof_file, key_of(app, directory, key), entry)
             return
         where = directory_of(app, directory)
         reader, vkey = Reader(where), key_of(app, directory, key)
@@ -110,7 +92,7 @@ def verify(
     example="feiyu evidence prove 80NG5F6PQ7HQYAYN --out refusal.tlog-proof",
 )
 @click.argument("record", metavar="REF|INDEX")
-@_placed
+@placed
 @OUT
 @pass_app
 def prove(app: App, *, record: str, directory: Path | None, key: str | None, out: Path | None) -> None:
@@ -135,7 +117,7 @@ def prove(app: App, *, record: str, directory: Path | None, key: str | None, out
     help=t("Show the published checkpoint; keep it, to prove later that nothing was changed since."),
     example="feiyu evidence checkpoint --out checkpoint-2027-11-25",
 )
-@_placed
+@placed
 @OUT
 @pass_app
 def checkpoint_(app: App, *, directory: Path | None, key: str | None, out: Path | None) -> None:
@@ -165,6 +147,24 @@ def checkpoint_(app: App, *, directory: Path | None, key: str | None, out: Path 
 def verifier(out: Path | None) -> None:
     """For a court, or whoever does not want to install what is to be verified."""
     emit(resources.files("telemetry.evidence").joinpath("standalone.py").read_bytes(), out)
+
+
+def _verify_proofs(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None) -> None:
+    """One proof, or all in a directory (feiyu evidence export)."""
+    if not path.is_dir():
+        _verify_proof(app, path, key, entry_file)
+        return
+    files = sorted(path.glob(f"*{proof.SUFFIX}"))
+    for file in files:
+        try:
+            found = proof.parse(read(file))
+            proof.verify(found, found.extra or b"", key)
+        except EvidenceError as error:
+            raise EvidenceError(f"{file}: {error}") from None
+    if not files:
+        raise EvidenceError(f"{path} holds no file *{proof.SUFFIX}")
+    verdict = t("valid: each of the {count} records is in the log", count=len(files))
+    app.details({"valid": True, "origin": key.name, "proofs": len(files)}, [("Verdict", verdict), ("Log", key.name)])
 
 
 def _verify_proof(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None) -> None:
@@ -210,6 +210,9 @@ def _find(reader: Reader, head: Checkpoint, text: str) -> tuple[int, bytes]:
             t("A record can be proved once a checkpoint covers it, within two seconds: try again, or check it."),
         )
     return found
+
+
+evidence_export.add_to(group)
 
 
 def _facts(head: Checkpoint) -> dict[str, Any]:

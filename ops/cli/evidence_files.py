@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import rich_click as click
+
 from ops.cli.app import App
 from ops.cli.configuration import load
 from ops.cli.errors import CliError, ExitCode
@@ -11,6 +13,25 @@ from telemetry.evidence import note
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.integrate import DIRECTORY
 from telemetry.evidence.keys import NAME
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+OUT = click.option("--out", type=FILE, help=t("Where to write it (default: stdout)."))
+PLACE = [
+    click.option(
+        "--log",
+        "directory",
+        type=click.Path(path_type=Path, file_okay=False),
+        help=t("Directory of the log, as copied (default: this node's)."),
+    ),
+    click.option("--key", "key", metavar="VKEY", help=t("The log's verifier key, or a file with it.")),
+]
+
+
+def placed(function: click.decorators.FC) -> click.decorators.FC:
+    """--log and --key."""
+    for option in reversed(PLACE):
+        function = option(function)
+    return function
 
 
 def directory_of(app: App, given: Path | None) -> Path:

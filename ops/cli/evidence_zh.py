@@ -29,6 +29,11 @@ EVIDENCE_ZH: dict[str, str] = {
         "记录在两秒内纳入检查点后才能证明：请稍后重试，或核对编号。",
     "Name the log's verifier key with --key: one line, NAME+ID+KEY, had from its operator long before.":
         "请用 --key 给出日志的验证公钥：一行，形如 NAME+ID+KEY，应早前已从运营方取得。",
+    "Write a firm's records, or a flow's, each with its proof, and the verifier, into a new directory.":
+        "将某企业或某连接的记录逐条附证明导出到新目录，并附校验程序。",
+    "The directory to make; it must not be there.": "要新建的目录，不得已存在。",
+    "say whose records: --tenant ID, or --flow ID": "请指明导出谁的记录：--tenant ID 或 --flow ID",
+    "valid: each of the {count} records is in the log": "有效：{count} 条记录均在日志中",
     "NOT VALID: {why}": "无效：{why}",
     "Keep the files as they are. A copy, a witness or an earlier checkpoint (--since) can say what was changed.":
         "请保持文件原状。副本、见证方或以前的检查点（--since）可以说明改动了什么。",

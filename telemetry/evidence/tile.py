@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from telemetry.evidence.error import EvidenceError
-from telemetry.evidence.merkle import HASH_SIZE, range_hash, tree_hash
+from telemetry.evidence.merkle import HASH_SIZE, node_hash, range_hash
 
 WIDTH = 256
 HEIGHT = 8  # 2**HEIGHT == WIDTH
 ENTRIES = -1  # the level of an entry bundle
 MAX_LEVEL = 63
 MAX_ENTRY = 65_535
+
+_KEPT = 64  # tiles of a TileTree in memory, some 35 kB each
 
 _PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([0-9]{1,3}))?", re.ASCII)
 
@@ -101,21 +103,19 @@ class TileTree:
     """A tree of `size` leaves in tiles. read: the bytes of one tile; raises EvidenceError or OSError, which pass.
 
     node() trusts what it reads: whoever does not trust the files checks root() or the finished proof against a signed
-    root.
+    root. The tiles used last are kept, with the nodes inside them, so that many proofs cost little more than one.
     """
 
     def __init__(self, size: int, read: Callable[[Tile], bytes]) -> None:
         self.size = size
         self._read = read
-        self._tiles: dict[tuple[int, int], list[bytes]] = {}
+        self._tiles: dict[tuple[int, int], list[list[bytes]]] = {}  # the latest used last
 
     def node(self, level: int, index: int) -> bytes:
         """The hash of a perfect subtree (merkle.Node)."""
         tile_level, height = divmod(level, HEIGHT)
-        first = index << height
-        hashes = self._hashes(tile_level, first // WIDTH)
-        at = first % WIDTH
-        return tree_hash(hashes[at : at + (1 << height)])
+        number, place = divmod(index << height, WIDTH)
+        return self._rows(tile_level, number)[height][place >> height]
 
     def root(self, size: int | None = None) -> bytes:
         """The root of this tree, or of an earlier one of `size` leaves."""
@@ -125,12 +125,19 @@ class TileTree:
         """The hash of a leaf."""
         return self.node(0, index)
 
-    def _hashes(self, level: int, number: int) -> list[bytes]:
-        found = self._tiles.get((level, number))
-        if found is None:
+    def _rows(self, level: int, number: int) -> list[list[bytes]]:
+        """A tile's hashes, and above them those of the perfect subtrees inside of it, row by row."""
+        rows = self._tiles.pop((level, number), None)
+        if rows is None:
             tile = tile_at(level, number, self.size)
-            found = self._tiles[level, number] = split_hashes(self._read(tile), tile)
-        return found
+            rows = [split_hashes(self._read(tile), tile)]
+            for _ in range(HEIGHT):
+                below = rows[-1]
+                rows.append([node_hash(below[at], below[at + 1]) for at in range(0, len(below) - 1, 2)])
+            if len(self._tiles) >= _KEPT:
+                del self._tiles[next(iter(self._tiles))]
+        self._tiles[level, number] = rows
+        return rows
 
 
 def bundles(size: int, start: int = 0) -> Iterator[Tile]:

@@ -159,3 +159,39 @@ def test_the_verifier_that_is_printed_runs_by_itself(node: Path, tmp_path: Path,
     done = subprocess.run(command, capture_output=True, text=True, env={}, cwd="/", timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"valid: all 402 records of {NODE}/flows are as they were")
+
+
+def test_a_firm_is_given_its_own_records_and_nobody_elses(node: Path, tmp_path: Path, capsys: Output) -> None:
+    open_log(node, NODE).append([record(403, kind="open", flow="F", tenant="birch", host="secret.example")])
+    out = tmp_path / "acme"
+    assert run(["evidence", "export", "--tenant", "acme", "--out", str(out), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 3
+    assert {path.name for path in out.iterdir()} == {
+        "399.tlog-proof", "400.tlog-proof", "401.tlog-proof", "checkpoint", "vkey", "verify.py",
+    }  # fmt: skip
+    assert [proof.parse((out / f"{index}.tlog-proof").read_bytes()).extra for index in (399, 400, 401)] == RECORDS[399:]
+    everything = b"".join(path.read_bytes() for path in out.iterdir())
+    assert b"secret.example" not in everything
+    key = str(node / "flows.vkey")
+    assert run(["evidence", "verify", str(out), "--key", key]) == 0
+    assert "valid: each of the 3 records is in the log" in capsys.readouterr().out
+    command = [sys.executable, "-I", str(out / "verify.py"), key, str(out / "400.tlog-proof")]
+    assert subprocess.run(command, capture_output=True, env={}, timeout=60).returncode == 0
+    spoilt = out / "400.tlog-proof"
+    spoilt.write_bytes((out / "401.tlog-proof").read_bytes().replace(b"index 401", b"index 400"))
+    assert run(["evidence", "verify", str(out), "--key", key]) == 1
+    assert "400.tlog-proof: the inclusion proof of leaf 400 leads to another root" in capsys.readouterr().err
+
+
+def test_an_export_is_narrowed_and_never_overwrites(node: Path, tmp_path: Path, capsys: Output) -> None:
+    out = tmp_path / "flow"
+    assert run(["evidence", "export", "--flow", "AAAAAAAAAAAAAAAA", "--out", str(out), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 2
+    assert run(["evidence", "export", "--tenant", "acme", "--out", str(out)]) == 1
+    assert "flow cannot be written: File exists" in capsys.readouterr().err
+    late = tmp_path / "late"
+    assert run(["evidence", "export", "--tenant", "acme", "--since", "1h", "--out", str(late), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 0
+    assert run(["evidence", "verify", str(late), "--key", str(node / "flows.vkey")]) == 1, "nothing shows nothing"
+    assert run(["evidence", "export", "--out", str(tmp_path / "all")]) == 2
+    assert "say whose records" in capsys.readouterr().err
