@@ -167,11 +167,12 @@ class Recorder:
             self._ending[process.key] = list(self.journal.state.flows_of(process.key).items())
 
     def _tell_damage(self) -> None:
-        """Old evidence that does not verify any more becomes a record, once."""
+        """Old evidence that does not verify any more becomes a record, and so does its mending."""
         if self.evidence and self.evidence.damage != self._damage:
             self._damage = self.evidence.damage
-            log.error("the evidence is damaged: %s; feiyu evidence verify says more", self._damage)
-            self.journal.act(_now(), f"the evidence is damaged: {self._damage}", {"damaged": 1})
+            words = f"the evidence is damaged: {self._damage}" if self._damage else "the damaged evidence is mended"
+            log.error("%s; feiyu evidence verify says more", words)
+            self.journal.act(_now(), words, {"damaged": 1 if self._damage else 0})
 
     def _bury(self) -> None:
         """Closes the flows of the dead, some in each turn, so that the records of the living do not wait."""
@@ -284,7 +285,8 @@ def run(
         journal = Journal(directory, node, boot, Segments(directory, segment_bytes))
         evidence = Integrator(proofs, Source(directory, proofs.size), evidence_interval)
     except (OSError, EvidenceError) as error:
-        log.critical("the log cannot be opened: %s", _said(error))
+        remedy = f"put the file back from a copy, or move {state_dir / DIRECTORY} aside to begin a log with a new key"
+        log.critical("the log cannot be opened: %s%s", _said(error), f"; {remedy}" * isinstance(error, EvidenceError))
         write_status(status, Status(time.monotonic(), 0.0, _said(error)))
         return 1
     return uvloop.run(_serve(Recorder(journal, spool, status, evidence, restored), run_dir, metrics))

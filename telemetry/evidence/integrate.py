@@ -27,7 +27,8 @@ class Integrator:
     a published checkpoint; failed: why nothing is taken any more.
 
     Between batches one old bundle after the other is verified again, a bundle each interval, so that damage shows
-    before somebody needs what it hit; damage: the first that was found. It stops nothing: new records are still proved.
+    before somebody needs what it hit; damage: what was found, until it is mended. It stops nothing: new records are
+    still proved.
     """
 
     def __init__(self, log: EvidenceLog, source: Source, interval: float, covered: float = 0.0) -> None:
@@ -73,14 +74,16 @@ class Integrator:
     def scrub(self) -> None:
         """Verifies the next full bundle from the disk up to the published root."""
         number = self._scrubbed if self._scrubbed < self.log.size // WIDTH else 0
-        self._scrubbed = number + 1
-        if self.damage or not self.log.size // WIDTH:
+        if not self.log.size // WIDTH:
             return
         try:
             head = checkpoint.open_signed(self.log.reader.checkpoint(), self.log.key)
             verify_range(self.log.reader, head, number * WIDTH, (number + 1) * WIDTH)
         except EvidenceError as error:
-            self.damage = str(error)
+            self.damage = str(error)  # and this bundle again, until somebody has put it back
+        else:
+            self.damage = ""
+            self._scrubbed = number + 1
 
     def _run(self, durable: Durable) -> None:
         while not self._ending.is_set():

@@ -289,13 +289,31 @@ def test_damage_to_old_evidence_is_found_and_told_while_new_records_are_proved(n
         until(lambda: b"does not have the hash" in node.lines()[-1], "the damage is a record")
         assert b'"evidence_damage": "entry ' in node.ask("/health")[2]
         until(lambda: published(node) == len(node.lines()), "that record is proved too")
+        damaged.write_bytes(data)
+        until(lambda: b"the damaged evidence is mended" in node.lines()[-1], "the mending is a record")
     finally:
         assert stop(recorder) == 0
     said = [record for record in node.records("recorder") if (record.values or {}).get("damaged")]
     assert len(said) == 1
     assert "does not have the hash that tile/0/001 holds for it" in said[0].detail
-    damaged.write_bytes(data)
     assert evidence(node)[1] == node.lines()
+
+
+def test_evidence_that_lags_is_the_recorders_lag(node: Node, tmp_path: Path) -> None:
+    log = open_log(tmp_path / "evidence", NODE)
+    recorder = node.recorder()
+    recorder.durable = 100.0
+    recorder.say()
+    assert node.status().durable == 100.0  # type: ignore[union-attr]
+    recorder.evidence = Integrator(log, Source(node.log, 0), 1.0, covered=69.0)
+    recorder.say()
+    assert node.status().durable == 69.0  # type: ignore[union-attr]
+    writer = node.writer()
+    assert writer._look(99.5) == "recorder: 30 s behind"
+    recorder.evidence.catch_up(lambda: (99.0, (0, 0)))
+    recorder.say()
+    assert writer._look(99.5) == ""
+    writer.close()
 
 
 def test_the_log_that_is_searched_is_compared_with_the_evidence(node: Node) -> None:
