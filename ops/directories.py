@@ -7,6 +7,7 @@ state_dir  control:group    0750   the register
   ca       control:group    0750   workers read the listeners' key; the issuing CA's is 0600
   snapshot control:group    0750   workers read
   log      recorder:group   0750
+  evidence recorder:group   0750     the private key itself is 0600
   lines    lines:group      0750     the nft table for the next boot
   usage    worker:group     0750     bytes per tenant, day and month
 """
@@ -42,6 +43,7 @@ def prepare(settings: Settings) -> None:
         (state / "ca", control, 0o750, True),
         (state / "snapshot", control, 0o750, True),
         (state / "log", recorder, 0o750, True),
+        (state / "evidence", recorder, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
     )

@@ -27,6 +27,7 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
     recorder = (
         *("--state-dir", settings.state_dir, "--run-dir", settings.run_dir),
         *("--node", settings.node, "--boot", boot, "--metrics", settings.metrics.address),
+        *("--evidence-interval", str(settings.evidence.interval)),
     )
     return [
         ProcessSpec(

@@ -132,6 +132,13 @@ class Pac(msgspec.Struct, frozen=True, kw_only=True):
     others: str = "direct"
 
 
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """The evidence log. interval: seconds between checkpoints; what is decided is under a published one after at most
+    that and half a second."""
+
+    interval: float = 1.0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole node. max_staleness: seconds without a word from control before new flows are refused."""
 
@@ -150,6 +157,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_staleness: float = 3_600
     metrics: Metrics = Metrics()
     ca: Ca = Ca()
+    evidence: Evidence = Evidence()
     portal: str = ""
     portal_name: str = "feiyu.zone"
     pac: Pac = Pac()

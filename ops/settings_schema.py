@@ -215,6 +215,8 @@ _settings = section(
                 "others": text("direct or proxy", lambda v: v in PAC_OTHERS),
             },
         ),
+        # a longer interval would come near the 30 s after which unproved records stop new flows
+        "evidence": section(s.Evidence, {"interval": number(0.05, 10, "seconds")}),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )

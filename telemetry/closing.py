@@ -6,7 +6,8 @@ They have their own chain of sequence numbers, under the worker name "recorder",
 import msgspec
 
 from telemetry.fold import OWN, OpenFlow, bounded
-from telemetry.record import CloseCause, Kind, Record
+from telemetry.record import CloseCause, Kind, Record, encode
+from telemetry.spooldir import MAX_LINE
 
 
 class OwnRecords:
@@ -47,7 +48,7 @@ class OwnRecords:
                 line=flow.line,
             )
         boot, _, process = flow.process.partition("-")
-        return msgspec.structs.replace(
+        closing = msgspec.structs.replace(
             opened,
             node=self.node,
             boot=self.boot,
@@ -62,7 +63,19 @@ class OwnRecords:
             cause=CloseCause.WORKER_DIED.value,
             detail=f"{process} of boot {boot} died",
         )
+        return _fitting(closing)
 
     def _next(self) -> int:
         self.seq += 1
         return self.seq
+
+
+def _fitting(record: Record) -> Record:
+    """The record, its longest texts shortened where it would not fit an entry of the evidence log: a close says more
+    than the open that it is made from."""
+    if len(encode(record)) <= MAX_LINE:
+        return record
+    texts = {name: getattr(record, name) for name in record.__struct_fields__}
+    return msgspec.structs.replace(
+        record, **{n: v[:200] for n, v in texts.items() if isinstance(v, str) and len(v) > 200}
+    )

@@ -133,6 +133,10 @@ class Service:
             "gaps": state.tally.gaps,
             "unreadable": state.tally.unreadable,
         }
+        if evidence := self._recorder.evidence:
+            answer["evidence_size"] = evidence.log.size
+            answer["evidence_damage"] = evidence.damage
+            answer["evidence_lag_seconds"] = round(max(0.0, time.monotonic() - evidence.covered), 3)
         return web.json_response(answer, status=200 if good else 503)
 
     async def _flows(self, request: web.Request) -> web.Response:

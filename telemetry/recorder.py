@@ -6,6 +6,9 @@ store a checkpoint and remove spool files that are done with. A failed write or 
 status 1 after the status file says so: workers then refuse new flows at once, and the spools keep everything for the
 next start.
 
+A second thread takes what is durable into the evidence log and publishes a checkpoint every second. Its failure is one
+of the log, and its lag is the recorder's.
+
 The turns have a thread of their own, which alone changes the journal: it sleeps and waits for the disk without an event
 loop's wake-ups and hand-overs, which would cost more than the records, and the query API answers while a disk hangs.
 The API's threads only read, and only by single operations that the interpreter does not interrupt (copies of dicts).
@@ -24,6 +27,10 @@ from pathlib import Path
 import uvloop
 
 from telemetry import checkpoint as store
+from telemetry.evidence.error import EvidenceError
+from telemetry.evidence.integrate import DIRECTORY, INTERVAL, Integrator, open_log
+from telemetry.evidence.restore import restore
+from telemetry.evidence.source import Source
 from telemetry.fold import OpenFlow
 from telemetry.follow import Follower, Process
 from telemetry.journal import Journal
@@ -43,15 +50,23 @@ log = logging.getLogger("feiyu.recorder")
 
 
 class Recorder:
-    """The loop. All times are CLOCK_MONOTONIC seconds; what goes into records is Unix µs."""
+    """The loop. All times are CLOCK_MONOTONIC seconds; what goes into records is Unix µs. evidence: not yet started;
+    restored: how many records of the log came back from it."""
 
-    def __init__(self, journal: Journal, spool: Path, status_fd: int) -> None:
+    def __init__(
+        self, journal: Journal, spool: Path, status_fd: int, evidence: Integrator | None = None, restored: int = 0
+    ) -> None:
         self.journal = journal
         self.spool = spool
         self.follower = Follower(spool, journal.cursors)
         self.stopping = False
         before = read_status(status_fd)  # a quick restart is no reason to refuse flows
         self.durable = before.durable if before and before.durable < time.monotonic() else 0.0  # all before is on disk
+        self.evidence = evidence
+        if evidence:
+            evidence.covered = self.durable
+        self._restored = restored
+        self._damage = ""
         self.spool_bytes = 0
         self.service: Service | None = None
         self._status_fd = status_fd
@@ -61,11 +76,25 @@ class Recorder:
         self._every = CHECKPOINT
 
     def run(self) -> None:
-        """Until stopping is set. Raises OSError when the log or a spool cannot be used."""
+        """Until stopping is set. Raises OSError when the log or a spool cannot be used, EvidenceError when the evidence
+        does not fit them."""
         self.follower.scan()
         self._find_orphans()
         found = self.journal.recovery
         self.journal.act(_now(), found.words, {"replayed": found.replayed, "cut": found.cut})
+        if self._restored:
+            words = "records at the end of the log were missing or altered; put back as the evidence has them"
+            self.journal.act(_now(), words, {"restored": self._restored})
+        if not self.evidence:
+            self._run()
+            return
+        self.evidence.start(self._safe)
+        try:
+            self._run()
+        finally:
+            self.evidence.stop()
+
+    def _run(self) -> None:
         while True:
             stopping = self.stopping
             started = time.monotonic()
@@ -75,7 +104,14 @@ class Recorder:
             rest = TURN - (time.monotonic() - started)
             if complete and rest > 0 and not self._ending:
                 time.sleep(rest)
+        if self.evidence:
+            self.evidence.finish(self._safe)
         self._checkpoint(clean=True)
+
+    def _safe(self) -> tuple[float, tuple[int, int]]:
+        """For the evidence's thread: a moment, and where the log was or is durable with all that was written before."""
+        moment = self.durable  # first: the place may only be further on
+        return moment, self.journal.segments.durable
 
     def stop(self) -> None:
         """Ends run() once everything written so far is durable."""
@@ -83,10 +119,13 @@ class Recorder:
 
     def say(self, failed: str = "") -> None:
         """Updates the status file."""
-        status = Status(time.monotonic(), self.durable, failed, self.journal.segments.records, self.spool_bytes)
+        safe = min(self.durable, self.evidence.covered) if self.evidence else self.durable
+        status = Status(time.monotonic(), safe, failed, self.journal.segments.records, self.spool_bytes)
         write_status(self._status_fd, status)
 
     def _turn(self, started: float) -> bool:
+        if self.evidence:
+            self.evidence.check()
         self.follower.scan()
         complete = True
         for process in list(self.follower.processes.values()):
@@ -94,6 +133,7 @@ class Recorder:
         if look := started - self._looked >= LOOK:
             self._looked = started
             self._mourn()
+            self._tell_damage()
         self._bury()
         self._commit()
         if complete:
@@ -125,6 +165,14 @@ class Recorder:
             if torn := self.follower.torn(process):
                 self.journal.take(process, torn, _now())
             self._ending[process.key] = list(self.journal.state.flows_of(process.key).items())
+
+    def _tell_damage(self) -> None:
+        """Old evidence that does not verify any more becomes a record, and so does its mending."""
+        if self.evidence and self.evidence.damage != self._damage:
+            self._damage = self.evidence.damage
+            words = f"the evidence is damaged: {self._damage}" if self._damage else "the damaged evidence is mended"
+            log.error("%s; feiyu evidence verify says more", words)
+            self.journal.act(_now(), words, {"damaged": 1 if self._damage else 0})
 
     def _bury(self) -> None:
         """Closes the flows of the dead, some in each turn, so that the records of the living do not wait."""
@@ -186,8 +234,8 @@ async def _serve(recorder: Recorder, run_dir: Path, metrics: str) -> int:
     try:
         await service.start(run_dir / "recorder.sock", metrics)
         await asyncio.to_thread(recorder.run)
-    except OSError as error:
-        words = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    except (OSError, EvidenceError) as error:
+        words = _said(error)
         log.critical("stopped: %s; new flows are refused until the log can be written again", words)
         recorder.say(words)
         return 1
@@ -199,12 +247,26 @@ async def _serve(recorder: Recorder, run_dir: Path, metrics: str) -> int:
     return 0
 
 
+def _said(error: OSError | EvidenceError) -> str:
+    if isinstance(error, EvidenceError):
+        return f"evidence: {error}"
+    return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+
+
 def run(
-    *, state_dir: Path, run_dir: Path, node: str, boot: str, metrics: str = "", segment_bytes: int = 256 << 20
+    *,
+    state_dir: Path,
+    run_dir: Path,
+    node: str,
+    boot: str,
+    metrics: str = "",
+    segment_bytes: int = 256 << 20,
+    evidence_interval: float = INTERVAL,
 ) -> int:
     """Runs the recorder until SIGTERM (0), or until the log cannot be written or is another recorder's (1).
 
-    metrics: HOST:PORT for /metrics, empty for none. Raises ValueError for an odd boot.
+    metrics: HOST:PORT for /metrics, empty for none; evidence_interval: seconds between checkpoints. Raises ValueError
+    for an odd boot.
     """
     check_process(boot, "recorder")
     directory, spool = state_dir / "log", run_dir / "spool"
@@ -218,12 +280,16 @@ def run(
         return 1
     status = open_status(spool)
     try:
+        proofs = open_log(state_dir / DIRECTORY, node)
+        restored = restore(directory, proofs)
         journal = Journal(directory, node, boot, Segments(directory, segment_bytes))
-    except OSError as error:
-        log.critical("the log cannot be opened: %s", error)
-        write_status(status, Status(time.monotonic(), 0.0, f"{error.strerror or error}"))
+        evidence = Integrator(proofs, Source(directory, proofs.size), evidence_interval)
+    except (OSError, EvidenceError) as error:
+        remedy = f"put the file back from a copy, or move {state_dir / DIRECTORY} aside to begin a log with a new key"
+        log.critical("the log cannot be opened: %s%s", _said(error), f"; {remedy}" * isinstance(error, EvidenceError))
+        write_status(status, Status(time.monotonic(), 0.0, _said(error)))
         return 1
-    return uvloop.run(_serve(Recorder(journal, spool, status), run_dir, metrics))
+    return uvloop.run(_serve(Recorder(journal, spool, status, evidence, restored), run_dir, metrics))
 
 
 def main() -> int:
@@ -237,6 +303,7 @@ def main() -> int:
     parser.add_argument("--boot", required=True, help="8 hex characters, new for each start of the node")
     parser.add_argument("--metrics", default="", help="HOST:PORT of /metrics; empty for none")
     parser.add_argument("--segment-bytes", type=int, default=256 << 20)
+    parser.add_argument("--evidence-interval", type=float, default=INTERVAL, help="seconds between checkpoints")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
     return run(**vars(arguments))

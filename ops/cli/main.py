@@ -33,6 +33,7 @@ MEMBERS = {
     "explain": "explain:explain",
     "flow": "flow:group",
     "log": "log:group",
+    "evidence": "evidence:group",
     "version": "version:version",
     "completion": "version:completion",
 }

@@ -1,4 +1,4 @@
-"""What `feiyu init` makes: directories, the snapshot's key pair, an empty register, an example configuration."""
+"""What `feiyu init` makes: directories, keys, an empty register, an example configuration."""
 
 import os
 from importlib import resources
@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ops.cli.errors import CliError, ExitCode
 from ops.cli.words import t
 from ops.settings import Settings
+from telemetry.evidence.error import EvidenceError
+from telemetry.evidence.keys import NAME, make_key
 from tenants.store import RegisterUnavailable, Store
 
 
@@ -41,7 +43,7 @@ def make_state(settings: Settings) -> list[Path]:
     state = Path(settings.state_dir)
     made: list[Path] = []
     try:
-        for directory in (state, state / "keys", state / "snapshot", state / "log"):
+        for directory in (state, state / "keys", state / "snapshot", state / "log", state / "evidence"):
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         register = state / "register.db"
         if not register.exists():
@@ -52,9 +54,13 @@ def make_state(settings: Settings) -> list[Path]:
                 store.close()
             register.chmod(0o600)
             made.append(register)
+        if key := make_key(state / "evidence", NAME):
+            made.append(key)
         made += _make_keys(state / "keys")
     except RegisterUnavailable as error:
         raise CliError(ExitCode.NO, str(error), error.remedy) from None
+    except EvidenceError as error:
+        raise CliError(ExitCode.NO, str(error), t("Nothing proves its records without its key.")) from None
     except OSError as error:
         raise _cannot(Path(error.filename or state), error) from None
     return made

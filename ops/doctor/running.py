@@ -120,7 +120,11 @@ def recorder_state(recorder: Api) -> Iterator[Finding]:
         return
     lag = health.get("lag", health.get("lag_seconds"))
     if isinstance(lag, int | float) and lag > LAG_LIMIT:
-        yield fail("recorder", f"{lag:.0f} s behind", "its disk is too slow or full: see state_dir/log")
+        yield fail("recorder", f"{lag:.0f} s behind", "its disk is too slow or full: see state_dir/log and evidence")
+    elif damage := health.get("evidence_damage"):
+        yield fail(
+            "recorder", f"the evidence is damaged: {damage}", "feiyu evidence verify; restore that file from a copy"
+        )
     elif isinstance(lag, int | float):
         yield ok("recorder", f"{lag:.1f} s behind")
     else:

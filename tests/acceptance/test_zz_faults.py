@@ -144,3 +144,5 @@ def test_after_all_that_no_record_is_missing_and_every_flow_has_one_end(node: No
     closed = Counter(record["flow"] for record in records if record["kind"] == "close")
     assert opened == closed
     assert set(opened.values()) == {1}
+    told = node.stage.feiyu("evidence", "verify")
+    assert (told.returncode, told.stderr) == (0, ""), "over all starts and kills it is one log, and it is whole"

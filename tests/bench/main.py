@@ -27,7 +27,7 @@ from tests.bench.load import Load, LoadError
 from tests.bench.proxy import Proxy
 from tests.bench.zone import CODE, NAME, Zone, scratch
 
-WORKS = (*measure.WORKS, "tenants", "decision", "enforced")
+WORKS = (*measure.WORKS, "tenants", "decision", "enforced", "evidence")
 _FULL_TENANTS, _FULL_EACH = 100, 10
 _REVOCATIONS = 20
 _say = partial(print, flush=True, file=sys.stderr)
@@ -111,6 +111,13 @@ class Run:
         done = subprocess.run(command, cwd=CODE, stdout=subprocess.PIPE, check=True, preexec_fn=core)
         self.result["decision"] = json.loads(done.stdout)
 
+    def prove(self) -> None:
+        """What the evidence costs, and how fast it is made and verified."""
+        few = ["--records", "60000", "--leaves", "1000000", "--seconds", "4"] if self.quick else []
+        command = [sys.executable, "-m", "tests.bench.evidence", "--json", *few]
+        done = subprocess.run(command, cwd=CODE, stdout=subprocess.PIPE, check=True)
+        self.result["evidence"] = json.loads(done.stdout)
+
     def _others(self) -> list[tuple[str, Any]]:
         return list(peers.PEERS.items()) if self.with_peers else []
 
@@ -156,6 +163,8 @@ def main() -> int:
                 run.enforce()
             if "decision" in works:
                 run.decide()
+            if "evidence" in works:
+                run.prove()
             result = run.result | {"seconds": round(time.monotonic() - began, 1)}
     except (LoadError, peers.MissingPeerError) as error:
         _say(f"not measured: {error}")

@@ -16,6 +16,7 @@ from ops.cli.main import run
 from ops.doctor.environment import listeners, management
 from ops.doctor.finding import Level
 from ops.settings import parse_settings
+from telemetry.evidence.keys import load_key
 from tenants.store import Store
 
 Output = pytest.CaptureFixture[str]
@@ -58,6 +59,8 @@ def test_init_makes_keys_that_fit_and_a_register_that_opens(node: Path, capsys: 
         == (keys / "snapshot.pub").read_bytes()
     )
     assert (node / "state" / "register.db").stat().st_mode & 0o777 == 0o600
+    assert (node / "state" / "evidence" / "flows.key").stat().st_mode & 0o777 == 0o600
+    assert load_key(node / "state" / "evidence", "flows")
     store = Store(node / "state" / "register.db")
     store.open(create=False)
     store.close()
@@ -76,7 +79,7 @@ def test_init_never_overwrites(node: Path, capsys: Output) -> None:
     assert contents(node) == before
 
 
-@pytest.mark.parametrize("lost", ["register.db", "keys/snapshot.pub", "keys/snapshot.key"])
+@pytest.mark.parametrize("lost", ["register.db", "keys/snapshot.pub", "keys/snapshot.key", "evidence/flows.key"])
 def test_init_completes_what_was_interrupted_and_keeps_the_rest(node: Path, lost: str) -> None:
     run(["init"])
     (node / "state" / lost).unlink()
@@ -88,6 +91,16 @@ def test_init_completes_what_was_interrupted_and_keeps_the_rest(node: Path, lost
     assert (node / "state" / lost).exists()
     changed = {name for name, content in before.items() if after[name] != content}
     assert changed <= ({str(node / "state/keys/snapshot.pub")} if lost == "keys/snapshot.key" else set())
+
+
+def test_init_makes_no_new_key_for_an_evidence_log_that_is_there(node: Path, capsys: Output) -> None:
+    run(["init"])
+    evidence = node / "state" / "evidence"
+    (evidence / "flows.key").unlink()
+    (evidence / "flows.committed").write_bytes(b"a checkpoint")
+    assert run(["init", "--complete"]) == 1
+    assert "flows.key is missing, and its log goes on with no other: put it back" in capsys.readouterr().err
+    assert not (evidence / "flows.key").exists()
 
 
 def test_init_writes_an_example_that_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

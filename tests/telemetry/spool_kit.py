@@ -29,7 +29,7 @@ _FAST = """
 import sys; from pathlib import Path; import telemetry.recorder as r
 r.CHECKPOINT, r.LOOK = float(sys.argv[4]), 0.03
 sys.exit(r.run(state_dir=Path(sys.argv[1]), run_dir=Path(sys.argv[2]), node="gw1.zone.example", boot=sys.argv[3],
-               segment_bytes=int(sys.argv[5])))
+               segment_bytes=int(sys.argv[5]), evidence_interval=0.02))
 """
 
 
@@ -72,10 +72,12 @@ class Node:
         """A spool writer in this process."""
         return SpoolWriter(self.spool, NODE, BOOT, process, limit, **options)
 
-    def start(self, boot: str = BOOT, checkpoint: float = 0.02, segment_bytes: int = 20_000) -> subprocess.Popen[bytes]:
-        """The recorder as a process of its own."""
+    def start(
+        self, boot: str = BOOT, checkpoint: float = 0.02, segment_bytes: int = 20_000, wrap: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        """The recorder as a process of its own, or as a child of the command `wrap`."""
         arguments = [str(self.state), str(self.run), boot, str(checkpoint), str(segment_bytes)]
-        return subprocess.Popen([sys.executable, "-c", _FAST, *arguments], stderr=subprocess.PIPE)
+        return subprocess.Popen([*wrap, sys.executable, "-c", _FAST, *arguments], stderr=subprocess.PIPE)
 
     def pass_once(self, boot: str = BOOT, segment_bytes: int = 20_000, **hooks: Any) -> Recorder:
         """Takes everything there is, in this process, and ends in order. hooks: write and fsync of the log."""

@@ -1,0 +1,223 @@
+"""feiyu evidence: verifying the evidence log and proving records, from files alone; no node has to run."""
+
+import time
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from ops.cli import evidence_export, output
+from ops.cli.app import App
+from ops.cli.base import Group, pass_app
+from ops.cli.errors import CliError, ExitCode
+from ops.cli.evidence_files import FILE, OUT, directory_of, emit, key_of, not_valid, placed, read
+from ops.cli.words import t
+from telemetry.evidence import checkpoint, note, proof
+from telemetry.evidence.checkpoint import Checkpoint
+from telemetry.evidence.error import EvidenceError
+from telemetry.evidence.reader import Reader
+from telemetry.evidence.tile import TileTree
+from telemetry.evidence.verify import find, verify_kept, verify_log, verify_range, verify_records
+from telemetry.record import decode
+
+
+@click.group("evidence", cls=Group, help=t("The evidence log: verify it, prove records, offline."))
+def group() -> None:
+    """The group itself does nothing."""
+
+
+@group.command(
+    "verify",
+    help=t("Verify the whole log, a range of it, or a proof; exit 1 names the first wrong thing."),
+    example="feiyu evidence verify --log /mnt/copy/flows --key flows.vkey",
+)
+@click.argument("proof_file", metavar="[PROOF]", type=click.Path(path_type=Path), required=False)
+@placed
+@click.option("--since", "kept", type=FILE, multiple=True, help=t("A checkpoint kept from before; may be repeated."))
+@click.option("--range", "range_", metavar="A..B", help=t("Only the entries A to B."))
+@click.option("--entry", type=FILE, help=t("With PROOF: the record's bytes (default: those in the proof)."))
+@pass_app
+def verify(
+    app: App,
+    *,
+    proof_file: Path | None,
+    directory: Path | None,
+    key: str | None,
+    kept: tuple[Path, ...],
+    range_: str | None,
+    entry: Path | None,
+) -> None:
+    """Exit 0 only if everything that was looked at is as the log's key says."""
+    try:
+        if proof_file:
+            _verify_proofs(app, proof_file, key_of(app, directory, key), entry)
+            return
+        where = directory_of(app, directory)
+        reader, vkey = Reader(where), key_of(app, directory, key)
+        if range_:
+            _verify_range(app, reader, vkey, range_, kept)
+            return
+        began = time.monotonic()
+        found = verify_log(reader, vkey, [read(path) for path in kept])
+        records = 0 if directory else verify_records(reader, found.head, where.parent.parent / "log")
+    except EvidenceError as error:
+        raise not_valid(error) from None
+    seconds = time.monotonic() - began
+    facts = _facts(found.head) | {
+        "records": records,
+        "entries": found.entries,
+        "bytes": found.bytes,
+        "tiles": found.tiles,
+        "kept": len(kept),
+    }
+    app.details(
+        facts,
+        [
+            ("Verdict", t("valid: every record is as it was when it was logged")),
+            *_rows(found.head),
+            ("Tiles", found.tiles),
+            ("Bytes", found.bytes),
+            ("Records", t("{count} in the node's own log agree", count=records) if not directory else None),
+            ("Earlier checkpoints", t("{count} lead to this one", count=len(kept)) if kept else None),
+            ("Took", t("{seconds} s", seconds=f"{seconds:.1f}")),
+        ],
+    )
+
+
+@group.command(
+    "prove",
+    data=False,
+    help=t("Write the proof of a record (C2SP tlog-proof), which stands without the log."),
+    example="feiyu evidence prove 80NG5F6PQ7HQYAYN --out refusal.tlog-proof",
+)
+@click.argument("record", metavar="REF|INDEX")
+@placed
+@OUT
+@pass_app
+def prove(app: App, *, record: str, directory: Path | None, key: str | None, out: Path | None) -> None:
+    """The proof, verified before it is written."""
+    reader = Reader(directory_of(app, directory))
+    vkey = key_of(app, directory, key)
+    try:
+        signed = reader.checkpoint()
+        head = checkpoint.open_signed(signed, vkey)
+        index, entry = _find(reader, head, record)
+        made = proof.make(index, TileTree(head.size, reader.tile), signed, entry)
+        proof.verify(made, entry, vkey)
+        data = proof.render(made)
+    except EvidenceError as error:
+        raise not_valid(error) from None
+    emit(data, out)
+    app.say(t("record {index} of {size}, proved under {origin}", index=index, size=head.size, origin=head.origin))
+
+
+@group.command(
+    "checkpoint",
+    help=t("Show the published checkpoint; keep it, to prove later that nothing was changed since."),
+    example="feiyu evidence checkpoint --out checkpoint-2027-11-25",
+)
+@placed
+@OUT
+@pass_app
+def checkpoint_(app: App, *, directory: Path | None, key: str | None, out: Path | None) -> None:
+    """The signed note as it is; its signature and its tiles are verified first."""
+    reader = Reader(directory_of(app, directory))
+    try:
+        vkey = key_of(app, directory, key)
+        signed = reader.checkpoint()
+        head = checkpoint.open_signed(signed, vkey)
+        verify_kept(reader, head, signed, vkey)
+    except EvidenceError as error:
+        raise not_valid(error) from None
+    if out:
+        emit(signed, out)
+        return
+    facts = _facts(head) | {"note": signed.decode(), "key": str(vkey)}
+    app.show(facts, lambda: output.write(signed.decode().removesuffix("\n")))
+
+
+@group.command(
+    "verifier",
+    data=False,
+    help=t("Print a verifier in one file, which needs Python and cryptography only."),
+    example="feiyu evidence verifier --out verify.py",
+)
+@OUT
+def verifier(out: Path | None) -> None:
+    """For a court, or whoever does not want to install what is to be verified."""
+    emit(resources.files("telemetry.evidence").joinpath("standalone.py").read_bytes(), out)
+
+
+def _verify_proofs(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None) -> None:
+    """One proof, or all in a directory (feiyu evidence export)."""
+    if not path.is_dir():
+        _verify_proof(app, path, key, entry_file)
+        return
+    files = sorted(path.glob(f"*{proof.SUFFIX}"))
+    for file in files:
+        try:
+            found = proof.parse(read(file))
+            proof.verify(found, found.extra or b"", key)
+        except EvidenceError as error:
+            raise EvidenceError(f"{file}: {error}") from None
+    if not files:
+        raise EvidenceError(f"{path} holds no file *{proof.SUFFIX}")
+    verdict = t("valid: each of the {count} records is in the log", count=len(files))
+    app.details({"valid": True, "origin": key.name, "proofs": len(files)}, [("Verdict", verdict), ("Log", key.name)])
+
+
+def _verify_proof(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None) -> None:
+    found = proof.parse(read(path))
+    entry = read(entry_file) if entry_file else found.extra
+    if entry is None:
+        raise EvidenceError("the proof holds no record; name its file with --entry")
+    head = proof.verify(found, entry, key)
+    text = entry.decode("utf-8", "replace")
+    facts = _facts(head) | {"index": found.index, "record": text}
+    rows = [("Verdict", t("valid: the record is in the log")), ("Index", found.index), ("Record", text), *_rows(head)]
+    app.details(facts, rows)
+
+
+def _verify_range(app: App, reader: Reader, key: note.VerifierKey, text: str, kept: tuple[Path, ...]) -> None:
+    head = checkpoint.open_signed(reader.checkpoint(), key)
+    for path in kept:
+        verify_kept(reader, head, read(path), key)
+    first, _, last = text.partition("..")
+    start = checkpoint.parse_decimal(first, "the range's first entry")
+    end = checkpoint.parse_decimal(last or first, "the range's last entry") + 1
+    entries = verify_range(reader, head, start, end)
+    facts = _facts(head) | {"first": start, "last": end - 1, "entries": len(entries), "bytes": sum(map(len, entries))}
+    verdict = t("valid: records {first} to {last} are in the log as they were", first=start, last=end - 1)
+    app.details(facts, [("Verdict", verdict), *_rows(head)])
+
+
+def _find(reader: Reader, head: Checkpoint, text: str) -> tuple[int, bytes]:
+    """The entry that REF or INDEX names."""
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(head.size)):
+        index = checkpoint.parse_decimal(text, "the index")
+        return index, verify_range(reader, head, index, index + 1)[0]
+
+    def wanted(entry: bytes) -> bool:
+        record = decode(entry)
+        return text in (record.ref, record.flow)
+
+    found = find(reader, head.size, wanted, f'"{text}"'.encode())
+    if not found:
+        raise CliError(
+            ExitCode.NO,
+            t("no record in the log has the reference {ref}", ref=text),
+            t("A record can be proved once a checkpoint covers it, within two seconds: try again, or check it."),
+        )
+    return found
+
+
+evidence_export.add_to(group)
+
+
+def _facts(head: Checkpoint) -> dict[str, Any]:
+    return {"valid": True, "origin": head.origin, "size": head.size, "root": note.encode64(head.root)}
+
+
+def _rows(head: Checkpoint) -> list[tuple[str, object]]:
+    return [("Log", head.origin), ("Size", head.size), ("Root", note.encode64(head.root))]

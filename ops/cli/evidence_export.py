@@ -1,0 +1,77 @@
+"""feiyu evidence export: what a firm, or a dispute about one flow, is given; each record with its proof."""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import rich_click as click
+
+from ops.cli import values
+from ops.cli.app import App
+from ops.cli.base import Group, pass_app
+from ops.cli.errors import CliError, ExitCode, usage
+from ops.cli.evidence_files import directory_of, key_of, not_valid, placed
+from ops.cli.words import t
+from telemetry.evidence import checkpoint
+from telemetry.evidence.error import EvidenceError
+from telemetry.evidence.export import export as write_proofs
+from telemetry.evidence.reader import Reader
+from telemetry.record import Record, decode
+
+
+def add_to(group: Group) -> None:
+    """Adds the command to the group."""
+
+    @group.command(
+        "export",
+        help=t("Write a firm's records, or a flow's, each with its proof, and the verifier, into a new directory."),
+        example="feiyu evidence export --tenant acme --since 2026-11-01 --out acme-2026-11",
+    )
+    @click.option("--tenant", metavar="ID", help=t("Only those of this tenant."))
+    @click.option("--flow", metavar="ID", help=t("The records of this flow."))
+    @click.option("--since", type=values.SINCE, help=t("From here on: 1h, 7d, 2027-11-23."))
+    @click.option("--until", type=values.SINCE, help=t("Up to here."))
+    @click.option(
+        "--out", type=click.Path(path_type=Path), required=True, help=t("The directory to make; it must not be there.")
+    )
+    @placed
+    @pass_app
+    def export(
+        app: App,
+        *,
+        tenant: str | None,
+        flow: str | None,
+        since: int | None,
+        until: int | None,
+        out: Path,
+        directory: Path | None,
+        key: str | None,
+    ) -> None:
+        """Only what was asked for; of all other records not a byte, only hashes."""
+        if not (tenant or flow):
+            raise usage(t("say whose records: --tenant ID, or --flow ID"))
+        begin, end = (since or 0) * 1_000_000, (until or 1 << 40) * 1_000_000
+
+        def fits(record: Record) -> bool:
+            of_flow = not flow or flow in (record.flow, record.ref)
+            return of_flow and tenant in (None, record.tenant) and begin <= record.time < end
+
+        hint = json.dumps(flow or tenant, ensure_ascii=False).encode()
+        vkey = key_of(app, directory, key)
+        try:
+            reader = Reader(directory_of(app, directory))
+            signed = reader.checkpoint()
+            head = checkpoint.open_signed(signed, vkey)
+            out.mkdir(parents=True)
+            count = write_proofs(reader, signed, head, lambda entry: fits(decode(entry)), out, hint)
+            (out / "checkpoint").write_bytes(signed)
+            (out / "vkey").write_text(f"{vkey}\n")
+            script = resources.files("telemetry.evidence").joinpath("standalone.py").read_bytes()
+            (out / "verify.py").write_bytes(script)
+        except EvidenceError as error:
+            raise not_valid(error) from None
+        except OSError as error:
+            path = error.filename or out
+            raise CliError(ExitCode.NO, t("{path} cannot be written: {why}", path=path, why=error.strerror)) from None
+        facts = {"directory": str(out), "records": count, "of": head.size, "origin": head.origin}
+        app.details(facts, [("Directory", str(out)), ("Records", count), ("Log", head.origin), ("Size", head.size)])

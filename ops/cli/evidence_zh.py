@@ -1,0 +1,41 @@
+"""Chinese for feiyu evidence."""
+
+EVIDENCE_ZH: dict[str, str] = {
+    "The evidence log: verify it, prove records, offline.": "存证日志：离线校验、为记录出具证明。",
+    "Directory of the log, as copied (default: this node's).": "日志目录或其副本（默认：本节点的日志）。",
+    "The log's verifier key, or a file with it.": "日志的验证公钥，或存放它的文件。",
+    "Verify the whole log, a range of it, or a proof; exit 1 names the first wrong thing.":
+        "校验整个日志、其中一段，或一份证明；不符时退出码为 1，并指出第一处错误。",
+    "A checkpoint kept from before; may be repeated.": "以前留存的检查点；可重复。",
+    "Only the entries A to B.": "只校验第 A 至 B 条。",
+    "With PROOF: the record's bytes (default: those in the proof).": "与 PROOF 同用：记录原文（默认取证明中所附）。",
+    "valid: every record is as it was when it was logged": "有效：每条记录均与入账时一致",
+    "{count} lead to this one": "{count} 个均可推至当前检查点",
+    "{count} in the node's own log agree": "本节点日志中 {count} 条与存证一致",
+    "{seconds} s": "{seconds} 秒",
+    "Write the proof of a record (C2SP tlog-proof), which stands without the log.":
+        "出具一条记录的证明（C2SP tlog-proof），脱离日志也可验证。",
+    "Where to write it (default: stdout).": "写入何处（默认：标准输出）。",
+    "{path} cannot be written: {why}": "无法写入 {path}：{why}",
+    "record {index} of {size}, proved under {origin}": "{origin} 共 {size} 条中的第 {index} 条，证明已出具",
+    "Show the published checkpoint; keep it, to prove later that nothing was changed since.":
+        "显示已发布的检查点；留存它，日后即可证明此前内容未被改动。",
+    "Print a verifier in one file, which needs Python and cryptography only.":
+        "输出单文件校验程序，只需 Python 与 cryptography。",
+    "valid: the record is in the log": "有效：该记录在日志中",
+    "valid: records {first} to {last} are in the log as they were": "有效：第 {first} 至 {last} 条记录与入账时一致",
+    "no record in the log has the reference {ref}": "日志中没有编号为 {ref} 的记录",
+    "A record can be proved once a checkpoint covers it, within two seconds: try again, or check it.":
+        "记录在两秒内纳入检查点后才能证明：请稍后重试，或核对编号。",
+    "Name the log's verifier key with --key: one line, NAME+ID+KEY, had from its operator long before.":
+        "请用 --key 给出日志的验证公钥：一行，形如 NAME+ID+KEY，应早前已从运营方取得。",
+    "Write a firm's records, or a flow's, each with its proof, and the verifier, into a new directory.":
+        "将某企业或某连接的记录逐条附证明导出到新目录，并附校验程序。",
+    "The directory to make; it must not be there.": "要新建的目录，不得已存在。",
+    "say whose records: --tenant ID, or --flow ID": "请指明导出谁的记录：--tenant ID 或 --flow ID",
+    "valid: each of the {count} records is in the log": "有效：{count} 条记录均在日志中",
+    "NOT VALID: {why}": "无效：{why}",
+    "Keep the files as they are. A copy, a witness or an earlier checkpoint (--since) can say what was changed.":
+        "请保持文件原状。副本、见证方或以前的检查点（--since）可以说明改动了什么。",
+    "Nothing proves its records without its key.": "没有密钥，其记录便无从证明。",
+}  # fmt: skip

@@ -1,0 +1,64 @@
+"""The log's signing key and its public side: DIRECTORY/NAME.key (32 bytes, 0600) and DIRECTORY/NAME.vkey (one line).
+
+The key is made with the node; the verifier key with the log, since the log keeps the origin it began with.
+"""
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from telemetry.evidence import note
+from telemetry.evidence.error import EvidenceError
+from telemetry.evidence.files import read_or_none
+
+NAME = "flows"  # the log of a node's records, in file names and in its origin
+SIZE = 32
+
+
+def make_key(directory: Path, name: str) -> Path | None:
+    """Makes the key where there is none yet, and returns its path then. Raises EvidenceError for a log that lost its
+    key, OSError."""
+    path = directory / f"{name}.key"
+    if path.exists():
+        return None
+    if (directory / f"{name}.committed").exists():
+        raise EvidenceError(f"{path} is missing, and its log goes on with no other: put it back from a backup")
+    _write(path, Ed25519PrivateKey.generate().private_bytes_raw(), 0o600)
+    return path
+
+
+def load_key(directory: Path, name: str) -> Ed25519PrivateKey:
+    """The key. Raises EvidenceError for a file that is none."""
+    path = directory / f"{name}.key"
+    data = read_or_none(path)
+    if data is None or len(data) != SIZE:
+        raise EvidenceError(f"{path} holds {len(data or b'')} bytes instead of {SIZE}: put it back from a backup")
+    return Ed25519PrivateKey.from_private_bytes(data)
+
+
+def settle_origin(directory: Path, name: str, origin: str, key: Ed25519PrivateKey) -> str:
+    """The log's origin: for a new log the one given, which is written down in its verifier key, else the one there.
+    Raises EvidenceError where the verifier key is not that of this key, OSError."""
+    path = directory / f"{name}.vkey"
+    text = read_or_none(path)
+    public = key.public_key().public_bytes_raw()
+    if text is None or not (directory / f"{name}.committed").exists():
+        _write(path, f"{note.VerifierKey(origin, note.ED25519, public)}\n".encode(), 0o644)
+        return origin
+    known = note.parse_key(text.decode("ascii", "replace").strip())
+    if known.public != public:
+        raise EvidenceError(f"{path} does not belong to {name}.key: put both back from one backup")
+    return known.name
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Whole or not at all."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+        os.fchmod(file.fileno(), mode)  # whatever the umask is
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)

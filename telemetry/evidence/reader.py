@@ -1,0 +1,50 @@
+"""Reading a log's files from a directory. Nothing of it is trusted here: the callers check against a checkpoint."""
+
+from pathlib import Path
+
+from telemetry.evidence.error import EvidenceError
+from telemetry.evidence.files import read_or_none
+from telemetry.evidence.merkle import HASH_SIZE
+from telemetry.evidence.tile import ENTRIES, WIDTH, Tile, frame, split_entries, split_hashes
+
+CHECKPOINT = "checkpoint"
+_MOST = WIDTH * (2 + 65_535)  # bytes of the largest bundle
+
+
+class Reader:
+    """The log in `directory`, the prefix of C2SP tlog-tiles."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def checkpoint(self) -> bytes:
+        """The published checkpoint's note. Raises EvidenceError where there is none."""
+        return self._read(CHECKPOINT)
+
+    def tile(self, tile: Tile) -> bytes:
+        """A tile's or bundle's bytes. For a partial one that is gone the full one serves, cut to its width (tlog-tiles,
+        "Partial Tiles"). Raises EvidenceError where neither is there, or the full one is malformed."""
+        full = Tile(tile.level, tile.number)
+        for candidate in dict.fromkeys((tile, full)):
+            data = read_or_none(self.directory / candidate.path)
+            if data is None:
+                continue
+            if len(data) > _MOST:
+                raise EvidenceError(f"{candidate.path} has {len(data)} bytes, more than any tile")
+            if candidate == tile:
+                return data
+            if tile.level == ENTRIES:
+                return frame(split_entries(data, full)[: tile.width])
+            split_hashes(data, full)
+            return data[: tile.width * HASH_SIZE]
+        raise EvidenceError(f"{tile.path} is missing")
+
+    def entries(self, tile: Tile) -> list[bytes]:
+        """The entries of a bundle. Raises EvidenceError."""
+        return split_entries(self.tile(tile), tile)
+
+    def _read(self, name: str) -> bytes:
+        data = read_or_none(self.directory / name)
+        if data is None:
+            raise EvidenceError(f"{self.directory / name} is missing")
+        return data
