@@ -21,7 +21,8 @@ from ops.demo.network import FIRMS, LINES
 from ops.demo.world import PAPERS, VIDEO
 from tests.acceptance.goods import GREETING
 from tests.acceptance.kit import Node, identity_of
-from tests.acceptance.programs import CODE, NODE, PROGRAMS, WAYS, Program
+from tests.acceptance.program import WAYS, Program
+from tests.acceptance.programs import CODE, NODE, PROGRAMS
 from tests.acceptance.shop import PLAIN, TLS
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("shop")]
@@ -71,15 +72,8 @@ class Desk:
         return done.returncode, done.stdout + done.stderr
 
     def recorded(self, kind: str, host: str) -> list[dict[str, Any]]:
-        """What the log has of this program since, once it has something."""
-        found: list[dict[str, Any]] = []
-
-        def there() -> bool:
-            records = self.node.stage.records(kind=kind, limit=20)
-            found[:] = [r for r in records if r["time"] >= self.since and r.get("host") == host]
-            return bool(found)
-
-        self.node.stage.wait(there, f"no {kind} record of {host}", 20)
+        """What the log has of this program since."""
+        found = self.node.recorded(kind, host, self.since)
         assert {r["listener"] for r in found} == {WAYS[self.way].listener}
         return found
 
