@@ -65,7 +65,7 @@ PROGRAMS = [
         "pip install", "~/.config/pip/pip.conf: proxy", sys.executable, "-m", "pip", "install", "-i", "{url}", "--target", "{home}/got", NAME,
         # With the usual five retries it takes eight seconds more, and each shows a line with a reference of its own.
         files={".config/pip/pip.conf": "[global]\nproxy = {proxy}\ncert = {ca}\nretries = 1\nno-cache-dir = true\n"
-               "disable-pip-version-check = true\ntrusted-host = video.example papers.example\n"},
+               "disable-pip-version-check = true\ntrusted-host = video.example mirror.code.example\n"},
         path="pypi/simple/", leaves="got/feiyu_sample.py",
         ways={"plain": (
             Shown(1, "after connection broken by 'ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 403 Not whitelisted (ref {ref})'))'"),

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from ops.demo.client import ENVIRONMENT
 from ops.demo.network import FIRMS, LINES
-from ops.demo.world import PAPERS, VIDEO
+from ops.demo.world import MIRROR, VIDEO
 from tests.acceptance.goods import GREETING
 from tests.acceptance.kit import Node, identity_of
 from tests.acceptance.program import WAYS, Program
@@ -97,17 +97,17 @@ def desk(node: Node, built: Path, case: Case, tmp_path: Path) -> Desk:
 @every_program
 def test_a_program_reaches_a_granted_service(desk: Desk, case: Case) -> None:
     program, way, scheme = case
-    status, shown = desk.run(f"{scheme}://{PAPERS}:{PORTS[scheme]}/")
+    status, shown = desk.run(f"{scheme}://{MIRROR}:{PORTS[scheme]}/")
     if scheme == "http" and (program.tunnels or WAYS[way].tunnels):
         assert status != 0
-        assert "protocol-not-allowed" in {r["reason"] for r in desk.recorded("deny", PAPERS)}
+        assert "protocol-not-allowed" in {r["reason"] for r in desk.recorded("deny", MIRROR)}
         return
     assert status == 0, shown
     if program.leaves:
         assert GREETING in Path(desk.words["home"], program.leaves).read_text()
     else:
-        assert f'"client": "{LINES["hk1"].near[6]}"' in shown
-    assert {(r["line"], r["grant"]) for r in desk.recorded("close", PAPERS)} == {("hk1", "g-shop")}
+        assert f'"client": "{LINES["hk1"].near[4]}"' in shown
+    assert {(r["line"], r["grant"]) for r in desk.recorded("close", MIRROR)} == {("hk1", "g-shop")}
 
 
 @every_program

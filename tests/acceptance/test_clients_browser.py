@@ -16,7 +16,7 @@ import pytest
 
 from ops.demo.network import FIRMS, LINES
 from ops.demo.stage import PORT
-from ops.demo.world import PAPERS, VIDEO
+from ops.demo.world import MIRROR, VIDEO
 from tests.acceptance.chromium import Browser, chromium, trust
 from tests.acceptance.kit import Node, identity_of
 from tests.acceptance.shop import PLAIN, TLS
@@ -84,14 +84,14 @@ def seat(session_node: Node, pac: None, request: pytest.FixtureRequest, tmp_path
 
 
 @pytest.mark.usefixtures("node")
-@pytest.mark.parametrize("url", [f"https://{PAPERS}:{TLS}/", f"http://{PAPERS}:{PLAIN}/"], ids=["https", "http"])
+@pytest.mark.parametrize("url", [f"https://{MIRROR}:{TLS}/", f"http://{MIRROR}:{PLAIN}/"], ids=["https", "http"])
 def test_a_granted_service_is_there(seat: Seat, url: str) -> None:
     since = time.time_ns() // 1000
     page = seat.browser.visit(url, seat.login)
     assert (page.status, page.error) == (200, "")
-    assert f'"client": "{LINES["hk1"].near[6]}"' in page.text
+    assert f'"client": "{LINES["hk1"].near[4]}"' in page.text
     assert page.asked <= 1  # once for all, and it remembers
-    opened = seat.node.recorded("open", PAPERS, since)
+    opened = seat.node.recorded("open", MIRROR, since)
     assert {(r["line"], r["grant"], r["listener"]) for r in opened} == {("hk1", "g-shop", "acc-a-4")}
 
 
