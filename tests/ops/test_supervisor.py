@@ -506,7 +506,7 @@ def test_every_process_runs_as_its_own_user_and_reaches_what_it_needs() -> None:
                     "state/log",
                     "state/evidence",
                     "state/live.json",
-                )  # fmt: skip
+                )
             }
             control, recorder = base + 2, base + 3
             assert list(owners.values()) == [0, recorder, control, control, recorder, recorder, 0]
