@@ -32,6 +32,7 @@ MEMBERS = {
     "explain": "explain:explain",
     "flow": "flow:group",
     "log": "log:group",
+    "pac": "pac:group",
     "version": "version:version",
     "completion": "version:completion",
 }

@@ -4,5 +4,6 @@ from ops.cli.egress_zh import EGRESS_ZH
 from ops.cli.help_zh import HELP_ZH
 from ops.cli.line_zh import LINE_ZH
 from ops.cli.messages_zh import MESSAGES_ZH
+from ops.cli.onboard_zh import ONBOARD_ZH
 
-ZH: dict[str, str] = {**MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **LINE_ZH}
+ZH: dict[str, str] = {**MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **LINE_ZH, **ONBOARD_ZH}
