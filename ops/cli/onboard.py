@@ -39,26 +39,20 @@ def onboard(app: App, tenant: str, *, markdown: bool, issue: str | None, until: 
         known = app.client.get(path_of("tenants", tenant) + "/ways")
     except CliError as error:
         raise app.suggest(error, "tenants", tenant) from None
-    way = next(
-        (way for scheme in ("http://", "https://") for way in known["ways"] if way["url"].startswith(scheme)), None
-    )
+    way = next((way for scheme in ("http:", "https:") for way in known["ways"] if way["url"].startswith(scheme)), None)
     if way is None:
         raise CliError(
             ExitCode.NO,
             t("no listener of this node is for {name}", name=tenant),
             t("Add a plain listener on its access network to the configuration, or name gateways there (pac)."),
         )
-    credential, token = t("CREDENTIAL"), t("TOKEN")
+    credential, token = "CREDENTIAL", "TOKEN"
     issued: Json = {}
     if issue is not None:
         issued = app.write("POST", ["credentials"], {"tenant": tenant, "user": issue, "valid_until": end})
         credential, token = str((issued.get("credential") or {}).get("id", "")), str(issued.get("token", ""))
-    scheme = way["url"].partition("://")[0]
-    proxy = (
-        Proxy(scheme, way["host"], way["port"], credential, token)
-        if way["token"]
-        else Proxy(scheme, way["host"], way["port"])
-    )
+    login = (credential, token) if way["token"] else ()
+    proxy = Proxy(way["url"].partition("://")[0], way["host"], way["port"], *login)
     recipes = [*programs(proxy), *(managed(known["pac"], tenant) if known["pac"] else [])]
     shown: Json = {**known, "recipes": [asdict(recipe) for recipe in recipes]}
     if issue is not None:
@@ -73,12 +67,9 @@ def onboard(app: App, tenant: str, *, markdown: bool, issue: str | None, until: 
 
 def _facts(shown: Json) -> list[tuple[str, str]]:
     """Addresses, and where the firm finds its own page."""
-    ways = [
-        f"{way['url']}{'' if way['token'] else '  ' + t('(no credential: the place says who asks)')}"
-        for way in shown["ways"]
-    ]
+    by_place = f" {t('(no credential: the place says who asks)')}"
     return [
-        *((t("Proxy"), way) for way in ways),
+        *((t("Proxy"), f"{way['url']}{'' if way['token'] else by_place}") for way in shown["ways"]),
         (t("PAC file"), shown["pac"] or "–"),
         (t("The firm's own page"), f"{shown['page']} {t('(through the proxy)')}"),
     ]
@@ -87,9 +78,7 @@ def _facts(shown: Json) -> list[tuple[str, str]]:
 def _words() -> list[str]:
     """How the token is handled, and what is refused."""
     return [
-        t(
-            "The credential is a user name (its id) and a password (its token). Hand the token over in person or sealed."
-        ),
+        t("CREDENTIAL (user name) and TOKEN (its password) are issued to a user; hand them over in person or sealed."),
         t("Keep it in files that only their owner can read (chmod 600), not in commands or in source code."),
         t("What is not whitelisted is refused with a reason and a reference; the firm's own page explains both."),
     ]

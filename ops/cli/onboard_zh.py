@@ -9,7 +9,9 @@ ONBOARD_ZH: dict[str, str] = {
     "Where other hosts go: straight out, or to the gateway, which refuses (default: from the configuration).": (
         "其他主机：直接访问，或交由网关拒绝（默认取自配置）。"
     ),
-    "Print all that a tenant needs: addresses, PAC, settings of its programs.": "输出租户所需的全部内容：地址、PAC、各程序设置。",
+    "Print all that a tenant needs: addresses, PAC, settings of its programs.": (
+        "输出租户所需的全部内容：地址、PAC、各程序设置。"
+    ),
     "As Markdown.": "以 Markdown 输出。",
     "Issue a credential for this user, and fill its token in.": "为该使用者签发凭证，并填入令牌。",
     "--until and --for are for the credential of --issue": "--until 与 --for 用于 --issue 签发的凭证",
@@ -17,15 +19,13 @@ ONBOARD_ZH: dict[str, str] = {
     "Add a plain listener on its access network to the configuration, or name gateways there (pac).": (
         "请在配置中为其接入网络增加 plain 监听，或在 pac 中指定网关。"
     ),
-    "CREDENTIAL": "凭证编号",
-    "TOKEN": "令牌",
     "(no credential: the place says who asks)": "（无需凭证：以位置识别）",
     "(through the proxy)": "（经代理访问）",
     "PAC file": "PAC 文件",
     "The firm's own page": "本单位页面",
     " (mode 0600)": "（权限 0600）",
-    "The credential is a user name (its id) and a password (its token). Hand the token over in person or sealed.": (
-        "凭证由用户名（凭证编号）和密码（令牌）组成。令牌请当面或密封交付。"
+    "CREDENTIAL (user name) and TOKEN (its password) are issued to a user; hand them over in person or sealed.": (
+        "CREDENTIAL（凭证编号，即用户名）与 TOKEN（令牌，即密码）签发给使用者，请当面或密封交付。"
     ),
     "Keep it in files that only their owner can read (chmod 600), not in commands or in source code.": (
         "请存放于仅所有者可读的文件（chmod 600），不要写在命令行或源代码中。"

@@ -97,7 +97,7 @@ def _profile(pac: str, tenant: str) -> str:
         "ProxyCaptiveLoginAllowed": False,
     }
     profile = head("Configuration", "profile") | {"PayloadContent": [proxy], "PayloadScope": "System"}
-    return plistlib.dumps(profile).decode()
+    return plistlib.dumps(profile).decode().replace("\t", "  ")  # tabs would not be shown as they are
 
 
 def _json(value: object) -> str:

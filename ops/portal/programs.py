@@ -40,7 +40,7 @@ def programs(proxy: Proxy) -> list[Recipe]:
             "git",
             words("git（HTTPS）", "git (HTTPS)"),
             "~/.feiyu-git",
-            f"[http]\n\tproxy = {proxy.full}\n",
+            f"[http]\n    proxy = {proxy.full}\n",
             "git config --global include.path '~/.feiyu-git'",
             secret=secret,
         ),
