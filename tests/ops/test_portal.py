@@ -212,7 +212,7 @@ async def test_its_own_reference_says_why_and_what_to_do_without_the_rule(
     assert kind == "text/html; charset=utf-8"
     for words in ("不在白名单内", "not on your firm's whitelist", OURS, "a.example"):
         assert words in unescape(page)
-    for hidden in ("d-secret", "inner words", "boot", '"seq"'):
+    for hidden in ("d-secret", "inner words", "00c0ffee", "0000abcd", '"seq"'):
         assert hidden not in page + str(record)
 
 
