@@ -138,6 +138,28 @@ def test_the_pac_file_is_served_to_the_place_and_as_rendered(node: Node) -> None
     assert evaluated(other.stdout, [SEARCH, CODE])[1].startswith(f"PROXY {FIRMS['birch'].near[4]}:{PORT}")
 
 
+def test_a_browser_that_is_told_the_pac_file_takes_the_gateway_for_the_whitelist_alone(node: Node) -> None:
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed")
+    since = last_time(node)
+    with tempfile.TemporaryDirectory(prefix="fyt-browser") as profile:
+        for url in (f"https://{SEARCH}/", f"https://{VIDEO}/", f"{PORTAL}/"):
+            options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--timeout=4000")
+            pac = f"--proxy-pac-url=http://{NEAR}/proxy.pac"
+            in_firm(node, "timeout", "-k", "1", "15", "chromium", *options, pac, "--dump-dom", url, HOME=profile)
+    node.stage.wait(
+        lambda: any(r["time"] > since for r in node.stage.records(host="feiyu.zone", kind="deny", limit=1)),
+        "the browser did not ask the gateway for the firm's page",
+    )
+    found = [r for r in node.stage.records(source=FIRMS["acme"].far[4], limit=200) if r["time"] > since]
+    fetched = [r for r in found if r["kind"] == "portal"]
+    assert {(r["path"], r["status"]) for r in fetched} == {("/proxy.pac", 200)}
+    # It has no credential, so the gateway turns it away, by the reason that says it was asked.
+    asked = {(r["host"], r["reason"]) for r in found if r["kind"] == "deny"}
+    assert {(SEARCH, "identity-unknown"), ("feiyu.zone", "identity-unknown")} <= asked
+    assert VIDEO not in {host for host, _ in asked}
+
+
 # ---- onboarding
 
 
