@@ -5,6 +5,7 @@ firm it identified. So a worker that was broken into could ask in any firm's nam
 it cannot write, and what concerns the node or other firms is not among the answers.
 """
 
+import asyncio
 import os
 import time
 from functools import partial
@@ -31,6 +32,7 @@ from whitelist.holdings import Holdings, holdings
 
 MAX_QUESTION = 4096  # bytes
 MAX_KEPT = 512
+SEARCH = 2.5  # seconds that a page waits for the refusals on it; a search that takes longer is there for the next one
 
 
 class Portal:
@@ -64,13 +66,17 @@ class Portal:
 
     async def _firm(self, asked: Question) -> web.Response:
         held = await self._holdings(asked.tenant)
-        try:
-            refusals = await self._refusals.last(asked.tenant)
-        except Problem:
-            refusals = None
+        states, refusals = await asyncio.gather(self._line_states(), self._last(asked.tenant))
         url = pac.url(self._ways(asked, held))
-        found = view(asked, held, await self._line_states(), refusals, int(time.time()), url)
+        found = view(asked, held, states, refusals, int(time.time()), url)
         return self._told(asked, page.firm_page(found, self._settings.node) if asked.html else "", found)
+
+    async def _last(self, tenant: str) -> list[dict[str, Any]] | None:
+        """Its refusals; None where the recorder cannot say them before the worker gives the page up."""
+        try:
+            return await asyncio.wait_for(self._refusals.last(tenant), SEARCH)
+        except (Problem, TimeoutError):
+            return None
 
     async def _refusal(self, asked: Question) -> web.Response:
         record = await self._refusals.one(asked.tenant, asked.path.removeprefix("/r/"))
