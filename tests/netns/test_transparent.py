@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -199,6 +200,42 @@ def test_a_flood_of_half_open_connections_is_not_tracked(taking: Taking) -> None
         send_frame(taking.zone.wires["acc0"], (client[4], port), (ABROAD[4], 443), SYN)
     with taking.zone.gateway.inside(), open("/proc/sys/net/netfilter/nf_conntrack_count") as count:
         assert int(count.read()) < 20
+
+
+def sent(taking: Taking, version: int) -> bytes:
+    """The IP packet with the data that the gateway last sent to the client, as it stood on the wire."""
+    tap = taking.zone.wires["acc0"].tap
+    assert tap is not None
+    found = b""
+    with contextlib.suppress(BlockingIOError):
+        while frame := tap.recv(4096):
+            if frame[12:14] == (b"\x08\0" if version == 4 else b"\x86\xdd") and frame.endswith(b"answer"):
+                found = frame[14:]
+    return found
+
+
+@FAMILIES
+def test_the_clients_network_may_say_that_answers_are_too_large(taking: Taking, version: int) -> None:
+    client, ours = taking.pair(version)
+    ours.send(b"answer")
+    client.settimeout(3)
+    assert client.recv(9) == b"answer"
+    packet, at = sent(taking, version), 20 if version == 4 else 40
+    sequence = struct.unpack_from("!I", packet, at + 4)[0] + len(b"answer")
+    quoted = packet[: at + 4] + struct.pack("!I", sequence) + packet[at + 8 : at + 20]
+    kind, option = ((3, 4), socket.IPPROTO_ICMP) if version == 4 else ((2, 0), socket.IPPROTO_ICMPV6)
+    message = struct.pack("!BBHHH" if version == 4 else "!BBHI", *kind, 0, *((0, 1300) if version == 4 else (1300,)))
+    if version == 4:
+        total = sum(struct.unpack(f"!{len(message + quoted) // 2}H", message + quoted))
+        total = (total & 0xFFFF) + (total >> 16)
+        message = message[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + message[4:]
+    with taking.zone.wires["acc0"].ns.inside(), socket.socket(AF[version], socket.SOCK_RAW, option) as raw:
+        raw.sendto(message + quoted, (ABROAD[version], 0))
+    level, name = (socket.IPPROTO_IP, 14) if version == 4 else (socket.IPPROTO_IPV6, 24)  # IP_MTU, IPV6_MTU
+    assert ours.getsockopt(level, name) == 1300
+    assert taking.leaked() == dict.fromkeys(WIRES, 0)
+    ours.close()
+    client.close()
 
 
 # ---- who may not
