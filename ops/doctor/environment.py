@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops import privileges
-from ops.doctor import host, lines, marks, rivals
+from ops.doctor import host, lines, marks, rivals, transparent
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.settings import Settings, split_address
 
@@ -30,6 +30,7 @@ def examine(settings: Settings, *, running: bool) -> Iterator[Finding]:
     yield from devices(settings)
     yield management(settings)
     yield from listeners(settings, running=running)
+    yield from transparent.examine(settings)
     yield from marks.examine(settings)
     yield files()
     yield pipes()
