@@ -14,6 +14,7 @@ from tests.fuzz import corpus
 from tests.gateway import test_client_hello as hellos
 from tests.gateway import test_connect as connects
 from tests.gateway import test_http1 as heads
+from tests.gateway import test_transparent as called
 from tests.gateway import test_proxy_protocol as headers
 from tests.gateway import test_smuggling as smuggled
 from tests.gateway import test_socks5 as socks
@@ -77,7 +78,7 @@ def answers() -> list[bytes]:
 def seeds() -> dict[str, list[bytes]]:
     """By target."""
     return {
-        "http1": tables(heads, connects, smuggled),
+        "http1": tables(heads, connects, smuggled, called),
         "client_hello": tables(hellos),
         "target": tables(targets),
         "socks5": tables(socks) + socks_talks(),

@@ -202,6 +202,20 @@ def test_a_flood_of_half_open_connections_is_not_tracked(taking: Taking) -> None
         assert int(count.read()) < 20
 
 
+@FAMILIES
+def test_connections_are_taken_though_the_kernel_answers_with_cookies(taking: Taking, version: int) -> None:
+    """As it does in a flood of SYNs: it then knows nothing of a connection before its last handshake packet."""
+    taking.run("sysctl -qw net.ipv4.tcp_syncookies=2")
+    client, ours = taking.pair(version)
+    assert ours.getsockname()[:2] == (ABROAD[version], 443)
+    ours.send(b"answer")
+    client.settimeout(3)
+    assert client.recv(9) == b"answer"
+    assert taking.leaked() == dict.fromkeys(WIRES, 0)
+    ours.close()
+    client.close()
+
+
 def sent(taking: Taking, version: int) -> bytes:
     """The IP packet with the data that the gateway last sent to the client, as it stood on the wire."""
     tap = taking.zone.wires["acc0"].tap
