@@ -14,10 +14,10 @@ from tests.fuzz import corpus
 from tests.gateway import test_client_hello as hellos
 from tests.gateway import test_connect as connects
 from tests.gateway import test_http1 as heads
-from tests.gateway import test_transparent as called
 from tests.gateway import test_proxy_protocol as headers
 from tests.gateway import test_smuggling as smuggled
 from tests.gateway import test_socks5 as socks
+from tests.gateway import test_transparent as called
 from tests.whitelist import test_target as targets
 
 MAX = 1_500  # bytes
