@@ -53,7 +53,10 @@ def _term(entry: LineEntry) -> _Term:
 
 
 def _date(wall: float) -> str:
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    try:
+        return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999
+        return f"at {wall:.0f} (Unix time)"
 
 
 def _kind(why: str) -> str:
