@@ -3,22 +3,7 @@
 from collections.abc import Iterable
 
 from gateway.line.plan import Plan
-from gateway.line.reconcile import (
-    Action,
-    AddAddress,
-    AddDevice,
-    AddRoute,
-    AddRule,
-    DeleteAddress,
-    DeleteDevice,
-    DeleteRoute,
-    DeleteRule,
-    LoadTable,
-    SetMtu,
-    SetSysctl,
-    SetTunnelSource,
-    SetUp,
-)
+from gateway.line.steps import Action, AddRoute, AddRule, DeleteRoute, DeleteRule, DeviceStep, SetSysctl
 
 
 def line_of(step: Action, plan: Plan) -> str:
@@ -37,11 +22,9 @@ def line_of(step: Action, plan: Plan) -> str:
             )
         case SetSysctl(path):
             return line_on(path.split("/")[3] if path.count("/") >= 4 else "", plan)
-        case AddDevice(device):
-            return device.line
-        case DeleteDevice(name) | AddAddress(name) | DeleteAddress(name) | SetMtu(name) | SetUp(name):
-            return line_on(name, plan)
-        case LoadTable() | SetTunnelSource():
+        case _ if isinstance(step, DeviceStep):
+            return line_on(step.name, plan)
+        case _:
             return ""
 
 

@@ -1,12 +1,15 @@
 """Network devices as rtnetlink shows them, and the VXLAN devices that the gateway makes itself."""
 
+import errno
 from ipaddress import ip_address
 from typing import Any
 
-from pyroute2 import IPRoute
+from pyroute2 import IPRoute, NetlinkError
 
+from gateway.line.messages import FULL
 from gateway.line.overlay import Device
 from gateway.line.reconcile import Link
+from gateway.line.steps import AddAddress, AddDevice, DeleteAddress, DeleteDevice, DeviceStep, SetMtu, SetUp
 
 _IFF_UP, _IFF_LOWER_UP = 1, 0x10000
 _NODAD = 0x02  # IFA_F_NODAD: the far end is one peer, and an address must be usable at once
@@ -31,24 +34,49 @@ def link_of(item: Any, names: dict[int, str]) -> Link:
     return Link(item["index"], bool(flags & _IFF_UP), bool(flags & _IFF_LOWER_UP), vxlan, alias, mtu)
 
 
-def make(ip: IPRoute, device: Device) -> None:
-    """Makes the device, down; the kernel takes the MTU from the one under it. Raises NetlinkError; a device that could
-    not be named ours is taken away again."""
-    suffix = "6" if ":" in device.local else ""
-    under = ip.link_lookup(ifname=device.underlay)
-    outer = {f"vxlan_local{suffix}": device.local, f"vxlan_group{suffix}": device.peer}
+def index_of(ip: IPRoute, name: str) -> int:
+    """Raises NetlinkError (ENODEV) where there is no such device."""
+    found = ip.link_lookup(ifname=name)
+    if not found:
+        raise NetlinkError(errno.ENODEV, f"no device {name}")
+    return int(found[0])
+
+
+def take(ip: IPRoute, step: DeviceStep) -> None:
+    """Takes one step on a device of ours. Raises NetlinkError."""
+    if isinstance(step, AddDevice):
+        _make(ip, step.device)
+        return
+    index = index_of(ip, step.name)
+    match step:
+        case DeleteDevice():
+            ip.link("del", index=index)
+        case AddAddress(_, address):
+            ip.addr("add", **_address_words(index, address))
+        case DeleteAddress(_, address):
+            ip.addr("del", **_address_words(index, address))
+        case SetMtu(_, mtu):
+            ip.link("set", index=index, mtu=mtu)
+        case SetUp():
+            ip.link("set", index=index, state="up")
+
+
+def _make(ip: IPRoute, device: Device) -> None:
+    """Makes the device, down; a device that could not be named ours is taken away again."""
+    outer = device.outer
+    suffix = "" if outer.version == 4 else "6"
     ip.link(
         "add",
         ifname=device.name,
         kind="vxlan",
         address=device.mac,
-        vxlan_id=device.vni,
-        vxlan_link=under[0] if under else 0,
-        vxlan_port=device.port,
+        vxlan_id=outer.vni,
+        vxlan_link=index_of(ip, outer.device),
+        vxlan_port=outer.port,
         vxlan_learning=0,  # all that is sent goes to the one peer
-        **outer,
+        **{f"vxlan_local{suffix}": outer.local, f"vxlan_group{suffix}": outer.peer},
     )
-    index = ip.link_lookup(ifname=device.name)[0]
+    index = index_of(ip, device.name)
     try:
         ip.link("set", index=index, IFLA_IFALIAS=device.alias)
     except BaseException:
@@ -56,8 +84,8 @@ def make(ip: IPRoute, device: Device) -> None:
         raise
 
 
-def address_words(index: int, address: str) -> dict[str, Any]:
-    """The request that puts an address, alone in its prefix, on the device."""
+def _address_words(index: int, address: str) -> dict[str, Any]:
+    """The request for an address, alone in its prefix, on the device."""
     version = ip_address(address).version
-    words: dict[str, Any] = {"index": index, "address": address, "prefixlen": 32 if version == 4 else 128}
+    words: dict[str, Any] = {"index": index, "address": address, "prefixlen": FULL[version]}
     return words | ({"flags": _NODAD} if version == 6 else {})

@@ -13,24 +13,20 @@ from gateway.line.killswitch import render
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.netlink import Kernel
 from gateway.line.plan import Plan, plan, sort_out
-from gateway.line.reconcile import (
-    Action,
-    Actual,
-    AddAddress,
-    AddDevice,
-    AddRoute,
-    DeleteAddress,
-    DeleteRoute,
-    Link,
-    LoadTable,
-    SetMtu,
-    SetSysctl,
-    SetTunnelSource,
-    SetUp,
-    diff,
-)
+from gateway.line.reconcile import Actual, Link, diff
 from gateway.line.shaper import Shaper
 from gateway.line.spec import LineSpec
+from gateway.line.steps import (
+    Action,
+    AddDevice,
+    AddRoute,
+    DeleteDevice,
+    DeleteRoute,
+    DeviceStep,
+    LoadTable,
+    SetSysctl,
+    SetTunnelSource,
+)
 
 OnState = Callable[[str, str, str], None]  # line, "up" or "down", why
 
@@ -165,9 +161,9 @@ class Keeper:
         if isinstance(step, AddRoute | DeleteRoute):
             devices = {name for line in self._plan.lines if step.route.table in line.tables for name in line.devices}
         elif isinstance(step, AddDevice):
-            devices = {step.device.underlay}  # the kernel takes the one on top away with it
-        elif isinstance(step, AddAddress | DeleteAddress | SetMtu | SetUp):
-            devices = {step.device}
+            devices = {step.device.outer.device}  # the kernel takes the one on top away with it
+        elif isinstance(step, DeviceStep) and not isinstance(step, DeleteDevice):
+            devices = {step.name}
         elif isinstance(step, SetSysctl):
             devices = {device for device in self._links if f"/{device}/" in step.path}
         else:

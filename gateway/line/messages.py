@@ -21,7 +21,7 @@ _RULE_KNOWN = {
 _ROUTE_KNOWN = {"RTA_TABLE", "RTA_PRIORITY", "RTA_GATEWAY", "RTA_OIF", "RTA_CACHEINFO", "RTA_PREF"}
 _ENCAP = {"RTA_ENCAP", "RTA_ENCAP_TYPE"}
 _SEG6 = 5  # LWTUNNEL_ENCAP_SEG6
-_FULL = {4: 32, 6: 128}
+FULL = {4: 32, 6: 128}  # bits of an address
 
 
 def rule_words(rule: Rule) -> dict[str, Any]:
@@ -32,16 +32,16 @@ def rule_words(rule: Rule) -> dict[str, Any]:
     if rule.incoming:
         words["iifname"] = rule.incoming
     if rule.source:
-        words |= {"src": rule.source, "src_len": _FULL[rule.version]}
+        words |= {"src": rule.source, "src_len": FULL[rule.version]}
     if rule.destination:
-        words |= {"dst": rule.destination, "dst_len": _FULL[rule.version]}
+        words |= {"dst": rule.destination, "dst_len": FULL[rule.version]}
     return words | ({"table": rule.table} if rule.table else {"action": "prohibit"})
 
 
 def route_words(route: Route, index: int) -> dict[str, Any]:
     """The request that adds the route; index: of its device."""
     words: dict[str, Any] = {"family": AF[route.version], "table": route.table, "proto": PROTOCOL}
-    words["dst"] = f"{route.destination}/{_FULL[route.version]}" if route.destination else "default"
+    words["dst"] = f"{route.destination}/{FULL[route.version]}" if route.destination else "default"
     words["priority"] = route.metric
     if not route.device:
         return words | {"type": "unreachable"}
@@ -61,7 +61,7 @@ def rule_of(version: int, item: Any, attrs: dict[str, Any]) -> Rule:
         del more["FRA_SUPPRESS_PREFIXLEN"]
     fields = {"action": item["action"], "flags": item["flags"] & ~_DETACHED, "tos": item["tos"]}
     more |= {k: v for k, v in fields.items() if v and not (k == "action" and v in (_LOOKUP, _PROHIBIT))}
-    more |= {k: item[k] for k in ("src_len", "dst_len") if item[k] not in (0, _FULL[version])}
+    more |= {k: item[k] for k in ("src_len", "dst_len") if item[k] not in (0, FULL[version])}
     table = attrs.get("FRA_TABLE", 0) if item["action"] == _LOOKUP else 0
     source, destination = (str(ip_address(attrs[k])) if k in attrs else "" for k in ("FRA_SRC", "FRA_DST"))
     extra = " ".join(f"{k} {v}" for k, v in sorted(more.items()))
@@ -86,7 +86,7 @@ def route_of(version: int, item: Any, attrs: dict[str, Any], names: dict[int, st
     table, metric = attrs["RTA_TABLE"], attrs.get("RTA_PRIORITY", 0)
     flags = item["flags"] & ~_DEAD_OR_LINKDOWN
     more = set(attrs) - _ROUTE_KNOWN - {"RTA_DST"}
-    single = item["dst_len"] == _FULL[version]
+    single = item["dst_len"] == FULL[version]
     destination = str(ip_address(attrs["RTA_DST"])) if single and "RTA_DST" in attrs else ""
     plain = (destination or not item["dst_len"]) and not item["tos"]
     device, gateway = names.get(attrs.get("RTA_OIF", 0), "?"), attrs.get("RTA_GATEWAY", "")

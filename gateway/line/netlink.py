@@ -20,25 +20,19 @@ from gateway.line.model import (
     UNDERLAY_BASE,
 )
 from gateway.line.plan import Plan
-from gateway.line.reconcile import (
+from gateway.line.reconcile import Actual
+from gateway.line.routing import Route, Rule
+from gateway.line.spec import LineSpec, Segments, Underlay
+from gateway.line.steps import (
     Action,
-    Actual,
-    AddAddress,
-    AddDevice,
     AddRoute,
     AddRule,
-    DeleteAddress,
-    DeleteDevice,
     DeleteRoute,
     DeleteRule,
     DeviceStep,
-    SetMtu,
     SetSysctl,
     SetTunnelSource,
-    SetUp,
 )
-from gateway.line.routing import Route, Rule
-from gateway.line.spec import LineSpec, Segments, Underlay
 
 _UNUSABLE = 0x40 | 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED
 _NUD = {0x20: "failed", 0x01: "asked"}  # NUD_FAILED, NUD_INCOMPLETE
@@ -83,7 +77,7 @@ class Kernel:
         self._raw.clear()
         rules, foreign = self._rules()
         # A table that no rule leads to does no harm; so a full table of routes elsewhere need never be read.
-        self._tables |= {table for line in plan.lines for table in line.tables} | {route.table for route in plan.routes}
+        self._tables |= {route.table for route in plan.routes}
         self._tables |= {rule.table for rule in rules if _is_ours(rule.table)}
         return Actual(
             rules=rules,
@@ -138,38 +132,23 @@ class Kernel:
                 case AddRule(rule):
                     self._ip.rule("add", **messages.rule_words(rule))
                 case AddRoute(route):
-                    self._ip.route("add", **messages.route_words(route, self._index(route.device)))
+                    index = devices.index_of(self._ip, route.device) if route.device else 0
+                    self._ip.route("add", **messages.route_words(route, index))
                 case DeleteRule(rule):
                     self._ip.rule("del", **self._raw[rule])
                 case DeleteRoute(route):
                     self._ip.route("del", **self._raw[route])
                 case SetSysctl(path, value):
                     sysctl.write(path, value)
-                case AddDevice() | DeleteDevice() | AddAddress() | DeleteAddress() | SetMtu() | SetUp():
-                    self._change(action)
                 case SetTunnelSource(address):
                     tunsrc.write(address)
+                case _ if isinstance(action, DeviceStep):
+                    devices.take(self._ip, action)
                 case _:
                     raise TypeError(f"not a step of netlink: {action}")
         except NetlinkError as error:
             if error.code not in _ALREADY:
                 raise OSError(error.code, str(error)) from error
-
-    def _change(self, action: DeviceStep) -> None:
-        """Takes one step on a device of ours."""
-        match action:
-            case AddDevice(device):
-                devices.make(self._ip, device)
-            case DeleteDevice(name):
-                self._ip.link("del", index=self._index(name))
-            case AddAddress(name, address):
-                self._ip.addr("add", **devices.address_words(self._index(name), address))
-            case DeleteAddress(name, address):
-                self._ip.addr("del", **devices.address_words(self._index(name), address))
-            case SetMtu(name, mtu):
-                self._ip.link("set", index=self._index(name), mtu=mtu)
-            case SetUp(name):
-                self._ip.link("set", index=self._index(name), state="up")
 
     def solicit(self, line: LineSpec) -> None:
         """Has the kernel ask for the line's gateways again, so that one that came back is seen without traffic."""
@@ -184,12 +163,6 @@ class Kernel:
             except NetlinkError as error:
                 if error.code not in (*_ALREADY, errno.ENETDOWN, errno.EINVAL):
                     raise OSError(error.code, str(error)) from error
-
-    def _index(self, device: str) -> int:
-        found = self._ip.link_lookup(ifname=device) if device else [0]
-        if not found:
-            raise NetlinkError(errno.ENODEV, f"no device {device}")
-        return int(found[0])
 
 
 def _tunnel_source() -> str:

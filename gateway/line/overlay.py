@@ -25,30 +25,32 @@ from gateway.line.spec import LineSpec, Segments, Underlay
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A VXLAN device of a line. underlay: the device under it; mac: the same after each making, so that the far end's
-    neighbour entry holds; addresses: the line's sources; mtu: 0 for what the kernel makes of the one under it."""
+    """A VXLAN device of a line. outer: what its packets leave by and for; mac: the same after each making, so that the
+    far end's neighbour entry holds; addresses: the line's sources."""
 
     name: str
     line: str
-    underlay: str
-    vni: int
-    local: str
-    peer: str
-    port: int
+    outer: Underlay
     mac: str
     addresses: tuple[str, ...]
-    mtu: int = 0
 
     @property
     def alias(self) -> str:
         """By what the gateway knows its own devices."""
         return f"{ALIAS}{self.line}"
 
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What makes a VXLAN device the one that is wanted."""
+        outer = self.outer
+        return (outer.device, outer.vni, outer.local, outer.peer, outer.port, self.mac)
+
     def __str__(self) -> str:
-        way = f"local {self.local} remote {self.peer} dstport {self.port}"
+        outer = self.outer
+        way = f"local {outer.local} remote {outer.peer} dstport {outer.port}"
+        way += f" mtu {outer.mtu}" if outer.mtu else ""
         own = ", ".join(self.addresses)
-        way += f" mtu {self.mtu}" if self.mtu else ""
-        return f"ip link {self.name}: vxlan id {self.vni} dev {self.underlay} {way} address {self.mac} with {own}"
+        return f"ip link {self.name}: vxlan id {outer.vni} dev {outer.device} {way} address {self.mac} with {own}"
 
 
 ALIAS = "feiyu line "
@@ -64,8 +66,7 @@ def device_of(line: LineSpec) -> Device | None:
     digest = hashlib.sha256(f"{outer.vni} {outer.local} {outer.peer}".encode()).hexdigest()
     mac = ":".join(["02", *(digest[at : at + 2] for at in range(0, 10, 2))])  # locally administered (IEEE 802 8.4)
     addresses = tuple(source for way in line.ways for source in way.sources)
-    way = (outer.device, outer.vni, outer.local, outer.peer, outer.port)
-    return Device(line.device, line.id, *way, mac, addresses, outer.mtu)
+    return Device(line.device, line.id, outer, mac, addresses)
 
 
 def rules_of(line: LineSpec) -> set[Rule]:

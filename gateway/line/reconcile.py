@@ -7,12 +7,28 @@ from gateway.line.overlay import ALIAS, VXLAN_HEADERS, Device
 from gateway.line.plan import Plan
 from gateway.line.routing import Route, Rule
 from gateway.line.spec import Segments, Underlay
+from gateway.line.steps import (
+    Action,
+    AddAddress,
+    AddDevice,
+    AddRoute,
+    AddRule,
+    DeleteAddress,
+    DeleteDevice,
+    DeleteRoute,
+    DeleteRule,
+    LoadTable,
+    SetMtu,
+    SetSysctl,
+    SetTunnelSource,
+    SetUp,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
     """A network device. up: administratively; carrier: the far end is there; vxlan: what makes it a device of ours
-    (shape_of), None for any other; alias: its ifalias; mtu in bytes."""
+    (Device.shape), None for any other; alias: its ifalias; mtu in bytes."""
 
     index: int
     up: bool
@@ -38,151 +54,6 @@ class Actual:
     sysctls: Mapping[str, str | None] = field(default_factory=dict)
     table: str = ""
     tunnel_source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AddRule:
-    """Add this rule."""
-
-    rule: Rule
-
-    def __str__(self) -> str:
-        return f"add {self.rule}"
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteRule:
-    """Delete this rule."""
-
-    rule: Rule
-
-    def __str__(self) -> str:
-        return f"delete {self.rule}"
-
-
-@dataclass(frozen=True, slots=True)
-class AddRoute:
-    """Add this route."""
-
-    route: Route
-
-    def __str__(self) -> str:
-        return f"add {self.route}"
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteRoute:
-    """Delete this route."""
-
-    route: Route
-
-    def __str__(self) -> str:
-        return f"delete {self.route}"
-
-
-@dataclass(frozen=True, slots=True)
-class SetSysctl:
-    """Write value to path (below /proc/sys); was: what stood there."""
-
-    path: str
-    value: str
-    was: str
-
-    def __str__(self) -> str:
-        return f"set {self.path} = {self.value} (was {self.was})"
-
-
-@dataclass(frozen=True, slots=True)
-class LoadTable:
-    """Replace the nft table as a whole; why: "missing", "edited" or "new"."""
-
-    why: str
-
-    def __str__(self) -> str:
-        return f"load table inet feiyu ({self.why})"
-
-
-@dataclass(frozen=True, slots=True)
-class AddDevice:
-    """Make this device; it stays down and without addresses."""
-
-    device: Device
-
-    def __str__(self) -> str:
-        return f"make {self.device}"
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteDevice:
-    """Take a device of ours away."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return f"delete device {self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class AddAddress:
-    """Put a line's source on a device of ours."""
-
-    device: str
-    address: str
-
-    def __str__(self) -> str:
-        return f"add address {self.address} to {self.device}"
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteAddress:
-    """Take an address off a device of ours that is none of the line's sources (any more)."""
-
-    device: str
-    address: str
-
-    def __str__(self) -> str:
-        return f"delete address {self.address} of {self.device}"
-
-
-@dataclass(frozen=True, slots=True)
-class SetMtu:
-    """Set the size of the largest packet, in bytes, of a device of ours."""
-
-    device: str
-    mtu: int
-
-    def __str__(self) -> str:
-        return f"set {self.device} mtu {self.mtu}"
-
-
-@dataclass(frozen=True, slots=True)
-class SetUp:
-    """Set a device of ours up."""
-
-    device: str
-
-    def __str__(self) -> str:
-        return f"set {self.device} up"
-
-
-@dataclass(frozen=True, slots=True)
-class SetTunnelSource:
-    """Set the node's SRv6 source address."""
-
-    address: str
-    was: str
-
-    def __str__(self) -> str:
-        return f"set the SRv6 source address {self.address} (was {self.was or 'none'})"
-
-
-DeviceStep = AddDevice | DeleteDevice | AddAddress | DeleteAddress | SetMtu | SetUp
-Action = LoadTable | SetSysctl | AddRule | DeleteRule | AddRoute | DeleteRoute | DeviceStep | SetTunnelSource
-
-
-def shape_of(device: Device) -> tuple[object, ...]:
-    """What makes a VXLAN device the one that is wanted."""
-    return (device.underlay, device.vni, device.local, device.peer, device.port, device.mac)
 
 
 def diff(plan: Plan, table: str | None, actual: Actual) -> list[Action]:
@@ -248,23 +119,21 @@ class _Leads:
 
 def is_ours(wanted: Device | None, link: Link) -> bool:
     """Whether a device is the one that the gateway wanted to make, where it makes one."""
-    return wanted is None or (link.alias, link.vxlan) == (wanted.alias, shape_of(wanted))
+    return wanted is None or (link.alias, link.vxlan) == (wanted.alias, wanted.shape)
 
 
 def _device_steps(devices: Iterable[Device], actual: Actual) -> list[Action]:
     """A device of somebody else in the place of ours is let be: the line is then down and says so."""
     steps: list[Action] = []
     wanted = {device.name: device for device in devices}
-    for name, link in sorted(actual.links.items()):
-        if link.alias.startswith(ALIAS) and link.vxlan is not None and name not in wanted:
-            steps.append(DeleteDevice(name))
+    steps += [DeleteDevice(name) for name, link in sorted(actual.links.items()) if _made(link) and name not in wanted]
     for name, device in wanted.items():
-        link_there = actual.links.get(name)
-        if link_there is None:
-            steps += [AddDevice(device)] if device.underlay in actual.links else []
-        elif link_there.vxlan is None or not link_there.alias.startswith(ALIAS):
+        link = actual.links.get(name)
+        if link is None:
+            steps += [AddDevice(device)] if device.outer.device in actual.links else []
+        elif not _made(link):
             continue
-        elif not is_ours(device, link_there):
+        elif not is_ours(device, link):
             steps.append(DeleteDevice(name))
         else:
             there = actual.addresses.get(name, frozenset())
@@ -272,15 +141,21 @@ def _device_steps(devices: Iterable[Device], actual: Actual) -> list[Action]:
             steps += [DeleteAddress(name, address) for address in stale]
             steps += [AddAddress(name, address) for address in device.addresses if address not in there]
             mtu = _mtu(device, actual)
-            steps += [SetMtu(name, mtu)] if mtu not in (0, link_there.mtu) else []
-            steps += [] if link_there.up else [SetUp(name)]
+            steps += [SetMtu(name, mtu)] if mtu not in (0, link.mtu) else []
+            steps += [] if link.up else [SetUp(name)]
     return steps
+
+
+def _made(link: Link) -> bool:
+    """Whether the gateway made it, for whatever line."""
+    return link.vxlan is not None and link.alias.startswith(ALIAS)
 
 
 def _mtu(device: Device, actual: Actual) -> int:
     """The size that a VXLAN device shall have: what was asked for, or what the one under it leaves if that is less."""
-    under = actual.links.get(device.underlay)
+    outer = device.outer
+    under = actual.links.get(outer.device)
     if under is None or not under.mtu:
-        return device.mtu
-    left = under.mtu - VXLAN_HEADERS[6 if ":" in device.local else 4]
-    return min(device.mtu, left) if device.mtu else left
+        return outer.mtu
+    left = under.mtu - VXLAN_HEADERS[outer.version]
+    return min(outer.mtu, left) if outer.mtu else left

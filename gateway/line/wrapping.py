@@ -22,16 +22,20 @@ _SEGMENT_BITS = (
 ) * 8  # where the segment list begins, behind IPv6 header and 8 bytes of routing header (RFC 8754)
 
 
+def _packet(outer: Underlay, source: str, target: str) -> str:
+    """The match of one direction's outer packets."""
+    ip = _IP[outer.version]
+    return f"{ip} saddr {source} {ip} daddr {target} udp dport {outer.port} {_VXLAN.format(outer.vni)}"
+
+
 def leaving(lines: Iterable[LineSpec], mask: int) -> list[str]:
     """Rules of the output chain for outer VXLAN packets."""
     found = []
     for line in lines:
         if isinstance(line.tunnel, Underlay):
             outer = line.tunnel
-            ip = _IP[outer.version]
-            way = f'oifname "{outer.device}" {ip} saddr {outer.local} {ip} daddr {outer.peer} udp dport {outer.port}'
-            way += f" {_VXLAN.format(outer.vni)}"
-            passes = f'rt {ip} nexthop {outer.gateway} counter name "line_{line.index}_outer" accept'
+            way = f'oifname "{outer.device}" {_packet(outer, outer.local, outer.peer)}'
+            passes = f'rt {_IP[outer.version]} nexthop {outer.gateway} counter name "line_{line.index}_outer" accept'
             found.append(f"{way} meta mark & {mask:#x} == {line.mark:#x} {passes}")
             found.append(f'{way} meta skuid >= 0 counter name "unmarked" drop')  # has a socket that is a program's
             found.append(f"{way} {passes}")
@@ -45,9 +49,7 @@ def entering(lines: Sequence[LineSpec]) -> list[str]:
     for line in lines:
         if isinstance(line.tunnel, Underlay):
             outer = line.tunnel
-            ip = _IP[outer.version]
-            way = f'iifname "{outer.device}" {ip} saddr {outer.peer} {ip} daddr {outer.local} udp dport {outer.port}'
-            found.append(f"{way} {_VXLAN.format(outer.vni)} accept")
+            found.append(f'iifname "{outer.device}" {_packet(outer, outer.peer, outer.local)} accept')
     if ports:
         found.append(f'udp dport {{ {", ".join(map(str, ports))} }} counter name "line_input" drop')
     return found

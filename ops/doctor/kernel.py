@@ -7,7 +7,8 @@ from gateway.line import nft
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.netlink import Kernel
 from gateway.line.plan import plan, sort_out
-from gateway.line.reconcile import LoadTable, diff
+from gateway.line.reconcile import diff
+from gateway.line.steps import LoadTable
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 
 SHOWN = 3  # differences that are named; the rest is counted

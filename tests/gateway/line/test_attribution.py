@@ -4,8 +4,8 @@ import pytest
 
 from gateway.line.attribution import line_of, line_on
 from gateway.line.plan import Rule, plan
-from gateway.line.reconcile import Action, AddRoute, AddRule, DeleteRoute, DeleteRule, LoadTable, SetSysctl
 from gateway.line.spec import LineSpec, Way
+from gateway.line.steps import Action, AddRoute, AddRule, DeleteRoute, DeleteRule, LoadTable, SetSysctl
 from tests.gateway.line.kit import NODE
 
 ONE = LineSpec("hk1", 1, 0x46000100, 4601, "iplc1", (Way(4, "198.51.100.1", "198.51.100.2", ("198.51.100.7",)),))

@@ -6,9 +6,11 @@ import pytest
 
 from gateway.line.health import line_state
 from gateway.line.plan import Plan, plan
-from gateway.line.reconcile import (
+from gateway.line.reconcile import Actual, Link, diff
+from gateway.line.routing import Route, Rule
+from gateway.line.spec import LineSpec, spec_of
+from gateway.line.steps import (
     Action,
-    Actual,
     AddAddress,
     AddDevice,
     AddRoute,
@@ -17,17 +19,12 @@ from gateway.line.reconcile import (
     DeleteDevice,
     DeleteRoute,
     DeleteRule,
-    Link,
     LoadTable,
     SetMtu,
     SetSysctl,
     SetTunnelSource,
     SetUp,
-    diff,
-    shape_of,
 )
-from gateway.line.routing import Route, Rule
-from gateway.line.spec import LineSpec, spec_of
 from tests.gateway.line.kit import NODE, line
 from whitelist.model import Srv6, Vxlan
 
@@ -153,7 +150,7 @@ VXLAN = Vxlan(vni=7, underlay="eth9", local="192.0.2.9", peer="192.0.2.10", mtu=
 OVER = spec_of(line(1, encapsulation=VXLAN))
 TUNNEL: Plan = plan([OVER], NODE)
 (DEVICE,) = TUNNEL.devices
-MADE = Link(5, up=True, carrier=True, vxlan=shape_of(DEVICE), alias=DEVICE.alias, mtu=1400)
+MADE = Link(5, up=True, carrier=True, vxlan=DEVICE.shape, alias=DEVICE.alias, mtu=1400)
 UNDER = Link(4, up=True, carrier=True)
 ADDRESSES = {"eth9": frozenset({"192.0.2.9"}), "iplc1": frozenset(DEVICE.addresses)}
 TUNNELLED = Actual(
