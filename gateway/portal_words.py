@@ -1,12 +1,10 @@
 """The head of an answer of the portal, and what it says itself while control is away."""
 
 import json
-from functools import lru_cache
-from html import escape
 from http import HTTPStatus
-from importlib.resources import files
-from string import Template
 from typing import Final
+
+from gateway import page
 
 HTML: Final = "text/html; charset=utf-8"
 JSON: Final = "application/json"
@@ -20,12 +18,8 @@ _EN = (
 _ZH = "暂时无法显示本单位页面：网关中负责该页面的部分没有应答。国际访问不受影响。"
 _REMEDY_EN = "Try again in a minute. If it stays so, tell the zone's operator the reference."
 _REMEDY_ZH = "请一分钟后重试；若仍如此，请将编号告知园区运营方。"
-# No scripts, nothing from elsewhere, in no frame, read by no other site: not even as a script, which a PAC file is.
-_GUARDS: Final = (
-    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
-    "Cross-Origin-Resource-Policy: same-origin\r\n"
-)
+# Read by no other site either: not even as a script, which a PAC file is.
+_GUARDS: Final = f"{page.HEADERS}Cross-Origin-Resource-Policy: same-origin\r\n"
 
 
 def headed(status: int, content_type: str, body: bytes, *, head_only: bool) -> bytes | None:
@@ -44,13 +38,16 @@ def headed(status: int, content_type: str, body: bytes, *, head_only: bool) -> b
 def away_page(ref: str, *, html: bool) -> tuple[str, bytes]:
     """Content type and body of the 503 while control is away. ref: of the record, "" where there is none."""
     if html:
-        texts = {"text": _EN, "text_zh": _ZH, "remedy": _REMEDY_EN, "remedy_zh": _REMEDY_ZH, "ref": ref or "–"}
-        return HTML, _template().substitute({name: escape(value) for name, value in texts.items()}).encode()
-    texts_of = {"zh-CN": {"detail": _ZH, "remedy": _REMEDY_ZH}, "en": {"detail": _EN, "remedy": _REMEDY_EN}}
-    problem = {"title": "Portal not available", "status": 503, "detail": _EN, "ref": ref, "i18n": texts_of}
+        return HTML, page.statement(
+            status=503,
+            title="Not available now",
+            title_zh="暂时无法显示",
+            text=_EN,
+            text_zh=_ZH,
+            remedy=_REMEDY_EN,
+            remedy_zh=_REMEDY_ZH,
+            facts=[page.fact("编号 · Reference", ref, is_ref=True)],
+        )
+    texts = {"zh-CN": {"detail": _ZH, "remedy": _REMEDY_ZH}, "en": {"detail": _EN, "remedy": _REMEDY_EN}}
+    problem = {"title": "Portal not available", "status": 503, "detail": _EN, "ref": ref, "i18n": texts}
     return JSON, json.dumps(problem, ensure_ascii=False).encode()
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    return Template(files("gateway").joinpath("portal_away.html").read_text("utf-8"))

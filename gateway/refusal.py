@@ -7,16 +7,15 @@ reference. Headers hold nothing but the gateway's own words: no bytes of the cli
 import json
 import re
 from functools import lru_cache
-from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Final
 
+from gateway import page
 from whitelist.reason import WORDING, Reason
 
 STATUS_TITLES: Final = {421: "Misdirected request", 431: "Request head too large"}
 _CHALLENGE: Final = 'Proxy-Authenticate: Basic realm="feiyu"\r\n'
 _SF_TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")  # RFC 8941 clause 3.3.4
+_PAGE_HEADERS = page.HEADERS.encode("ascii")
 _PLAIN = re.compile(r"[ !#-\[\]-~]+")  # visible ASCII that needs no escape in a quoted string
 _URL = re.compile(r"https?://[!#-;=?-\[\]_a-z~]+")
 _REF = re.compile(r"[0-9A-Z]{1,64}")
@@ -116,33 +115,23 @@ def build(
     )
 
 
-_PAGE_HEADERS: Final = (
-    b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-    b"frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
-)
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    return Template(files("gateway").joinpath("refusal_page.html").read_text("utf-8"))
-
-
 def _page(reason: Reason, status: int, ref: str, node: str, help_url: str, detail: str, host: str) -> bytes:
-    """The page for a person at a browser. Everything put in is escaped; the template has no scripts."""
+    """The page for a person at a browser."""
     words = WORDING[reason]
-    fields = {
-        "status": str(status),
-        "reason": reason.value,
-        "title": STATUS_TITLES.get(status, words.title),
-        "title_zh": words.title_zh,
-        "text": words.en,
-        "text_zh": words.zh,
-        "remedy": words.remedy_en,
-        "remedy_zh": words.remedy_zh,
-        "ref": ref,
-        "node": node,
-        "help_url": help_url,
-        "detail": detail or "–",
-        "host": host or "–",
-    }
-    return _template().substitute({name: escape(value) for name, value in fields.items()}).encode()
+    return page.statement(
+        status=status,
+        title=STATUS_TITLES.get(status, words.title),
+        title_zh=words.title_zh,
+        text=words.en,
+        text_zh=words.zh,
+        remedy=words.remedy_en,
+        remedy_zh=words.remedy_zh,
+        facts=[
+            page.fact("编号 · Reference", ref, is_ref=True),
+            page.fact("目标 · Target", host),
+            page.fact("原因 · Reason", reason.value),
+            page.fact("说明 · Detail", detail),
+            page.fact("网关 · Gateway", node),
+            page.fact("帮助 · Help", help_url, is_link=True),
+        ],
+    )

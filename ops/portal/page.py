@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from importlib.resources import files
-from string import Template
 from typing import Any
 
+from gateway.page import document
 from ops.portal.notice import FIELDS
 from ops.portal.words import moment
 from whitelist.reason import WORDING, Reason
@@ -78,7 +78,7 @@ def not_found_page(node: str) -> str:
 
 def whole(title: str, node: str, body: Sequence[str]) -> str:
     """A document around parts that are HTML already."""
-    return _template().substitute(title=escape(title), node=escape(node), body="\n".join(body))
+    return document(title, node, "\n".join(body), _style())
 
 
 def _grant(grant: Mapping[str, Any]) -> tuple[Cell, ...]:
@@ -152,5 +152,5 @@ def _until(second: int) -> str:
 
 
 @lru_cache(maxsize=1)
-def _template() -> Template:
-    return Template(files("ops.portal").joinpath("page.html").read_text("utf-8"))
+def _style() -> str:
+    return files("ops.portal").joinpath("page.css").read_text("utf-8")
