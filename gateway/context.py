@@ -1,6 +1,7 @@
 """What all flows of one worker share: policy, lines, spool, counters, and the list of what is live."""
 
 import traceback
+from functools import partial
 from typing import Protocol
 
 from gateway.addresses import own_addresses
@@ -15,6 +16,7 @@ from gateway.kills import Kills
 from gateway.lines import LineTable
 from gateway.portal import Desk
 from gateway.reactor import Reactor
+from gateway.refusal import build
 from gateway.relay.bulk import Bulk
 from gateway.relay.pipes import PipePool
 from gateway.residence import Residents
@@ -95,6 +97,7 @@ class Context:
         self.identifier: Identifier | None = None
         self.permits: dict[Asked, Permit] = {}  # of this revision; a permit says itself how long it is good
         self.revision = 0
+        self.refusal = partial(build, node=config.node, portal=config.portal)  # the answer of HTTP, in this node's name
         self.last_word = reactor.now  # when control was last heard of
         self.unrecorded = 0
         self.spool_failed = False

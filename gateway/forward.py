@@ -18,7 +18,6 @@ from gateway.lingering import Lingering
 from gateway.passage import Passage
 from gateway.portal import asked_by_place, visit
 from gateway.reactor import BOTH_EDGE, ERR, HUP, RDHUP
-from gateway.refusal import build
 from telemetry.record import CloseCause
 from whitelist.decide import Access
 from whitelist.reason import Reason
@@ -413,26 +412,19 @@ class Forwarder(Passage):
 
     def on_refused(self, reason: Reason, status: int, detail: str) -> None:
         """Tells the client and closes its connection."""
-        head, config = self.head, self.ctx.config
+        head = self.head
         if self.answer is not None:
             self.end(CloseCause.RESET)
             return
-        self._linger(
-            build(
-                reason,
-                ref=self.ref,
-                node=config.node,
-                portal=config.portal,
-                revision=self.ctx.revision,
-                method=head.method if head is not None else "GET",
-                html=head is not None and head.accepts_html,
-                http_version=head.version if head is not None else "1.1",
-                detail=detail,
-                status=status,
-                host=self.target.host if self.target is not None else "",
-                retry_after=self.retry_after(),
-            )
+        words = self.refusal(
+            reason,
+            status,
+            detail,
+            method=head.method if head is not None else "GET",
+            html=head is not None and head.accepts_html,
+            http_version=head.version if head is not None else "1.1",
         )
+        self._linger(words)
 
     def _linger(self, last_words: bytes) -> None:
         fd, self.fd = self.fd, -1

@@ -77,6 +77,23 @@ class Passage(Dialling):
             Reason.PROTOCOL_NOT_ALLOWED, f"the firm's own page is plain http, asked of the proxy: http://{name}/"
         )
 
+    def refusal(
+        self, reason: Reason, status: int, detail: str, *, method: str, http_version: str = "1.1", html: bool = False
+    ) -> bytes:
+        """The answer of HTTP that says so (gateway.refusal)."""
+        return self.ctx.refusal(
+            reason,
+            ref=self.ref,
+            revision=self.ctx.revision,
+            method=method,
+            html=html,
+            http_version=http_version,
+            detail=detail,
+            status=status,
+            host=self.target.host if html and self.target is not None else "",
+            retry_after=self.retry_after(),
+        )
+
     # The way out, in order.
 
     def unready(self) -> tuple[Reason, str] | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from gateway.flow import Flow
 from gateway.link import Link
 from gateway.passage import Head
-from gateway.refusal import build
 from gateway.relay.secure import SecureTunnel
 from gateway.secure_forward import SecureForwarder
 from gateway.session import Session
@@ -108,13 +107,8 @@ class SecureSession(Session):
     def on_refused(self, reason: Reason, status: int, detail: str) -> None:
         """Answers inside TLS, or in plain words where the client took the port for a plain proxy's."""
         if self.plain_words:
-            config = self.ctx.config
             detail = "this port speaks TLS: set the proxy as https://"
-            words = build(
-                reason, ref=self.ref, node=config.node, portal=config.portal, revision=self.ctx.revision,
-                method="CONNECT", detail=detail, status=status,
-            )  # fmt: skip
-            super()._say(words)
+            super()._say(self.refusal(reason, status, detail, method="CONNECT"))
         else:
             super().on_refused(reason, status, detail)
 

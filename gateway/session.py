@@ -12,15 +12,15 @@ from gateway.forward import Forwarder
 from gateway.handshake import HandshakeError
 from gateway.handshake.client_hello import HelloError, HelloReader
 from gateway.handshake.connect import usual_connect
+from gateway.handshake.hello_memo import HelloFacts
 from gateway.handshake.hello_terms import hello_fault
 from gateway.handshake.http1 import RequestHead, parse_head
 from gateway.handshake.tls_alert import DECODE_ERROR, UNRECOGNIZED_NAME, fatal_alert
 from gateway.lingering import Lingering
 from gateway.passage import Head, Passage
 from gateway.reactor import ERR, HUP, RDHUP, READ_EDGE
-from gateway.refusal import build
 from gateway.relay.tunnel import Tunnel
-from telemetry.record import CloseCause
+from telemetry.record import CloseCause, Record
 from whitelist.decide import Access
 from whitelist.model import Protocol
 from whitelist.reason import WORDING, Reason
@@ -32,11 +32,19 @@ if TYPE_CHECKING:
     from gateway.listener.plain import PlainListener
 
 READ_BYTES = 32 * 1024
-_HELLO_WORDS = {
+HELLO_WORDS = {
     "not-tls": (Reason.PROTOCOL_NOT_ALLOWED, UNRECOGNIZED_NAME),
     "malformed": (Reason.MALFORMED_REQUEST, DECODE_ERROR),
     "too-large": (Reason.MALFORMED_REQUEST, DECODE_ERROR),
 }
+
+
+def note_hello(record: Record, facts: HelloFacts) -> None:
+    """What a ClientHello says, into the record of its flow."""
+    record.sni = facts.sni or ""
+    record.alpn = facts.alpn
+    record.ech = facts.ech
+    record.ja4 = facts.ja4
 
 
 class Session(Passage):
@@ -116,6 +124,16 @@ class Session(Passage):
         """Sends little; whether all of it went. Raises OSError."""
         return os.write(self.fd, data) == len(data)
 
+    def _sent(self, data: bytes) -> bool:
+        """Sends little that belongs to the handshake. False: the connection is gone, or ended since it took no more."""
+        try:
+            whole = self._write(data)
+        except OSError:
+            whole = False
+        if not whole:
+            self.end(CloseCause.RESET)
+        return whole
+
     def _tunnel(self, flow: "Flow", fd: int, upstream: socket.SocketType) -> Tunnel:
         """Who takes over after a CONNECT."""
         return Tunnel(self.ctx, flow, fd, upstream, self.expires)
@@ -136,16 +154,20 @@ class Session(Passage):
     def _headed(self, head: RequestHead) -> None:
         """A whole head: a tunnel, or a request to forward."""
         self.version = head.version
-        if head.form != "authority":
-            self._leave_handshake()
-            fd, self.fd = self.fd, -1
-            forwarder = self._forwarder(fd)
-            try:
-                forwarder.take(head, self.buffer)
-            except Exception as error:  # noqa: BLE001 - the session's handlers are no longer the ones to tell
-                forwarder.crashed(error)
-            return
-        self._connect(head, head.target, head.host)
+        if head.form == "authority":
+            self._connect(head, head.target, head.host)
+        else:
+            self._forward(head, self.buffer)
+
+    def _forward(self, head: RequestHead, rest: bytes) -> None:
+        """The forwarder takes over; rest: what was read behind the head."""
+        self._leave_handshake()
+        fd, self.fd = self.fd, -1
+        forwarder = self._forwarder(fd)
+        try:
+            forwarder.take(head, rest)
+        except Exception as error:  # noqa: BLE001 - the session's handlers are no longer the ones to tell
+            forwarder.crashed(error)
 
     def _connect(self, head: Head, authority: bytes, host: bytes | None) -> None:
         """A CONNECT: its target in one canonical form, then the passage."""
@@ -201,12 +223,7 @@ class Session(Passage):
         if self.ctx.spool_failed:
             self.refuse(Reason.EVIDENCE_UNAVAILABLE, "the record could not be written")
             return
-        try:
-            whole = self._write(self.established)
-        except OSError:
-            whole = False
-        if not whole:
-            self.end(CloseCause.RESET)
+        if not self._sent(self.established):
             return
         assert flow.permit is not None
         flow.record.status = 200
@@ -243,24 +260,16 @@ class Session(Passage):
         """SNI must be the permitted host, and the grant's terms must hold; what else the hello says is noted."""
         flow, target = self.flow, self.target
         assert self.hello is not None and flow is not None and target is not None
-        known = self.ctx.hellos.recall(self.buffer)
-        if known is not None:
-            facts = known[0]
-        else:
-            try:
-                hello = self.hello.read(self.buffer)
-            except HelloError as error:
-                reason, alert = _HELLO_WORDS[error.kind]
-                self._refuse_hello(reason, error.detail, alert)
-                return
-            if hello is None:
-                return
-            facts = self.ctx.hellos.learn(self.buffer, hello)
+        try:
+            facts = self.ctx.hellos.read(self.buffer, self.hello)
+        except HelloError as error:
+            reason, alert = HELLO_WORDS[error.kind]
+            self._refuse_hello(reason, error.detail, alert)
+            return
+        if facts is None:
+            return
         record = flow.record
-        record.sni = facts.sni or ""
-        record.alpn = facts.alpn
-        record.ech = facts.ech
-        record.ja4 = facts.ja4
+        note_hello(record, facts)
         flow.hello = facts
         terms = flow.permit.tls if flow.permit is not None else None
         if facts.sni != target.host or terms is not None:  # else all is well under the usual terms
@@ -301,21 +310,7 @@ class Session(Passage):
 
     def on_refused(self, reason: Reason, status: int, detail: str) -> None:
         """Answers with the refusal, or not at all where a 200 was already sent."""
-        config = self.ctx.config
-        self._say(
-            build(
-                reason,
-                ref=self.ref,
-                node=config.node,
-                portal=config.portal,
-                revision=self.ctx.revision,
-                method="CONNECT",
-                http_version=self.version,
-                detail=detail,
-                status=status,
-                retry_after=self.retry_after(),
-            )
-        )
+        self._say(self.refusal(reason, status, detail, method="CONNECT", http_version=self.version))
 
     def _say(self, last_words: bytes) -> None:
         """Sends the last bytes once the record is written, and closes without cutting them off."""

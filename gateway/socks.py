@@ -6,7 +6,6 @@ The login is the credential that the HTTP listener takes: its id is the username
 no room for words: the reference of a refusal is in the records alone.
 """
 
-import os
 from typing import TYPE_CHECKING
 
 from gateway.flow import Flow
@@ -57,9 +56,9 @@ class SocksSession(Session):
                 self.buffer = self.buffer[event.consumed :]
                 match event:
                     case Methods():
-                        said = self._answer(event.answer)
+                        said = self._sent(event.answer)
                     case Login():
-                        said = self._judge(event.authorization) and self._answer(self.talk.logged_in())
+                        said = self._judge(event.authorization) and self._sent(self.talk.logged_in())
                     case Request():
                         self.spoke = self.fin or len(data) >= READ_BYTES  # as for CONNECT
                         self._ask(event)
@@ -71,17 +70,6 @@ class SocksSession(Session):
             self.refuse(error.reason, error.detail, error.status)
             return True
         return False
-
-    def _answer(self, said: bytes) -> bool:
-        """Goes on with the conversation. False: the connection is gone."""
-        try:
-            written = os.write(self.fd, said)
-        except OSError:
-            written = 0
-        if written != len(said):
-            self.end(CloseCause.RESET)
-            return False
-        return True
 
     def _judge(self, authorization: bytes) -> bool:
         """Whether the login is one; else it is refused, before any request was heard."""

@@ -28,8 +28,7 @@ from gateway.handshake.tls_alert import (
     fatal_alert,
 )
 from gateway.passage import Passage
-from gateway.refusal import build
-from gateway.session import READ_BYTES, Session
+from gateway.session import HELLO_WORDS, READ_BYTES, Session, note_hello
 from whitelist.decide import Access
 from whitelist.reason import WORDING, Reason
 from whitelist.target import TargetError, parse_host
@@ -39,11 +38,7 @@ if TYPE_CHECKING:
     from gateway.listener.plain import PlainListener
 
 HTTP = 80
-_UNREADABLE = {
-    "not-tls": (Reason.PROTOCOL_NOT_ALLOWED, UNEXPECTED_MESSAGE),
-    "malformed": (Reason.MALFORMED_REQUEST, DECODE_ERROR),
-    "too-large": (Reason.MALFORMED_REQUEST, DECODE_ERROR),
-}
+_UNREADABLE = HELLO_WORDS | {"not-tls": (Reason.PROTOCOL_NOT_ALLOWED, UNEXPECTED_MESSAGE)}
 _ALERTS = {
     Reason.NAME_INVALID: UNRECOGNIZED_NAME,
     Reason.MALFORMED_REQUEST: DECODE_ERROR,
@@ -117,41 +112,26 @@ class TransparentSession(_Taken, Session):
         self._forward(head, self.buffer[head.consumed :])
         return True
 
-    def _forward(self, head: RequestHead, rest: bytes) -> None:
-        self._leave_handshake()
-        fd, self.fd = self.fd, -1
+    def _forwarder(self, fd: int) -> Forwarder:
         forwarder = TransparentForwarder(self.ctx, self.listener, fd, self.ip, self.port, self.interface, self.fin)
         forwarder.destination = self.destination
-        try:
-            forwarder.take(head, rest)
-        except Exception as error:  # noqa: BLE001 - the session's handlers are no longer the ones to tell
-            forwarder.crashed(error)
+        return forwarder
 
     def _hear_hello(self, size: int) -> bool:
         """The name in the ClientHello is what is asked for; size: of the last piece. The hello is read again, against
         the grant, once the line is there."""
-        hellos = self.ctx.hellos
-        known = hellos.recall(self.buffer)
-        if known is not None:
-            facts = known[0]
-        else:
-            try:
-                hello = self.reader.read(self.buffer)
-            except HelloError as error:
-                reason, self.alert = _UNREADABLE[error.kind]
-                self.refuse(reason, error.detail)
-                return True
-            if hello is None:
-                return False
-            facts = hellos.learn(self.buffer, hello)
+        try:
+            facts = self.ctx.hellos.read(self.buffer, self.reader)
+        except HelloError as error:
+            reason, self.alert = _UNREADABLE[error.kind]
+            self.refuse(reason, error.detail)
+            return True
+        if facts is None:
+            return False
         self.spoke = self.fin or size >= READ_BYTES  # no edge will tell what a full read left behind
         flow = self.begin()
-        record = flow.record
-        record.method = "CONNECT"  # what its firm's other programs would have said
-        record.sni = facts.sni or ""
-        record.alpn = facts.alpn
-        record.ech = facts.ech
-        record.ja4 = facts.ja4
+        flow.record.method = "CONNECT"  # what its firm's other programs would have said
+        note_hello(flow.record, facts)
         if facts.sni is None:
             self.alert = MISSING_EXTENSION  # RFC 8446 clause 9.2
             self.refuse(Reason.NAME_INVALID, "no server name in the ClientHello: which service is asked is not said")
@@ -187,20 +167,7 @@ class TransparentSession(_Taken, Session):
             alert = self.alert or _ALERTS.get(reason, INTERNAL_ERROR if status >= 500 else ACCESS_DENIED)
             self._say(fatal_alert(alert))
             return
-        config = self.ctx.config
-        self._say(
-            build(
-                reason,
-                ref=self.ref,
-                node=config.node,
-                portal=config.portal,
-                revision=self.ctx.revision,
-                method="GET",
-                detail=detail,
-                status=status,
-                retry_after=self.retry_after(),
-            )
-        )
+        self._say(self.refusal(reason, status, detail, method="GET"))
 
 
 def _called(fd: int, *, six: bool) -> tuple[str, int]:

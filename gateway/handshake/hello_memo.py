@@ -10,7 +10,7 @@ left out. Programs that shuffle their extensions (browsers) are read in full eac
 from struct import Struct
 from typing import NamedTuple
 
-from gateway.handshake.client_hello import ClientHello, Shape
+from gateway.handshake.client_hello import ClientHello, HelloReader, Shape
 from gateway.handshake.ech import ENCRYPTED_CLIENT_HELLO, fresh_parts
 from gateway.handshake.hello_fields import protocol_text
 
@@ -72,6 +72,15 @@ class HelloMemo:
         self._known: dict[tuple[bytes, ...], HelloFacts] = {}
         self._shapes: dict[Shape, Struct] = {}
         self._seen_once: set[Shape] = set()
+
+    def read(self, data: bytes, reader: HelloReader) -> HelloFacts | None:
+        """The facts of the hello that data begins with: recalled, or read in full and remembered; None when more bytes
+        are needed. reader: of this hello alone. Raises HelloError."""
+        known = self.recall(data)
+        if known is not None:
+            return known[0]
+        hello = reader.read(data)
+        return None if hello is None else self.learn(data, hello)
 
     def recall(self, data: bytes) -> tuple[HelloFacts, int] | None:
         """The facts of the hello that data begins with, and its length, if one like it was learnt and it is whole."""

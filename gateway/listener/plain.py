@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.reactor import IN
-from gateway.refusal import build
 from whitelist.reason import Reason
 
 if TYPE_CHECKING:
@@ -116,23 +115,12 @@ class PlainListener:
         ctx.flush()
         if not self._http:
             return
-        config = ctx.config
         try:
             os.read(fd, 65_536)  # what is not read would turn the answer into a reset
         except OSError:
             pass
         try:
-            os.write(
-                fd,
-                build(
-                    Reason.OVERLOADED,
-                    ref=record.ref,
-                    node=config.node,
-                    portal=config.portal,
-                    revision=ctx.revision,
-                    detail=record.detail,
-                ),
-            )
+            os.write(fd, ctx.refusal(Reason.OVERLOADED, ref=record.ref, revision=ctx.revision, detail=record.detail))
         except OSError:
             pass  # gone already
 
