@@ -6,14 +6,13 @@ import platform
 import resource
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from ops import privileges
-from ops.doctor import host, lines, marks, rivals, transparent
+from ops.doctor import host, lines, marks, programs, rivals, transparent
 from ops.doctor.certificates import certificates
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.settings import Settings, split_address
@@ -74,10 +73,10 @@ def capabilities() -> Iterator[Finding]:
 
 def nft() -> Finding:
     """The program that loads the kill switch, and the kernel's part of it."""
-    program = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    program = programs.find("nft")
     if not program:
         return fail("nft", "the program nft is not installed", "apt-get install nftables")
-    run = subprocess.run([program, "list", "tables"], capture_output=True, text=True, timeout=10, check=False)
+    run = programs.run(program, "list", "tables")
     if run.returncode:
         words = (run.stderr.strip() or "it failed").splitlines()[0]
         return fail("nft", words, "run as root; if that does not help, the kernel lacks nf_tables (modprobe nf_tables)")

@@ -3,19 +3,17 @@
 import ctypes
 import json
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ops.doctor import programs
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.settings import Settings
 
 BUILT = 1_790_000_000  # Unix seconds: no clock that is right shows less
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 def clock() -> Finding:
@@ -65,23 +63,12 @@ def device_addresses() -> dict[str, list[str]]:
         str(link.get("ifname")): [
             f"{one['local']}/{one['prefixlen']}" for one in link.get("addr_info", []) if "local" in one
         ]
-        for link in _ip("addr", "show")
+        for link in programs.listed("ip", "-j", "addr", "show")
     }
 
 
 def neighbours(addresses: Iterable[str]) -> list[tuple[str, str]]:
     """(device, address) where the kernel knows one of these as a neighbour, or tried to."""
     wanted = set(addresses)
-    shown = [(str(entry.get("dev")), str(entry.get("dst"))) for entry in _ip("neigh", "show")]
+    shown = [(str(entry.get("dev")), str(entry.get("dst"))) for entry in programs.listed("ip", "-j", "neigh", "show")]
     return [(device, address) for device, address in shown if address in wanted]
-
-
-def _ip(*arguments: str) -> list[dict[str, Any]]:
-    program = shutil.which("ip", path=_PATH)
-    if not program:
-        return []
-    run = subprocess.run([program, "-j", *arguments], capture_output=True, text=True, timeout=10, check=False)
-    try:
-        return [entry for entry in json.loads(run.stdout or "[]") if isinstance(entry, dict)]
-    except ValueError:
-        return []

@@ -1,22 +1,17 @@
 """Whether others on this machine use the marks of the lines: policy rules, nft, iptables, tc."""
 
-import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gateway.line.model import INDEX_BITS, MAX_INDEX, mark_of
-from ops.doctor import mark_writes
+from ops.doctor import mark_writes, programs
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.doctor.mark_writes import Write
 from ops.settings import Settings
 
 SHOWN = 3  # rules that are named; the rest is counted
 _OWN_PRIORITIES = 100
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _TC_ACTIONS = ("skbedit", "connmark", "ctinfo")
 _LEGACY = {"iptables-legacy-save": "/proc/net/ip_tables_names", "ip6tables-legacy-save": "/proc/net/ip6_tables_names"}
 _RANGE = "give line_base.mark a range that nobody else uses, or take the rule away"
@@ -25,13 +20,13 @@ _RANGE = "give line_base.mark a range that nobody else uses, or take the rule aw
 def examine(settings: Settings) -> Iterator[Finding]:
     """One finding on marks: fail where a packet of others gets a line's mark, or a rule of others decides before ours
     on packets that have one; warn where a mark may be lost, or cannot be told."""
-    if not shutil.which("ip", path=_PATH):
+    if not programs.find("ip"):
         yield skip("marks", "the program ip is not installed", "apt-get install iproute2")
         return
     base = settings.line_base
-    rules = [rule for family in ("-4", "-6") for rule in _json("ip", family, "-j", "rule", "show")]
+    rules = [rule for family in ("-4", "-6") for rule in programs.listed("ip", family, "-j", "rule", "show")]
     before, after = foreign_rules(rules, base.mark, base.priority)
-    listing = dict(enumerate(_json("nft", "-j", "list", "ruleset"))).get(0, {})
+    listing = dict(enumerate(programs.listed("nft", "-j", "list", "ruleset"))).get(0, {})
     writes = [*mark_writes.of_nft(listing), *_of_iptables(), *mark_writes.of_tc(_tc_actions())]
     range_mask = base.mark_mask & ~INDEX_BITS
     given = [write.where for write in writes if write.gives(base.mark, range_mask)]
@@ -85,20 +80,20 @@ def _named(texts: list[str]) -> str:
 
 def _of_iptables() -> Iterator[Write]:
     for program in _iptables_programs():
-        yield from mark_writes.of_iptables(_output(program), Path(program).name.removesuffix("-save"))
+        yield from mark_writes.of_iptables(programs.output(program), Path(program).name.removesuffix("-save"))
 
 
 def _iptables_programs() -> list[str]:
     """Those that show rules; the old kind only where the kernel has tables of it, for to ask would make them."""
     wanted: list[tuple[str, ...]] = [("iptables-nft-save", "iptables-save"), ("ip6tables-nft-save", "ip6tables-save")]
     wanted += [(name,) for name, names in _LEGACY.items() if _text(names).strip()]
-    found = [next(filter(None, (shutil.which(name, path=_PATH) for name in names)), None) for names in wanted]
+    found = [next(filter(None, (programs.find(name) for name in names)), None) for names in wanted]
     return [program for program in found if program]
 
 
 def _tc_actions() -> list[Any]:
     """All actions of these kinds, those that belong to filters too."""
-    return [entry for kind in _TC_ACTIONS for entry in _json("tc", "-j", "actions", "list", "action", kind)]
+    return [entry for kind in _TC_ACTIONS for entry in programs.listed("tc", "-j", "actions", "list", "action", kind)]
 
 
 def _text(path: str) -> str:
@@ -106,22 +101,3 @@ def _text(path: str) -> str:
         return Path(path).read_text()
     except OSError:
         return ""
-
-
-def _output(*command: str) -> str:
-    program = shutil.which(command[0], path=_PATH)
-    if not program:
-        return ""
-    try:
-        return subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=10, check=False).stdout
-    except subprocess.TimeoutExpired:
-        return ""
-
-
-def _json(*command: str) -> list[Any]:
-    """The list that a program prints, or the one object as a list of it; nothing where it prints no JSON."""
-    try:
-        found = json.loads(_output(*command) or "[]")
-    except ValueError:
-        return []
-    return found if isinstance(found, list) else [found]

@@ -1,16 +1,13 @@
 """Whether this machine's kernel and nft can do what transparent listeners need. Nothing is changed."""
 
 import os
-import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 
+from ops.doctor import programs
 from ops.doctor.finding import Finding, fail, ok
 from ops.listeners import TRANSPARENT
 from ops.settings import Settings
-
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -37,13 +34,11 @@ def _table(settings: Settings) -> Finding:
     from gateway.line.killswitch import render
     from ops.lines import lines_config
 
-    program = shutil.which("nft", path=_PATH)
+    program = programs.find("nft")
     if not program:
         return fail("transparent", "the program nft is not installed", "apt-get install nftables")
     text = render((), lines_config(settings).node)
-    done = subprocess.run(
-        [program, "--check", "-f", "-"], input=text, capture_output=True, text=True, timeout=10, check=False
-    )
+    done = programs.run(program, "--check", "-f", "-", text=text)
     if done.returncode:
         words = (done.stderr.strip() or "it failed").splitlines()[0]
         return fail(

@@ -15,8 +15,7 @@ from tests.bench.zone import GATEWAY, NAME, PORT, RESOLVER, SOURCES, Zone
 
 PEER_PORT = 3128
 MakeLoad = Callable[[Zone, int], Load]
-_SQUID_CONF = """\
-http_port {address}:{port}
+SQUID_RULES = """\
 workers 1
 acl clients src 10.0.0.0/24 {sources}
 acl target dstdomain {name}
@@ -38,6 +37,7 @@ netdb_filename none
 max_filedescriptors 65536
 shutdown_lifetime 0 seconds
 """
+_SQUID_LISTENS = "http_port {address}:{port}\n"
 
 
 class MissingPeerError(Exception):
@@ -60,7 +60,7 @@ def squid(zone: Zone, load: MakeLoad) -> Proxy:
     shutil.chown(directory, "proxy", "proxy")
     conf = directory / "squid.conf"
     conf.write_text(
-        _SQUID_CONF.format(
+        (_SQUID_LISTENS + SQUID_RULES).format(
             address=GATEWAY, port=PEER_PORT, sources=SOURCES, name=NAME, target_port=PORT, directory=directory,
             resolver=RESOLVER, user="proxy",
         )

@@ -35,32 +35,13 @@ ALONE = "c-zzzzzzzzzz"
 CLIENTS = 8
 IDLE_SECONDS = 12.0
 _say = partial(print, flush=True, file=sys.stderr)
-_SQUID_CONF = """\
-https_port {address}:{port} tls-cert={server} tls-key={key} clientca={clients} sslcontext=bench
-workers 1
-acl clients src 10.0.0.0/24 {sources}
-acl target dstdomain {name}
-acl tls port {target_port}
-http_access allow CONNECT clients target tls
-http_access deny all
-cache deny all
-cache_mem 8 MB
-access_log stdio:{directory}/access.log
-logfile_rotate 0
-cache_log {directory}/cache.log
-cache_store_log none
-dns_nameservers {resolver}
-cache_effective_user proxy
-coredump_dir {directory}
-pid_filename none
-pinger_enable off
-netdb_filename none
-max_filedescriptors 65536
-shutdown_lifetime 0 seconds
-unlinkd_program {root}/usr/lib/squid/unlinkd
-mime_table {root}/usr/share/squid/mime.conf
-icon_directory {root}/usr/share/squid/icons
-error_directory {root}/usr/share/squid-langpack/templates
+_SQUID_CONF = f"""\
+https_port {{address}}:{{port}} tls-cert={{server}} tls-key={{key}} clientca={{clients}} sslcontext=bench
+{peers.SQUID_RULES}\
+unlinkd_program {{root}}/usr/lib/squid/unlinkd
+mime_table {{root}}/usr/share/squid/mime.conf
+icon_directory {{root}}/usr/share/squid/icons
+error_directory {{root}}/usr/share/squid-langpack/templates
 """
 
 
@@ -192,7 +173,7 @@ def squid(zone: Zone, load: Load, files: Files, binary: str) -> Proxy:
         _SQUID_CONF.format(
             address=GATEWAY, port=SECURE_PORT, sources=SOURCES, name=NAME, target_port=PORT, directory=directory,
             resolver=RESOLVER, server=files.server_crt, key=files.server_key, clients=files.clients_pem,
-            root=str(Path(binary).resolve().parents[2]).rstrip("/"),
+            root=str(Path(binary).resolve().parents[2]).rstrip("/"), user="proxy",
         )
     )  # fmt: skip
     peers.shutil.chown(directory, "proxy", "proxy")
