@@ -78,11 +78,10 @@ def visit(asking: "Forwarder", identity: Identity, path: bytes) -> None:
     assert flow is not None and head is not None and ctx.snapshot is not None
     tenant = identity.tenant
     wall = int(ctx.reactor.wall)
+    as_if = tenant
     if tenant.state not in GONE:  # a firm that is suspended, or whose term is over, may see that it is
         as_if = msgspec.structs.replace(tenant, state=TenantState.ACTIVE, valid_from=0, valid_until=FOREVER)
-        refused = standing(ctx.snapshot, as_if, asking.ip, asking.interface, wall)
-    else:
-        refused = standing(ctx.snapshot, tenant, asking.ip, asking.interface, wall)
+    refused = standing(ctx.snapshot, as_if, asking.ip, asking.interface, wall)
     if refused is not None:
         asking.refuse(refused.reason, refused.detail)
         return

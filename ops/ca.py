@@ -16,6 +16,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from telemetry.whole import write_whole
 from tenants import ca
 from tenants.ca import CaError
 
@@ -159,15 +160,6 @@ def now() -> int:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all; the file belongs to the directory's owner and group. Raises OSError."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE), "wb") as file:
-        if os.geteuid() == 0:
-            owner = path.parent.stat()
-            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
+    """The file belongs to the directory's owner and group. Raises OSError."""
+    status = path.parent.stat()
+    write_whole(path, content, mode, (status.st_uid, status.st_gid) if os.geteuid() == 0 else None)

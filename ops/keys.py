@@ -1,11 +1,12 @@
 """Control's keys: 32 bytes each, in files that nobody else reads. Made with the node, never replaced."""
 
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from telemetry.whole import write_whole
 
 SIZE = 32
 
@@ -29,7 +30,7 @@ def load_keys(state: Path) -> Keys:
     key = _read_or_make(private)
     shown = Ed25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
     if not public.exists():
-        _write(public, shown, 0o644)
+        write_whole(public, shown, 0o644)
     elif public.read_bytes() != shown:
         raise OSError(f"{public} does not belong to {private}: remove it, and restart the node")
     return Keys(key, _read_or_make(directory / "pseudonym.key"))
@@ -37,20 +38,8 @@ def load_keys(state: Path) -> Keys:
 
 def _read_or_make(path: Path) -> bytes:
     if not path.exists():
-        _write(path, secrets.token_bytes(SIZE), 0o600)
+        write_whole(path, secrets.token_bytes(SIZE), 0o600)
     data = path.read_bytes()
     if len(data) != SIZE:
         raise OSError(f"{path} holds {len(data)} bytes instead of {SIZE}: put it back from a backup")
     return data
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all, whenever the process is killed."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        os.fchmod(file.fileno(), mode)  # whatever the umask is
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)

@@ -3,7 +3,6 @@
 The key is made with the node; the verifier key with the log, since the log keeps the origin it began with.
 """
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from telemetry.evidence import note
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.files import read_or_none
+from telemetry.whole import write_whole
 
 NAME = "flows"  # the log of a node's records, in file names and in its origin
 SIZE = 32
@@ -24,7 +24,7 @@ def make_key(directory: Path, name: str) -> Path | None:
         return None
     if (directory / f"{name}.committed").exists():
         raise EvidenceError(f"{path} is missing, and its log goes on with no other: put it back from a backup")
-    _write(path, Ed25519PrivateKey.generate().private_bytes_raw(), 0o600)
+    write_whole(path, Ed25519PrivateKey.generate().private_bytes_raw(), 0o600)
     return path
 
 
@@ -44,21 +44,9 @@ def settle_origin(directory: Path, name: str, origin: str, key: Ed25519PrivateKe
     text = read_or_none(path)
     public = key.public_key().public_bytes_raw()
     if text is None or not (directory / f"{name}.committed").exists():
-        _write(path, f"{note.VerifierKey(origin, note.ED25519, public)}\n".encode(), 0o644)
+        write_whole(path, f"{note.VerifierKey(origin, note.ED25519, public)}\n".encode(), 0o644)
         return origin
     known = note.parse_key(text.decode("ascii", "replace").strip())
     if known.public != public:
         raise EvidenceError(f"{path} does not belong to {name}.key: put both back from one backup")
     return known.name
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
-        os.fchmod(file.fileno(), mode)  # whatever the umask is
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
