@@ -19,8 +19,9 @@ system:
 demo: setup
 	@$(VENV)/bin/feiyu demo $(if $(ONCE),--once,)
 
+# Most tests wait for something, so two run at a time, those of one file one after the other.
 test: setup
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 # The programs that tests/acceptance/test_clients*.py run through a node (400 MB); without them those tests say so.
 clients: setup

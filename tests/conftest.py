@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+os.environ.pop("COLUMNS", None)  # the command's output is a pipe's, as wide as its text, whoever runs the tests
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.geteuid() == 0:

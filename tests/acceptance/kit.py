@@ -80,12 +80,14 @@ class Node:
             return self.stage.records(flow=flow, kind="close")
         return []
 
-    def closed_from(self, port: int) -> dict[str, Any]:
-        """The closing record of the latest connection from this client port."""
+    def closed_from(self, port: int, since: int = 0) -> dict[str, Any]:
+        """The closing record of the latest connection from this client port, after a time of the log: the kernel gives
+        a port again."""
         found: list[dict[str, Any]] = []
 
         def there() -> bool:
-            found[:] = [r for r in self.stage.records(kind="close", limit=20) if r.get("client_port") == port]
+            records = self.stage.records(kind="close", limit=20)
+            found[:] = [r for r in records if r.get("client_port") == port and r["time"] > since]
             return bool(found)
 
         self.stage.wait(there, f"no closing record of a connection from port {port}", 5)

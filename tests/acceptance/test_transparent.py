@@ -113,10 +113,10 @@ def test_what_a_program_meets_that_knows_of_no_proxy(node: Node, case: Case) -> 
     if case.line:
         assert answer.exit == 0, answer.error
         assert answer.json["client"] == LINES[case.line].near[case.egress]
-        record = node.closed_from(answer.figures["local_port"])
+        record = node.closed_from(answer.figures["local_port"], since)
         expected: dict[str, Any] = {"line": case.line, "egress_ip": LINES[case.line].near[case.egress]}
     else:
-        record = newest_refusal(node, FIRMS[case.firm].far[case.version], case.reason, since)
+        record = newest_refusal(node, FIRMS[case.firm].far[case.version], case.reason, since, "transparent-")
         if case.url.startswith("https"):
             assert answer.exit == 35, answer.error  # CURLE_SSL_CONNECT_ERROR
             assert case.told in answer.error
@@ -217,7 +217,7 @@ def test_what_names_no_service_is_refused(node: Node, case: Said, version: int) 
             client.shutdown(socket.SHUT_WR)
         answer = heard(client)
     assert answer.startswith(case.answer), answer
-    record = newest_refusal(node, FIRMS["acme"].far[version], case.reason, since)
+    record = newest_refusal(node, FIRMS["acme"].far[version], case.reason, since, "transparent-")
     assert case.detail in record.get("detail", "")
     called = f"{FAKE[4]}:{case.port}" if version == 4 else f"[{FAKE[6]}]:{case.port}"
     expected = {"original_dst": called, "listener": f"transparent-acme-{version}"} | case.record
