@@ -89,7 +89,7 @@ class Context:
         self.strangers = Suppressor(config.limits.stranger_refusals_per_second)
         self.live: dict[int, Live] = {}
         limits = config.limits
-        self.crowd = Crowd(limits.handshakes_per_source, limits.handshakes)
+        self.crowd = Crowd(self, limits.handshakes_per_source, limits.handshakes)
         self.max_live = 1 << 20
         self.first_byte = min(config.timeouts.first_byte, config.timeouts.handshake)
         self.residents = Residents()
@@ -208,7 +208,7 @@ class Context:
 
     def is_full(self) -> bool:
         """Whether there is no room for one more connection, nor any to be made."""
-        return len(self.live) >= self.max_live and not self.crowd.relieve(self)
+        return len(self.live) >= self.max_live and not self.crowd.relieve()
 
     def shortage(self, what: str) -> bool:
         """The process is out of descriptors or memory: said once a minute, counted always. Makes room of handshakes and
@@ -216,7 +216,7 @@ class Context:
         if self.shortages % 300 == 0:
             say(f"out of room: {what}")
         self.shortages += 1
-        return self.crowd.relieve(self)
+        return self.crowd.relieve()
 
     def report(self, error: BaseException) -> None:
         """A defect of ours: the trace goes to the log, at most one a second, without any client's bytes."""

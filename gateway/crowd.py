@@ -1,12 +1,12 @@
 """Connections that have not said yet what they want, and which of them leave when there are too many.
 
 Whoever floods abandons what it opened, or lets it drip; who is honest has said all within a few round trips. So it is
-the oldest that leave, of those sources that have the most. A newcomer is turned away only where nobody can leave: where
-all who came before are being served.
+the oldest that leave, of those sources that have the most, and of sources that have a tunnel all but their last few. A
+newcomer is turned away only where nobody can leave: where all who came before are being served.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from whitelist.ip_text import parse_v6
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from gateway.lingering import Lingering
 
 LOOK = 0.1  # seconds between two looks for connections that are between two requests
+KNOWN_FOR = 0.25  # seconds that a look at who has a tunnel is good for
+SPARED = 8  # handshakes of a source that has a tunnel, which leave last
 PART = 8  # an eighth leaves at once, so that looking for them costs each newcomer little
 OVER = "made room for newer ones"
 
@@ -31,6 +33,9 @@ class Newcomer(Protocol):
 
     def leave(self, reason: Reason, detail: str) -> None:
         """Records the refusal, says it, and closes without waiting for the client."""
+
+
+Source = str | int
 
 
 @runtime_checkable
@@ -47,12 +52,14 @@ class Crowd:
 
     leaving: somebody is being sent away just now, who must not count as another newcomer meanwhile."""
 
-    def __init__(self, per_source: int, in_all: int) -> None:
+    def __init__(self, ctx: "Context", per_source: int, in_all: int) -> None:
+        self._ctx = ctx
         self.members: dict[int, Newcomer] = {}
         self.sources: dict[str, int] = {}
         self.lingering: dict[int, Lingering] = {}
         self.leaving = False
-        self._look_again = 0.0
+        self._look_again = self._known_until = 0.0
+        self._known: frozenset[Source] = frozenset()
         self._per_source, self._in_all, self._lingering = per_source, in_all, in_all
 
     def resize(self, live: int) -> None:
@@ -118,13 +125,24 @@ class Crowd:
             return False
         self.leaving = True
         try:
-            for who in chosen(waiting, max(1, limit // PART), lambda w: network(w.ip)):
+            came = [(network(w.ip), w) for w in waiting]
+            for who in chosen(came, max(1, limit // PART), self._with_tunnels()):
                 who.leave(reason, f"{detail}: {OVER}")
         finally:
             self.leaving = False
         return True
 
-    def relieve(self, ctx: "Context") -> bool:
+    def _with_tunnels(self) -> frozenset[Source]:
+        """The sources that had a tunnel a moment ago."""
+        ctx = self._ctx
+        if ctx.reactor.now >= self._known_until:
+            self._known_until = ctx.reactor.now + KNOWN_FOR
+            flows = [flow for live in ctx.live.values() if (flow := getattr(live, "flow", None)) is not None]
+            known = {flow.record.client_ip for flow in flows if flow.opened_at}
+            self._known = frozenset(network(ip) for ip in known)
+        return self._known
+
+    def relieve(self) -> bool:
         """Room in the whole process, which is out of it: first of refused clients, then of handshakes, then of
         connections between two requests. Whether there was any."""
         before = len(self.lingering)
@@ -132,8 +150,9 @@ class Crowd:
             told.overdue()
         if len(self.lingering) < before:
             return True
-        if self.make_room(self._in_all, lambda _: True, None, Reason.OVERLOADED, "out of room"):
+        if self.make_room(len(self.members), lambda _: True, None, Reason.OVERLOADED, "out of room"):
             return True
+        ctx = self._ctx
         if ctx.reactor.now < self._look_again:  # a walk over all that is live: not for each of many
             return False
         self._look_again = ctx.reactor.now + LOOK
@@ -141,7 +160,7 @@ class Crowd:
         return bool([live for live in idle if live.hang_up()])
 
 
-def network(ip: str) -> str | int:
+def network(ip: str) -> Source:
     """What counts as one source when there are too many in all: an IPv4 address, or an IPv6 network of 64 bits, in
     which one machine has as many addresses as it likes."""
     if ":" not in ip:
@@ -149,20 +168,32 @@ def network(ip: str) -> str | int:
     return (parse_v6(ip) or 0) >> 64
 
 
-def chosen[W](waiting: Iterable[W], count: int, source: Callable[[W], str | int]) -> list[W]:
-    """So many of those who wait, the oldest first: of the sources that have the most, down to a level that is the same
-    for all."""
-    waiting = list(waiting)
-    sources = [source(who) for who in waiting]
-    left = Counter(sources)
+def chosen[W](
+    waiting: Sequence[tuple[Source, W]], count: int, known: Collection[Source] = (), spared: int = SPARED
+) -> list[W]:
+    """So many of those who wait, each with its source, the oldest first: of the sources that have the most, down to a
+    level that is the same for all; the last few of those that are known only where no others are left."""
+    left = Counter(source for source, _ in waiting)
+    first: list[tuple[Source, W]] = []
+    last: list[tuple[Source, W]] = []
+    for item in waiting:
+        source = item[0]
+        (last if left[source] <= spared and source in known else first).append(item)
+        left[source] -= 1
+    found = _cut(first, count)
+    return found + _cut(last, count - len(found))
+
+
+def _cut[W](waiting: Sequence[tuple[Source, W]], count: int) -> list[W]:
+    left = Counter(source for source, _ in waiting)
     level = _level(left.values(), len(waiting) - count)
     found: list[W] = []
-    for who, of in zip(waiting, sources, strict=True):
-        if left[of] > level:
-            left[of] -= 1
+    for source, who in waiting:
+        if len(found) == count:
+            break
+        if left[source] > level:
+            left[source] -= 1
             found.append(who)
-            if len(found) == count:
-                break
     return found
 
 

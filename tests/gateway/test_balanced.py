@@ -178,7 +178,9 @@ def test_handshakes_in_progress_are_counted_by_the_source_in_the_header(
     another: Callable[..., Node], ground: Ground
 ) -> None:
     listeners = {"balanced": {"proxy_protocol": [f"{BALANCER}/32"]}}
-    node = another(listeners=listeners, limits={"handshakes_per_source": 5}, timeouts={"handshake": 10, "first_byte": 10})
+    node = another(
+        listeners=listeners, limits={"handshakes_per_source": 5}, timeouts={"handshake": 10, "first_byte": 10}
+    )
     worker = node.worker()
 
     def begin(source: str) -> Talk:
