@@ -144,7 +144,13 @@ _listener = section(
             text(f"one of {', '.join(DEMANDS)}", lambda v: v in DEMANDS), "demands", unique=("",), least=1
         ),
         "proxy_protocol": listing(_trusted, "balancers' prefixes", unique=("",)),
-        "tls": section(Tls, dict.fromkeys(("certificate", "key", "client_ca"), parsed("an absolute path", _directory))),
+        "tls": section(
+            Tls,
+            {
+                **dict.fromkeys(("certificate", "key"), parsed("an absolute path", _directory)),
+                "client_ca": parsed('an absolute path, or "" for none', lambda v: v and _directory(v)),
+            },
+        ),
     },
 )
 _access = section(
