@@ -67,7 +67,7 @@ def test_programs_are_served_while_a_flood_of_their_own_source_stands(node: Node
     found = node.stage.ask("log", "search", "--source", FAR, "--reason", "rate-limited", "--limit", "200")
     assert found
     assert {r["listener"] for r in found if r.get("listener")} <= {
-        "acc-a",
+        "acc-a-4",
         "tls-acme",
         "socks-acme",
         "transparent-acme-4",
