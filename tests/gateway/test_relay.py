@@ -181,7 +181,7 @@ def both_ways(talk: Talk, there: Talk, data: bytes) -> dict[str, str]:
 
 
 def test_the_end_of_one_direction_never_cuts_the_other(node: Node, worker: Worker, ground: Ground) -> None:
-    """A direction that waits for its turn may end meanwhile: one in ten of these was cut short when it went on."""
+    """A direction that waits for its turn may end meanwhile: such transfers were cut short when it then went on."""
     data = blob(8 * MB)
     digest = hashlib.sha256(data).hexdigest()
     for _ in range(60):
