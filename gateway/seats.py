@@ -33,20 +33,21 @@ class Seats(Columns):
         nothing counted, when it would exceed the limit (at most a million). As for firms (gateway.shares), two workers
         that race at the limit may both refuse, but never both admit."""
         home, mark = self._known.get((tenant, user)) or self._place(tenant, user)
-        cells = self.cells
-        seat = self._seat(self.own + home, mark)
-        if seat < 0:
-            return -1
-        cells[seat] = (cells[seat] & _COUNT) + 1 | mark
+        cells, seat = self.cells, self.own + home
+        cell = cells[seat]
+        if cell & ~_COUNT != mark:
+            seat = self._seat(seat, mark)
+            if seat < 0:
+                return -1
+            cell = cells[seat]
+        cells[seat] = (cell & _COUNT) + 1 | mark
         total = 0
         for start in self.starts:
-            for at in range(start + home, start + home + PROBES):
-                cell = cells[at]
-                if cell & ~_COUNT == mark:
-                    total += cell & _COUNT
-                    break
-                if not cell:  # nobody ever sat here, so nobody had to go on to the next
-                    break
+            cell = cells[start + home]
+            if cell & ~_COUNT == mark:
+                total += cell & _COUNT
+            elif cell:  # else nobody ever sat here, so nobody had to go on to the next
+                total += self._further(start + home, mark)
         if total > limit:
             cells[seat] -= 1
             return None
@@ -59,6 +60,16 @@ class Seats(Columns):
     def left(self, start: int) -> None:
         """The tunnels of a worker that ended are over."""
         self.clear(start)
+
+    def _further(self, home: int, mark: int) -> int:
+        """How many a worker counts of a user that is not at its first place."""
+        for at in range(home + 1, home + PROBES):
+            cell = self.cells[at]
+            if cell & ~_COUNT == mark:
+                return cell & _COUNT
+            if not cell:
+                break
+        return 0
 
     def _seat(self, home: int, mark: int) -> int:
         """Where this worker counts the user: a cell with its mark, else the first that nobody sits in, or -1."""
