@@ -81,7 +81,7 @@ def measure(node: Node, worker: Worker, kind: Kind, *, many: bool, connections: 
     coming.join(10)
     live.close()
     until(lambda: worker.descriptors() <= before + 2, "the flood is over", 30)
-    return [f"{held:,}", f"{rate:,.0f}", f"{grown / max(1, held):.1f}", *told(calm), *told(beside)]
+    return [f"{held:,}", f"{rate:,.0f}", f"{grown / held:.1f}" if held else "–", *told(calm), *told(beside)]
 
 
 def told(found: list[float]) -> list[str]:
