@@ -477,6 +477,13 @@ class Forwarder(Passage):
         self.kept = None
         super().drop_upstream()
 
+    def hang_up(self) -> bool:
+        """Others need the room: closes between two requests; whether it did."""
+        if self.head is not None or self.fd < 0:
+            return False
+        self.end(CloseCause.IDLE)
+        return True
+
     def draining(self) -> None:
         """No further request is taken: a connection between two requests closes."""
         if self.head is None and not self.buffer:
