@@ -1,11 +1,11 @@
 """How a machine gets its first certificate, and each further one: POST /enrol with an invite's token, POST /renew with
 the present certificate, inside TLS on a listener that demands certificates.
 
-A client asks for this in its hello, by the protocol "feiyu-enrol" (ALPN, RFC 7301), and is then not made to show what it
-does not have. So the operator opens no further port, and a connection without a certificate comes no further than this
-module, which leads nowhere but to control: no target is parsed, decided or dialled. Who asks must be in a firm's place;
-the token, or the key of the present certificate, is verified by control, so that a worker that was broken into cannot
-have certificates made.
+A client asks for this in its hello, by the protocol "feiyu-enrol" (ALPN, RFC 7301), and is then not made to show what
+it does not have. So the operator opens no further port, and a connection without a certificate comes no further than
+this module, which leads nowhere but to control: no target is parsed, decided or dialled. Who asks must be in a firm's
+place; the token, or the key of the present certificate, is verified by control, so that a worker that was broken into
+cannot have certificates made.
 """
 
 import json

@@ -70,8 +70,8 @@ async def add(request: web.Request) -> web.Response:
 
 async def issue(request: web.Request) -> web.Response:
     """A new credential. Its token is in this answer and nowhere else; with `request` (a certificate request or public
-    key in PEM) it is a certificate instead, and with `invite` a token that enrols one machine, with the root's fingerprint
-    beside it. Of the user's label the pseudonym is kept."""
+    key in PEM) it is a certificate instead, and with `invite` a token that enrols one machine, beside the root's
+    fingerprint. Of the user's label the pseudonym is kept."""
     fields, reason = await body_with_reason(request)
     label = fields.get("user", "")
     if not isinstance(label, str) or len(label) > MAX_LABEL or not label.isprintable():

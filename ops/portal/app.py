@@ -2,7 +2,8 @@
 
 A question is believed because of who asks: the kernel says the peer is a worker (SO_PEERCRED), and a worker says which
 firm it identified. So a worker that was broken into could ask in any firm's name, as it could pass any firm's traffic;
-it cannot write (ops.portal.enrolment looks at tokens and keys itself), and what concerns the node or other firms is not among the answers.
+it cannot write, since ops.portal.enrolment looks at tokens and keys itself, and what concerns the node or other firms
+is not among the answers.
 """
 
 import os

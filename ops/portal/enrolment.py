@@ -50,15 +50,17 @@ class Enrolments:
         except msgspec.DecodeError as error:
             raise Problem(400, "application", "Not understood", str(error)) from error
         now = int(self._clock())
-        if self._guesses.too_many(asked.tenant, now):
-            _no(429, "too many wrong tokens from this firm's network; wait some minutes")
+        if asked.renew:
+            return await self._certify(asked, await self._renewal(asked, now), now)
+        if self._guesses.too_many(asked.source, now):
+            _no(429, "too many wrong tokens from this address; wait some minutes")
         try:
-            credential = await (self._renewal(asked, now) if asked.renew else self._invited(asked, now))
+            invite = await self._invited(asked, now)
         except Problem as problem:
             if problem.status == 403:
-                self._guesses.wrong(asked.tenant, now)
+                self._guesses.wrong(asked.source, now)
             raise
-        return await self._certify(asked, credential, now)
+        return await self._certify(asked, invite, now)
 
     async def _invited(self, asked: Application, now: int) -> Credential:
         name, _, token = asked.asked.token.partition(".")
