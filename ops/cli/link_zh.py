@@ -1,7 +1,9 @@
 """Chinese for feiyu link and for invites."""
 
 LINK_ZH: dict[str, str] = {
-    "Forwarder of a firm's machine: certificate, local proxy, refusals.": "企业机器的转发程序：证书、本机代理、被拒访问。",
+    "Forwarder of a firm's machine: certificate, local proxy, refusals.": (
+        "企业机器的转发程序：证书、本机代理、被拒访问。"
+    ),
     "Where the link keeps key, certificate and settings.": "转发程序的密钥、证书和设置所在目录。",
     "As JSON.": "以 JSON 输出。",
     "Enrol this machine with an invite's token, which is asked for.": "用邀请令牌登记本机；令牌由程序询问。",

@@ -34,7 +34,7 @@ class Wire:
                 return
 
     async def receive(self) -> bytes:
-        """Plaintext; b"" once the gateway ended its direction. Raises OSError, ConnectionResetError where it was cut."""
+        """Plaintext; b"" once the gateway ended its direction. Raises OSError where it was cut."""
         while True:
             found = bytearray()
             try:

@@ -7,7 +7,9 @@ ZH: dict[str, str] = {
     "As JSON.": "以 JSON 输出。",
     "Ask the operator for a new invite, and enrol again.": "请向运营方索取新的邀请，重新登记。",
     "Ask the operator for the gateway's address, or check DNS.": "请向运营方核对网关地址，或检查 DNS。",
-    "Check this machine's clock and the gateway's name; nothing was sent.": "请检查本机时钟与网关名称；未发送任何内容。",
+    "Check this machine's clock and the gateway's name; nothing was sent.": (
+        "请检查本机时钟与网关名称；未发送任何内容。"
+    ),
     "Compare gateway and fingerprint with what the operator sent. If they are right, somebody is in between.": (
         "请将网关与指纹同运营方发来的核对；若均无误，则有人居中冒充。"
     ),
