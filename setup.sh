@@ -66,7 +66,7 @@ case ${1:-} in
     need "lines, demo and tests" nft=nftables ip=iproute2 curl=curl tcpdump=tcpdump strace=strace
     ;;
   clients)
-    # About 350 MB to fetch and 1.3 GB on disk where all is missing. Tests of a program that is not there say so.
+    # About 400 MB to fetch and 1.5 GB on disk where all is missing. Tests of a program that is not there say so.
     for program in wget=wget git=git go=golang-go javac=default-jdk-headless chromium=chromium certutil=libnss3-tools; do
       need "the tests with real clients" "$program" || say "no ${program#*=} here: the tests with it are skipped"
     done

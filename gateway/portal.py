@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from gateway.handshake.http1 import RequestHead
 
 MAX_PATH = 256
-RATE, BURST = 5.0, 20.0  # requests a second of one firm in one worker, and how many at once after a pause
+# Requests a second of one firm in one worker, and how many at once after a pause: all its browsers fetch the PAC file
+# when a day begins, and one that cannot may go straight out.
+RATE, BURST = 20.0, 60.0
 AT_ONCE = 32  # requests under way in one worker
 FOREVER = 1 << 62
 OWN_PAGES = "a request for the proxy itself: origin-form or asterisk-form target"

@@ -15,8 +15,8 @@ from ops.settings import Listener
 
 BACKLOG = 4_096  # the kernel clips it to net.core.somaxconn
 
-_IP_TRANSPARENT = socket.IPPROTO_IP, 19  # linux/in.h
-_IPV6_TRANSPARENT = socket.IPPROTO_IPV6, 75  # linux/in6.h
+# Level and name of the option, by family (linux/in.h, linux/in6.h).
+TRANSPARENT = {socket.AF_INET: (socket.IPPROTO_IP, 19), socket.AF_INET6: (socket.IPPROTO_IPV6, 75)}
 
 
 class ListenError(Exception):
@@ -70,7 +70,7 @@ def environment(share: dict[str, list[int]]) -> str:
 def listen(listener: Listener) -> socket.socket:
     """Opens one listening socket, close-on-exec and non-blocking. Raises ListenError."""
     host, port = listener.endpoint
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = listener.family
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,7 +78,7 @@ def listen(listener: Listener) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if listener.is_transparent:  # and so is every socket accepted from it, which may then answer from any address
-            sock.setsockopt(*(_IPV6_TRANSPARENT if family == socket.AF_INET6 else _IP_TRANSPARENT), 1)
+            sock.setsockopt(*TRANSPARENT[family], 1)
         if listener.interface:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, listener.interface.encode() + b"\0")
         sock.bind((host, port))

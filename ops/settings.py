@@ -5,6 +5,7 @@ broken later cannot reach a child that restarts. to_json and parse_settings are 
 """
 
 import os
+import socket
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,11 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def endpoint(self) -> tuple[str, int]:
         """Host and port as the socket module takes them."""
         return split_address(self.address)
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """Of its sockets."""
+        return socket.AF_INET6 if ":" in self.endpoint[0] else socket.AF_INET
 
     @property
     def place(self) -> str:

@@ -9,10 +9,12 @@ from gateway.line.reconcile import (
     AddDevice,
     AddRoute,
     AddRule,
+    DeleteAddress,
     DeleteDevice,
     DeleteRoute,
     DeleteRule,
     LoadTable,
+    SetMtu,
     SetSysctl,
     SetTunnelSource,
     SetUp,
@@ -37,7 +39,7 @@ def line_of(step: Action, plan: Plan) -> str:
             return line_on(path.split("/")[3] if path.count("/") >= 4 else "", plan)
         case AddDevice(device):
             return device.line
-        case DeleteDevice(name) | AddAddress(name) | SetUp(name):
+        case DeleteDevice(name) | AddAddress(name) | DeleteAddress(name) | SetMtu(name) | SetUp(name):
             return line_on(name, plan)
         case LoadTable() | SetTunnelSource():
             return ""

@@ -36,8 +36,7 @@ def make(ip: IPRoute, device: Device) -> None:
     not be named ours is taken away again."""
     suffix = "6" if ":" in device.local else ""
     under = ip.link_lookup(ifname=device.underlay)
-    outer: dict[str, Any] = {f"vxlan_local{suffix}": device.local, f"vxlan_group{suffix}": device.peer}
-    outer |= {"mtu": device.mtu} if device.mtu else {}
+    outer = {f"vxlan_local{suffix}": device.local, f"vxlan_group{suffix}": device.peer}
     ip.link(
         "add",
         ifname=device.name,

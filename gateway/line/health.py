@@ -1,5 +1,7 @@
 """Whether a line can carry a new flow, from what the kernel says of it. Pure."""
 
+from collections.abc import Mapping
+
 from gateway.line.overlay import device_of, routes_of, wrap_of
 from gateway.line.reconcile import Actual, is_ours
 from gateway.line.routing import METRIC_GATEWAY, Route
@@ -7,6 +9,23 @@ from gateway.line.spec import LineSpec, Segments, Underlay, Way
 
 UP = "up"
 DOWN = "down"
+
+
+class Silent:
+    """Next hops that did not answer. The kernel forgets that it asked in vain when it asks again: until one answers it
+    is taken as silent still."""
+
+    def __init__(self) -> None:
+        self._silent: set[tuple[str, str]] = set()
+
+    def settled(self, neighbours: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+        """What the kernel says, with what it said before. Words: failed, asked (no answer yet), known."""
+        for key, word in neighbours.items():
+            if word == "failed":
+                self._silent.add(key)
+            elif word == "known":
+                self._silent.discard(key)
+        return {**neighbours, **dict.fromkeys(self._silent, "failed")}
 
 
 def line_state(line: LineSpec, actual: Actual) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,10 +19,13 @@ from gateway.line.reconcile import (
     AddAddress,
     AddDevice,
     AddRoute,
+    DeleteAddress,
     DeleteRoute,
     Link,
     LoadTable,
+    SetMtu,
     SetSysctl,
+    SetTunnelSource,
     SetUp,
     diff,
 )
@@ -63,6 +67,7 @@ class Keeper:
         self._links: dict[str, tuple[Link | None, frozenset[str]]] = {}  # and its addresses
         self._states: dict[str, tuple[str, str]] = {}
         self._told: set[str] = set()
+        self._silent = health.Silent()
         self.repaired: Counter[str] = Counter()  # by line, "" for what is of no line alone
 
     def close(self) -> None:
@@ -91,7 +96,7 @@ class Keeper:
         kernel refuses: the lines are then down. Before the first want() it only sees that some table stands: what an
         earlier process left is better than a table without lines."""
         taken: list[Action] = []
-        fault = ""
+        faults: dict[str, str] = {}  # by line, "" for what is of all
         actual = Actual()
         try:
             if not self._is_told and nft.read_table():
@@ -101,24 +106,29 @@ class Keeper:
                 steps = diff(self._plan, self._table, actual)
                 if not steps:
                     break
-                fault = self._take(steps, actual, taken)
+                faults = self._take(steps, actual, taken)
             else:
                 actual = self._kernel.read(self._plan, nft.read_table())
-                left = diff(self._plan, self._table, actual)
-                fault = fault or (f"cannot {left[0]}" if left else "")
+                for step in diff(self._plan, self._table, actual):
+                    self._fault(faults, step, f"cannot {step}")
         except (OSError, nft.NftError) as error:
-            fault = f"cannot read the kernel's state: {error}"
+            faults = {"": f"cannot read the kernel's state: {error}"}
         if self._is_told:
             for device in self._shaper.sweep():
                 self.repaired[line_on(device, self._plan)] += 1
         self._tell_foreign(actual)
-        self._fresh = self._fresh and bool(fault)
+        self._fresh = self._fresh and "" in faults
         self._links = {device: _device(actual, device) for device in self._devices()}
-        self._tell_states(actual, fault)
+        self._tell_states(actual, faults)
         return taken
 
-    def _take(self, steps: list[Action], actual: Actual, taken: list[Action]) -> str:
-        fault = ""
+    def _fault(self, faults: dict[str, str], step: Action, what: str) -> None:
+        """A step that cannot be taken is the fault of the line that it is for: the others go on."""
+        if not isinstance(step, SetTunnelSource):  # lines that need it say so by themselves
+            faults.setdefault(line_of(step, self._plan), what)
+
+    def _take(self, steps: list[Action], actual: Actual, taken: list[Action]) -> dict[str, str]:
+        faults: dict[str, str] = {}
         for step in steps:
             try:
                 if isinstance(step, LoadTable):
@@ -126,7 +136,7 @@ class Keeper:
                 else:
                     self._kernel.apply(step)
             except (OSError, nft.NftError) as error:
-                fault = fault or f"cannot {step}: {error}"
+                self._fault(faults, step, f"cannot {step}: {error}")
                 if str(step) not in self._told:
                     self._told.add(str(step))
                     self._on_drift(f"{step}: {error}", repaired=False)
@@ -136,7 +146,7 @@ class Keeper:
             if not self._is_expected(step, actual):
                 self.repaired[line_of(step, self._plan)] += 1
                 self._on_drift(str(step), repaired=True)
-        return fault
+        return faults
 
     def _load(self) -> None:
         text = render(self._plan.lines, self._node, nft.read_counters())
@@ -156,7 +166,7 @@ class Keeper:
             devices = {name for line in self._plan.lines if step.route.table in line.tables for name in line.devices}
         elif isinstance(step, AddDevice):
             devices = {step.device.underlay}  # the kernel takes the one on top away with it
-        elif isinstance(step, AddAddress | SetUp):
+        elif isinstance(step, AddAddress | DeleteAddress | SetMtu | SetUp):
             devices = {step.device}
         elif isinstance(step, SetSysctl):
             devices = {device for device in self._links if f"/{device}/" in step.path}
@@ -174,9 +184,11 @@ class Keeper:
                 self._told.add(rule)
                 self._on_drift(f"foreign rule before ours: {rule}", repaired=False)
 
-    def _tell_states(self, actual: Actual, fault: str) -> None:
+    def _tell_states(self, actual: Actual, faults: Mapping[str, str]) -> None:
+        actual = replace(actual, neighbours=self._silent.settled(actual.neighbours))
         states = {line: (health.DOWN, why) for line, why in self._problems.items()}
         for line in self._plan.lines:
+            fault = faults.get("") or faults.get(line.id)
             states[line.id] = (health.DOWN, fault) if fault else health.line_state(line, actual)
         for name, (state, why) in states.items():
             if self._states.get(name) != (state, why):

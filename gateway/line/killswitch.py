@@ -77,7 +77,7 @@ def _access_chain(number: int, prefixes: list[str], ports: str, *, takes: bool) 
 def _output(lines: tuple[LineSpec, ...], node: NodeConfig) -> list[str]:
     rules = ["type filter hook output priority 300; policy drop;"]  # after whatever may still change a packet's route
     rules.append('oifname "lo" accept')
-    rules += wrapping.leaving(lines)
+    rules += wrapping.leaving(lines, node.mark_mask)
     rules += _vmap(f"meta mark & {node.mark_mask:#x}", [(f"{ln.mark:#x}", f"goto line_{ln.index}") for ln in lines])
     rules.append(f"meta mark & {node.range_mask:#x} == {node.mark_base:#x} {_DROP.format('marked')}")
     rules += [_NEIGHBOURS, _LISTENERS]
@@ -152,13 +152,12 @@ def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tup
         if answers := wrapping.answers(line, node.mark_mask):
             ends[line.device] = f"answers_{line.index}"
             body += _chain(ends[line.device], [*answers, "goto line_input"])
-    if entering := wrapping.entering(lines):
-        body += _chain("underlay_input", [*entering, "goto line_input"])
-        ends |= {device: "underlay_input" for line in lines for device in line.devices[1:]}
+    ends |= {device: "line_input" for line in lines for device in line.devices[1:]}
     to_lines = _vmap("iifname", [(f'"{device}"', f"goto {chain}") for device, chain in ends.items()])
     # A line's address is spoken to on its line only (the kernel would take it on any device).
     elsewhere = [f'{match} iifname != "lo" {_DROP.format("line_input")}' for match in _sources(lines, "daddr")]
-    body += _chain("input", ["type filter hook input priority 0; policy accept;", *to_lines, *elsewhere])
+    hook = "type filter hook input priority 0; policy accept;"
+    body += _chain("input", [hook, *wrapping.entering(lines), *to_lines, *elsewhere])
     if last := [(line, rules) for line in lines if (rules := wrapping.last_hop(line))]:
         for line, rules in last:
             drop = _DROP.format(f"line_{line.index}_dropped")

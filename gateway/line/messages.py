@@ -129,6 +129,7 @@ def route_request(item: Any, attrs: dict[str, Any]) -> dict[str, Any]:
         "table": attrs["RTA_TABLE"],
         "type": item["type"],
         "tos": item["tos"],
+        "scope": item["scope"],
     }
     words["dst"] = f"{attrs['RTA_DST']}/{item['dst_len']}" if "RTA_DST" in attrs else "default"
     for key in ("RTA_PRIORITY", "RTA_GATEWAY", "RTA_OIF"):

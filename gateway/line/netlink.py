@@ -27,9 +27,12 @@ from gateway.line.reconcile import (
     AddDevice,
     AddRoute,
     AddRule,
+    DeleteAddress,
     DeleteDevice,
     DeleteRoute,
     DeleteRule,
+    DeviceStep,
+    SetMtu,
     SetSysctl,
     SetTunnelSource,
     SetUp,
@@ -38,7 +41,7 @@ from gateway.line.routing import Route, Rule
 from gateway.line.spec import LineSpec, Segments, Underlay
 
 _UNUSABLE = 0x40 | 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED
-_NUD_FAILED = 0x20
+_NUD = {0x20: "failed", 0x01: "asked"}  # NUD_FAILED, NUD_INCOMPLETE
 _NTF_USE = 1
 _LOCAL = 255  # RT_TABLE_LOCAL
 _ALREADY = (errno.EEXIST, errno.ESRCH, errno.ENOENT, errno.ENODEV)
@@ -76,7 +79,7 @@ class Kernel:
         for version in (4, 6):
             for item in self._ip.get_neighbours(family=messages.AF[version]):
                 key = (names.get(item["ifindex"], ""), item.get_attr("NDA_DST") or "")
-                neighbours[key] = "failed" if item["state"] == _NUD_FAILED else "known"
+                neighbours[key] = _NUD.get(item["state"], "known")
         self._raw.clear()
         rules, foreign = self._rules()
         # A table that no rule leads to does no harm; so a full table of routes elsewhere need never be read.
@@ -91,7 +94,7 @@ class Kernel:
             neighbours=neighbours,
             sysctls=sysctl.read(plan.sysctls),
             table=table,
-            tunnel_source=tunsrc.read() if plan.tunnel_source else "",
+            tunnel_source=_tunnel_source() if plan.tunnel_source else "",
         )
 
     def _rules(self) -> tuple[frozenset[Rule], tuple[str, ...]]:
@@ -142,14 +145,8 @@ class Kernel:
                     self._ip.route("del", **self._raw[route])
                 case SetSysctl(path, value):
                     sysctl.write(path, value)
-                case AddDevice(device):
-                    devices.make(self._ip, device)
-                case DeleteDevice(name):
-                    self._ip.link("del", index=self._index(name))
-                case AddAddress(name, address):
-                    self._ip.addr("add", **devices.address_words(self._index(name), address))
-                case SetUp(name):
-                    self._ip.link("set", index=self._index(name), state="up")
+                case AddDevice() | DeleteDevice() | AddAddress() | DeleteAddress() | SetMtu() | SetUp():
+                    self._change(action)
                 case SetTunnelSource(address):
                     tunsrc.write(address)
                 case _:
@@ -157,6 +154,22 @@ class Kernel:
         except NetlinkError as error:
             if error.code not in _ALREADY:
                 raise OSError(error.code, str(error)) from error
+
+    def _change(self, action: DeviceStep) -> None:
+        """Takes one step on a device of ours."""
+        match action:
+            case AddDevice(device):
+                devices.make(self._ip, device)
+            case DeleteDevice(name):
+                self._ip.link("del", index=self._index(name))
+            case AddAddress(name, address):
+                self._ip.addr("add", **devices.address_words(self._index(name), address))
+            case DeleteAddress(name, address):
+                self._ip.addr("del", **devices.address_words(self._index(name), address))
+            case SetMtu(name, mtu):
+                self._ip.link("set", index=self._index(name), mtu=mtu)
+            case SetUp(name):
+                self._ip.link("set", index=self._index(name), state="up")
 
     def solicit(self, line: LineSpec) -> None:
         """Has the kernel ask for the line's gateways again, so that one that came back is seen without traffic."""
@@ -177,6 +190,14 @@ class Kernel:
         if not found:
             raise NetlinkError(errno.ENODEV, f"no device {device}")
         return int(found[0])
+
+
+def _tunnel_source() -> str:
+    """The node's SRv6 source address; none where the kernel knows no SRv6, which is those lines' fault alone."""
+    try:
+        return tunsrc.read()
+    except OSError:
+        return ""
 
 
 def _is_ours(table: int) -> bool:

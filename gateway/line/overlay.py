@@ -52,6 +52,7 @@ class Device:
 
 
 ALIAS = "feiyu line "
+VXLAN_HEADERS = {4: 50, 6: 70}  # bytes by family of the outer packet: IP, UDP, VXLAN, and the inner Ethernet header
 _IPV6_HEADER, _ROUTING_HEADER = 40, 8  # bytes (RFC 8200 3, RFC 8754 2 without the list)
 
 

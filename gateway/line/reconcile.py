@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.line.overlay import ALIAS, Device
+from gateway.line.overlay import ALIAS, VXLAN_HEADERS, Device
 from gateway.line.plan import Plan
 from gateway.line.routing import Route, Rule
 from gateway.line.spec import Segments, Underlay
@@ -134,6 +134,28 @@ class AddAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteAddress:
+    """Take an address off a device of ours that is none of the line's sources (any more)."""
+
+    device: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"delete address {self.address} of {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetMtu:
+    """Set the size of the largest packet, in bytes, of a device of ours."""
+
+    device: str
+    mtu: int
+
+    def __str__(self) -> str:
+        return f"set {self.device} mtu {self.mtu}"
+
+
+@dataclass(frozen=True, slots=True)
 class SetUp:
     """Set a device of ours up."""
 
@@ -154,7 +176,7 @@ class SetTunnelSource:
         return f"set the SRv6 source address {self.address} (was {self.was or 'none'})"
 
 
-DeviceStep = AddDevice | DeleteDevice | AddAddress | SetUp
+DeviceStep = AddDevice | DeleteDevice | AddAddress | DeleteAddress | SetMtu | SetUp
 Action = LoadTable | SetSysctl | AddRule | DeleteRule | AddRoute | DeleteRoute | DeviceStep | SetTunnelSource
 
 
@@ -226,9 +248,7 @@ class _Leads:
 
 def is_ours(wanted: Device | None, link: Link) -> bool:
     """Whether a device is the one that the gateway wanted to make, where it makes one."""
-    if wanted is None:
-        return True
-    return (link.alias, link.vxlan) == (wanted.alias, shape_of(wanted)) and wanted.mtu in (0, link.mtu)
+    return wanted is None or (link.alias, link.vxlan) == (wanted.alias, shape_of(wanted))
 
 
 def _device_steps(devices: Iterable[Device], actual: Actual) -> list[Action]:
@@ -248,6 +268,19 @@ def _device_steps(devices: Iterable[Device], actual: Actual) -> list[Action]:
             steps.append(DeleteDevice(name))
         else:
             there = actual.addresses.get(name, frozenset())
+            stale = sorted(address for address in there - set(device.addresses) if not address.startswith("fe80:"))
+            steps += [DeleteAddress(name, address) for address in stale]
             steps += [AddAddress(name, address) for address in device.addresses if address not in there]
+            mtu = _mtu(device, actual)
+            steps += [SetMtu(name, mtu)] if mtu not in (0, link_there.mtu) else []
             steps += [] if link_there.up else [SetUp(name)]
     return steps
+
+
+def _mtu(device: Device, actual: Actual) -> int:
+    """The size that a VXLAN device shall have: what was asked for, or what the one under it leaves if that is less."""
+    under = actual.links.get(device.underlay)
+    if under is None or not under.mtu:
+        return device.mtu
+    left = under.mtu - VXLAN_HEADERS[6 if ":" in device.local else 4]
+    return min(device.mtu, left) if device.mtu else left

@@ -68,6 +68,9 @@ def taken(listeners: Iterable[Transparent], sources: Mapping[int, str], mark: in
         if version in sources:
             way = f"{sources[version]} tcp dport {PORTS} tproxy {ip} to {where}:{entry.port}"
             found.append(f"{way} meta mark set {mark:#x} accept")
+    # What routers of the clients' network say of answers that are too large for it concerns the connections here.
+    found.append(f"icmp type destination-unreachable icmp code frag-needed meta mark set {mark:#x} accept")
+    found.append(f"icmpv6 type packet-too-big meta mark set {mark:#x} accept")
     # At once, so that a browser that tries HTTP/3 goes back to TCP.
     found += [f"{match} {_QUIC} reject with icmpx type port-unreachable" for match in sources.values()]
     return [*found, 'counter name "forwarded" drop']
@@ -79,5 +82,5 @@ def answers(match: str) -> list[str]:
         refused = "icmp type destination-unreachable icmp code port-unreachable accept"
     else:
         refused = "icmpv6 type destination-unreachable icmpv6 code port-unreachable accept"
-    # Connection tracking forgot what was rejected before any socket had it.
+    # Connection tracking never knew what was rejected before any socket had it.
     return [f"{match} tcp sport {PORTS} tcp flags & (syn | ack) != syn accept", f"{match} {refused}"]

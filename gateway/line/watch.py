@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from gateway.config import Health
 from gateway.line.health import DOWN
@@ -24,12 +25,43 @@ _REASONS = 30.0  # seconds at least between two reasons for one state
 
 @dataclass(frozen=True, slots=True)
 class _Probed:
-    """A line with probes. begins, ends: its contract, Unix seconds; nothing is sent over it outside of that."""
+    """A line with probes."""
 
     handle: LineHandle
     targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A line's contract, Unix seconds; nothing is sent over it outside of that."""
+
     begins: float
     ends: float
+
+    def fault(self, wall: float) -> str:
+        """Why it is not in force, or nothing."""
+        if wall < self.begins:
+            return f"its contract begins {_date(self.begins)}"
+        return f"its contract ended {_date(self.ends)}" if wall >= self.ends else ""
+
+
+_ALWAYS = _Term(0, float("inf"))
+
+
+def _term(entry: LineEntry) -> _Term:
+    return _Term(getattr(entry, "valid_from", 0), getattr(entry, "valid_until", 0) or float("inf"))
+
+
+def _date(wall: float) -> str:
+    try:
+        return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999
+        return f"at {wall:.0f} (Unix time)"
+
+
+def _kind(why: str) -> str:
+    """The reason without its particulars, for probes fail in many words."""
+    return why.partition(": ")[0]
 
 
 class Watch:
@@ -45,6 +77,7 @@ class Watch:
         self._on_round = on_round
         self._stood = dict(stood)
         self._drained: set[str] = set()
+        self._terms: dict[str, _Term] = {}
         self._health: dict[str, LineHealth] = {}
         self._said: dict[str, tuple[str, str, float]] = {}  # state, why, when (monotonic)
         self._probed: dict[str, _Probed] = {}
@@ -61,14 +94,14 @@ class Watch:
         self._probed = {}
         entries = list(entries)
         self._drained = {entry.id for entry in entries if getattr(entry, "drained", False)}
+        self._terms = {entry.id: _term(entry) for entry in entries}
         for entry in entries:
             if entry.probes and not getattr(entry, "retired", False):
                 try:
                     handle = handle_of(entry, self._mark_base)
                 except LineError:  # the keeper says so
                     continue
-                term = getattr(entry, "valid_from", 0), getattr(entry, "valid_until", 0) or float("inf")
-                self._probed[entry.id] = _Probed(handle, entry.probes, *term)
+                self._probed[entry.id] = _Probed(handle, entry.probes)
         for line, health in self._health.items():
             if line not in self._probed:
                 health.unprobed()
@@ -103,7 +136,8 @@ class Watch:
                     if self._due.get(line, 0.0) <= now and line not in self._rounds:
                         self._due[line] = now + self._rules.interval
                         health = self._health.get(line)
-                        if health is not None and health.kernel != DOWN and probed.begins <= wall < probed.ends:
+                        term = self._terms[line]
+                        if health is not None and health.kernel != DOWN and not term.fault(wall):
                             self._rounds[line] = asyncio.create_task(self._round(line, probed))
                 for line, health in self._health.items():
                     self._tell(line, health)
@@ -133,10 +167,16 @@ class Watch:
         """A change of state at once; another reason for the same state now and then, for probes fail in many words."""
         now = time.monotonic()
         state, why = health.state(now)
+        if state != DOWN and (over := self._terms.get(line, _ALWAYS).fault(time.time())):
+            state, why = DOWN, over
         if line in self._drained and state != DOWN:
             beside = f"{DEGRADED}: {why}" if state == DEGRADED else why
             state, why = DRAINING, "; ".join(filter(None, ("drained by the operator", beside)))
         said = self._said.get(line)
-        if said is None or state != said[0] or (why != said[1] and now - said[2] >= _REASONS):
+        if (
+            said is None
+            or state != said[0]
+            or (why != said[1] and (_kind(why) != _kind(said[1]) or now - said[2] >= _REASONS))
+        ):
             self._said[line] = state, why, now
             self._on_state(line, state, why)

@@ -34,6 +34,7 @@ MEMBERS = {
     "flow": "flow:group",
     "log": "log:group",
     "evidence": "evidence:group",
+    "pac": "pac:group",
     "link": "link:group",
     "version": "version:version",
     "completion": "version:completion",

@@ -8,6 +8,7 @@ from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.client import Json
 from ops.cli.common import changes, clearing, either, given, provenance_rows, validity
+from ops.cli.onboard import onboard
 from ops.cli.output import Column, Item, field
 from ops.cli.result import report
 from ops.cli.times import format_end, format_moment
@@ -182,3 +183,6 @@ def suspend(app: App, tenant: str) -> None:
 def resume(app: App, tenant: str) -> None:
     """Access as before the suspension."""
     report(app, app.write("POST", ["tenants", tenant, "resume"]), "tenant", "resumed", tenant)
+
+
+group.add_command(onboard)

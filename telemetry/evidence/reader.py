@@ -5,10 +5,9 @@ from pathlib import Path
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.files import read_or_none
 from telemetry.evidence.merkle import HASH_SIZE
-from telemetry.evidence.tile import ENTRIES, WIDTH, Tile, frame, split_entries, split_hashes
+from telemetry.evidence.tile import ENTRIES, Tile, frame, split_entries, split_hashes
 
 CHECKPOINT = "checkpoint"
-_MOST = WIDTH * (2 + 65_535)  # bytes of the largest bundle
 
 
 class Reader:
@@ -29,8 +28,6 @@ class Reader:
             data = read_or_none(self.directory / candidate.path)
             if data is None:
                 continue
-            if len(data) > _MOST:
-                raise EvidenceError(f"{candidate.path} has {len(data)} bytes, more than any tile")
             if candidate == tile:
                 return data
             if tile.level == ENTRIES:

@@ -41,11 +41,14 @@ def need(fact: object, words: str) -> None:
 
 def read(path: str) -> bytes:
     """A file's bytes."""
+    need(os.path.isfile(path) or not os.path.exists(path), f"{path} is not a plain file")
     try:
         with open(path, "rb") as file:
-            return file.read()
+            data = file.read(1 << 25)
     except OSError as error:
         raise NotValid(f"{path}: {error.strerror}") from None
+    need(len(data) < 1 << 25, f"{path} is larger than any file of a log")
+    return data
 
 
 def decode(data: bytes, what: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from ops import processes
 from ops.demo.client import ENVIRONMENT
 from ops.demo.network import ABROAD, end
-from ops.demo.world import PAPERS
+from ops.demo.world import MIRROR
 from tests.acceptance import goods
 from tests.acceptance.kit import Node, running_node
 from tests.acceptance.shop import PLAIN, TLS
@@ -41,7 +41,7 @@ def shop(session_node: Node) -> Iterator[None]:
     running = stage.zone.spawn(ABROAD, argv, env=stage.environment(), stdout=subprocess.PIPE)
     try:
         assert running.stdout and running.stdout.readline() == b"ready\n", "the shop abroad did not start"
-        session_node.service("shop", f"tls://{PAPERS}:{TLS}", f"http://{PAPERS}:{PLAIN}")
+        session_node.service("shop", f"tls://{MIRROR}:{TLS}", f"http://{MIRROR}:{PLAIN}")
         yield
     finally:
         end(running)

@@ -51,7 +51,7 @@ def _npm(folder: Path) -> None:
 def _repository(folder: Path, environment: dict[str, str]) -> None:
     """A bare repository with one commit in which README says GREETING."""
     source = folder.parent / "source"
-    who = {"GIT_AUTHOR_NAME": "sample", "GIT_AUTHOR_EMAIL": "sample@papers.example"}
+    who = {"GIT_AUTHOR_NAME": "sample", "GIT_AUTHOR_EMAIL": "sample@mirror.code.example"}
     who |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in who.items()}
 
     def git(*arguments: str) -> None:

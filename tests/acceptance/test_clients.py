@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from ops.demo.client import ENVIRONMENT
 from ops.demo.network import FIRMS, LINES
-from ops.demo.world import PAPERS, VIDEO
+from ops.demo.world import MIRROR, VIDEO
 from tests.acceptance.goods import GREETING
 from tests.acceptance.kit import Node, identity_of
-from tests.acceptance.programs import CODE, NODE, PROGRAMS, WAYS, Program
+from tests.acceptance.program import WAYS, Program
+from tests.acceptance.programs import CODE, NODE, PROGRAMS
 from tests.acceptance.shop import PLAIN, TLS
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("shop")]
@@ -71,15 +72,8 @@ class Desk:
         return done.returncode, done.stdout + done.stderr
 
     def recorded(self, kind: str, host: str) -> list[dict[str, Any]]:
-        """What the log has of this program since, once it has something."""
-        found: list[dict[str, Any]] = []
-
-        def there() -> bool:
-            records = self.node.stage.records(kind=kind, limit=20)
-            found[:] = [r for r in records if r["time"] >= self.since and r.get("host") == host]
-            return bool(found)
-
-        self.node.stage.wait(there, f"no {kind} record of {host}", 20)
+        """What the log has of this program since."""
+        found = self.node.recorded(kind, host, self.since)
         assert {r["listener"] for r in found} == {WAYS[self.way].listener}
         return found
 
@@ -103,17 +97,17 @@ def desk(node: Node, built: Path, case: Case, tmp_path: Path) -> Desk:
 @every_program
 def test_a_program_reaches_a_granted_service(desk: Desk, case: Case) -> None:
     program, way, scheme = case
-    status, shown = desk.run(f"{scheme}://{PAPERS}:{PORTS[scheme]}/")
+    status, shown = desk.run(f"{scheme}://{MIRROR}:{PORTS[scheme]}/")
     if scheme == "http" and (program.tunnels or WAYS[way].tunnels):
         assert status != 0
-        assert "protocol-not-allowed" in {r["reason"] for r in desk.recorded("deny", PAPERS)}
+        assert "protocol-not-allowed" in {r["reason"] for r in desk.recorded("deny", MIRROR)}
         return
     assert status == 0, shown
     if program.leaves:
         assert GREETING in Path(desk.words["home"], program.leaves).read_text()
     else:
-        assert f'"client": "{LINES["hk1"].near[6]}"' in shown
-    assert {(r["line"], r["grant"]) for r in desk.recorded("close", PAPERS)} == {("hk1", "g-shop")}
+        assert f'"client": "{LINES["hk1"].near[4]}"' in shown
+    assert {(r["line"], r["grant"]) for r in desk.recorded("close", MIRROR)} == {("hk1", "g-shop")}
 
 
 @every_program

@@ -3,21 +3,20 @@
 import contextlib
 import re
 import shutil
-import socket
-import subprocess
-import sys
+import socketserver
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops.demo.client import ENVIRONMENT
-from ops.demo.network import FIRMS, LINES, end
+from ops.demo.network import FIRMS, LINES
 from ops.demo.stage import PORT
-from ops.demo.world import PAPERS, VIDEO
+from ops.demo.world import MIRROR, VIDEO
 from tests.acceptance.chromium import Browser, chromium, trust
 from tests.acceptance.kit import Node, identity_of
 from tests.acceptance.shop import PLAIN, TLS
@@ -35,27 +34,26 @@ SETUPS = {
 }
 
 
+class _Pac(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ns-proxy-autoconfig")
+        self.end_headers()
+        self.wfile.write(PAC.encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
 def pac(session_node: Node) -> Iterator[None]:
-    """The firm's own web server with the PAC file."""
-    folder = session_node.stage.directory / "pac"
-    folder.mkdir()
-    (folder / "proxy.pac").write_text(PAC)
-    argv = [sys.executable, "-m", "http.server", "-b", FAR, "-d", str(folder), str(PAC_PORT)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = session_node.stage.zone.spawn(FIRMS["acme"].ns, argv, env=ENVIRONMENT, **quiet)
-
-    def serves() -> bool:
-        with session_node.stage.zone.inside(FIRMS["acme"].ns), contextlib.suppress(ConnectionRefusedError):
-            socket.create_connection((FAR, PAC_PORT), 2).close()
-            return True
-        return False
-
-    try:
-        session_node.stage.wait(serves, "nobody serves the PAC file", 20)
+    """The firm's own web server with the PAC file: a socket stays in the namespace in which it was made."""
+    with session_node.stage.zone.inside(FIRMS["acme"].ns):
+        server = socketserver.ThreadingTCPServer((FAR, PAC_PORT), _Pac)  # HTTPServer would look its own name up
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         yield
-    finally:
-        end(running)
+        server.shutdown()
 
 
 @dataclass(frozen=True)
@@ -65,19 +63,6 @@ class Seat:
     node: Node
     browser: Browser
     login: tuple[str, str] = field(repr=False)
-
-    def recorded(self, kind: str, host: str, since: int) -> list[dict[str, Any]]:
-        """What the log has since, once it has something that is no answer to a missing credential."""
-        found: list[dict[str, Any]] = []
-
-        def there() -> bool:
-            records = self.node.stage.records(kind=kind, limit=20)
-            new = [r for r in records if r["time"] >= since and r.get("host") == host]
-            found[:] = [r for r in new if r.get("reason") != "identity-unknown"]
-            return bool(found)
-
-        self.node.stage.wait(there, f"no {kind} record of {host}", 20)
-        return found
 
 
 @contextlib.contextmanager
@@ -99,14 +84,14 @@ def seat(session_node: Node, pac: None, request: pytest.FixtureRequest, tmp_path
 
 
 @pytest.mark.usefixtures("node")
-@pytest.mark.parametrize("url", [f"https://{PAPERS}:{TLS}/", f"http://{PAPERS}:{PLAIN}/"], ids=["https", "http"])
+@pytest.mark.parametrize("url", [f"https://{MIRROR}:{TLS}/", f"http://{MIRROR}:{PLAIN}/"], ids=["https", "http"])
 def test_a_granted_service_is_there(seat: Seat, url: str) -> None:
     since = time.time_ns() // 1000
     page = seat.browser.visit(url, seat.login)
     assert (page.status, page.error) == (200, "")
-    assert f'"client": "{LINES["hk1"].near[6]}"' in page.text
+    assert f'"client": "{LINES["hk1"].near[4]}"' in page.text
     assert page.asked <= 1  # once for all, and it remembers
-    opened = seat.recorded("open", PAPERS, since)
+    opened = seat.node.recorded("open", MIRROR, since)
     assert {(r["line"], r["grant"], r["listener"]) for r in opened} == {("hk1", "g-shop", "acc-a-4")}
 
 
@@ -116,8 +101,8 @@ def test_a_refused_tunnel_shows_nothing_of_the_reason(seat: Seat) -> None:
     page = seat.browser.visit(f"https://{VIDEO}/", seat.login)
     assert page.error == "net::ERR_TUNNEL_CONNECTION_FAILED"
     assert page.text.startswith(UNREACHED)
-    refusals = seat.recorded("deny", VIDEO, since)
-    assert {r["reason"] for r in refusals} == {"not-whitelisted"}
+    refusals = seat.node.recorded("deny", VIDEO, since)
+    assert {r["reason"] for r in refusals} - {"identity-unknown"} == {"not-whitelisted"}
     assert not [r["ref"] for r in refusals if r["ref"] in page.text]
 
 
@@ -126,7 +111,7 @@ def test_a_refused_plain_request_is_a_page_with_reason_and_reference(seat: Seat)
     since = time.time_ns() // 1000
     page = seat.browser.visit(f"http://{VIDEO}/", seat.login)
     assert (page.status, page.title) == (403, "不在白名单内 · Not whitelisted")
-    (refusal,) = seat.recorded("deny", VIDEO, since)
+    refusal = seat.node.recorded("deny", VIDEO, since)[0]
     for words in ("该服务不在贵公司的白名单内。", "This service is not on your firm's whitelist.", VIDEO):
         assert words in page.text
     assert refusal["ref"] in page.text
@@ -141,9 +126,13 @@ def test_a_person_who_gives_up_at_the_password(node: Node, tmp_path: Path, login
         page = stranger.browser.visit(f"https://{VIDEO}/", login)
         assert (page.status, page.error) == (407, "net::ERR_HTTP_RESPONSE_CODE_FAILURE")
         assert "HTTP ERROR 407" in page.text
-        page = stranger.browser.visit(f"http://{VIDEO}/", login)
-    assert (page.status, page.title) == (407, "身份未知 · Identity unknown")
-    assert "Set the proxy user name to the credential id and the password to its token." in page.text
-    shown = re.search(r"Reference\n([0-9A-Z]{16})\n", page.text)
-    assert shown, page.text
-    assert node.stage.record(ref=shown[1])["reason"] == "identity-unknown"
+        for _ in range(5):
+            page = stranger.browser.visit(f"http://{VIDEO}/", login)
+            assert (page.status, page.title) == (407, "身份未知 · Identity unknown")
+            assert "Set the proxy user name to the credential id and the password to its token." in page.text
+            shown = re.search(r"Reference\n([0-9A-Z]{16})\n", page.text)
+            assert shown, page.text
+            # Beyond ten a second a stranger's refusals are only counted, and Chromium asks for much when it starts.
+            if record := node.stage.record(ref=shown[1]):
+                break
+    assert record["reason"] == "identity-unknown"

@@ -17,6 +17,7 @@ from tests.gateway import test_http1 as heads
 from tests.gateway import test_proxy_protocol as headers
 from tests.gateway import test_smuggling as smuggled
 from tests.gateway import test_socks5 as socks
+from tests.gateway import test_transparent as called
 from tests.whitelist import test_target as targets
 
 MAX = 1_500  # bytes
@@ -77,7 +78,7 @@ def answers() -> list[bytes]:
 def seeds() -> dict[str, list[bytes]]:
     """By target."""
     return {
-        "http1": tables(heads, connects, smuggled),
+        "http1": tables(heads, connects, smuggled, called),
         "client_hello": tables(hellos),
         "target": tables(targets),
         "socks5": tables(socks) + socks_talks(),

@@ -14,6 +14,7 @@ from gateway.handshake.client_hello import ClientHello, HelloError, HelloReader,
 from gateway.handshake.connect import usual_connect
 from gateway.handshake.hello_memo import HelloMemo, facts_of
 from gateway.handshake.http1 import RequestHead, parse_head
+from gateway.handshake.origin import parse_origin_head
 from gateway.handshake.proxy_protocol import Preamble, parse_preamble
 from gateway.handshake.socks5 import Conversation, Login, Request
 from gateway.resolver.messages import MAX_ADDRESSES, MAX_TTL, BadAnswer, Question, read
@@ -59,6 +60,33 @@ def http1(data: bytes) -> None:
         assert whole[:2] == ("CONNECT", usual[0])
         assert whole[2] == len(data)
         assert whole[3:5] == (usual[1].proxy_authorization, usual[1].user_agent)
+    _as_called(data)
+
+
+def _as_called(data: bytes) -> None:
+    """The same head from a client of no proxy: it is for the service that Host names, on the port that was called."""
+    try:
+        head = parse_origin_head(data, MAX_HEAD)
+        read = parse_head(data, MAX_HEAD, own_pages=True)
+    except HandshakeError as error:
+        assert error.status in (400, 403, 431)
+        return
+    if head is None or read is None:
+        assert head is read
+        return
+    assert (head.consumed, head.proxy_authorization, head.form) == (read.consumed, None, "absolute")
+    try:
+        uri = parse_absolute_uri(head.target)
+    except TargetError as error:
+        assert error.reason is Reason.MALFORMED_REQUEST
+        return
+    assert uri.target.port == 80
+    if read.form == "absolute":
+        assert head.target == read.target
+    else:
+        assert head.host is not None
+        assert host_header_matches(uri.target, "http", head.host)
+        assert uri.bare if read.form == "asterisk" else uri.origin_form == read.target
 
 
 def _facts(head: RequestHead, buffer: bytes) -> tuple[object, ...]:

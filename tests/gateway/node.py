@@ -20,6 +20,8 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
+from ops.listeners import listen
+from ops.settings import Listener
 from telemetry.spooldir import Status, open_status, parse_name, write_status
 from tenants.change import Changed
 from tenants.model import Credential, Place, Tenant
@@ -144,6 +146,13 @@ class Hub:
             connection.close()
 
 
+def opened(spec: dict[str, Any], port: int) -> socket.socket:
+    """A listening socket, a transparent one as the supervisor opens it."""
+    if spec.get("kind") == "transparent":
+        return listen(Listener(name="t", address=f"{GATEWAY}:{port}", **spec))
+    return socket.create_server((GATEWAY, port), backlog=1024)
+
+
 class Worker:
     """A worker process and its ports, by listener; port: that of the node's chief one."""
 
@@ -151,7 +160,7 @@ class Worker:
         self.node, self.name, self.ports, self.port = node, name, ports, ports[node.listener]
         self.said = node.directory / f"{name}.log"
         with node.ground.gateway.inside(), self.said.open("wb") as log:
-            listeners = {key: socket.create_server((GATEWAY, port), backlog=1024) for key, port in ports.items()}
+            listeners = {key: opened(node.listeners[key], port) for key, port in ports.items()}
 
             def before() -> None:
                 if descriptors:

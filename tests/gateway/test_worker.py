@@ -395,6 +395,8 @@ def test_an_order_that_cannot_be_read_is_not_acknowledged_and_harms_nothing(own:
 def test_a_killed_workers_flows_are_closed_by_the_recorder(another: Callable[..., Node], ground: Ground) -> None:
     node = another(recorder=True)
     worker = node.worker()
+    off = "off.list.example:443"  # refused either way, but in other words once the recorder is there
+    until(lambda: node.connect(worker, off).head().startswith("HTTP/1.1 403 "), "the recorder is there", 10)
     talks = [opened(node, worker, ground)[0] for _ in range(5)]
     ports = {talk.port for talk in talks}
     worker.kill()

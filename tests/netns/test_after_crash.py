@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Timeouts
+from gateway.line.model import TRANSPARENT_MARK
 from ops.demo.counters import WireCounter
 from ops.demo.network import DEFAULT, FIRMS, GATEWAY, LINES, end
 from ops.demo.register import fill
 from ops.demo.stage import PORT, Stage
 from ops.demo.world import NAMES, SEARCH
+from tests.acceptance.kit import with_more_ways
 from tests.netns.kit import AF
 
 pytestmark = pytest.mark.root
@@ -26,7 +28,7 @@ TABLE_GONE = ["nft", "delete", "table", "inet", "feiyu"]
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with Stage("fyk", Timeouts(handshake=3, dial=3, drain=4)) as stage:
-        stage.write_config(stage.settings())
+        stage.write_config(with_more_ways(stage.settings()))
         assert stage.feiyu("init").returncode == 0
         stage.start()
         fill(stage, lambda _command, _said: None)
@@ -62,8 +64,17 @@ def knocks(stage: Stage) -> int:
             ):
                 client.sendall(b"CONNECT search.example:443 HTTP/1.1\r\n\r\n")
                 taken += 1
-            with stage.zone.inside(wire.ns), socket.socket(AF[version], socket.SOCK_DGRAM) as sock:
-                sock.sendto(b"past the gateway", (ABROAD[version], 53))
+            for port in (443, 80):  # by the transparent listener
+                with (
+                    stage.zone.inside(wire.ns),
+                    contextlib.suppress(OSError),
+                    socket.create_connection((ABROAD[version], port), 1) as client,
+                ):
+                    client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                    taken += 1
+            for port in (53, 443):
+                with stage.zone.inside(wire.ns), socket.socket(AF[version], socket.SOCK_DGRAM) as sock:
+                    sock.sendto(b"past the gateway", (ABROAD[version], port))
     return taken
 
 
@@ -81,18 +92,19 @@ def strays(stage: Stage, mark: int = 0, source: str = "") -> None:
 def test_after_a_crash_of_every_process_the_default_wire_stays_silent(stage: Stage) -> None:
     with WireCounter(stage.zone, DEFAULT) as counter:
         counter.reset()
-        downloads = [stage.clients[firm].start(SLOW) for firm in ("acme", "acme", "acme")]
+        direct = ("--noproxy", "*", "--resolve", f"{SEARCH}:443:{ABROAD[4]}")  # by the transparent listener
+        downloads = [stage.clients["acme"].start(SLOW, *more) for more in ((), (), direct, direct)]
         try:
             stage.wait(lambda: len(stage.open_flows()) == len(downloads), "the downloads do not run")
-            assert knocks(stage) == 4, "the clients are served"
+            assert knocks(stage) == 12, "the clients are served"
             killed(stage)
             # Abroad goes on sending into flows without a socket; the kernel answers each with a reset.
-            assert [download.wait(10) != 0 for download in downloads] == [True] * 3
+            assert [download.wait(10) != 0 for download in downloads] == [True] * len(downloads)
         finally:
             for download in downloads:
                 end(download)
         assert knocks(stage) == 0
-        for mark in (0, 0x46000100, 0x46009900):
+        for mark in (0, 0x46000100, 0x46009900, TRANSPARENT_MARK):
             for source in ("", *LINES):
                 strays(stage, mark, source)
         assert counter.read().stray == 0, f"{counter.read()}"
@@ -106,6 +118,8 @@ def test_what_the_crash_left_is_rules_and_routes_as_much_as_the_table(stage: Sta
             strays(stage, 0x46000100, source)
         for source in LINES:
             strays(stage, 0, source)
+        strays(stage, TRANSPARENT_MARK)
+        assert knocks(stage) == 0
         assert counter.read().stray == 0, f"{counter.read()}"
         strays(stage)
         assert counter.read().stray == 2, "the control: with no layer left it is seen, by both families"

@@ -35,7 +35,8 @@ COMMANDS = dict(leaves(main.build()))
 
 RELEASED = {
     "": "init up check doctor status demo explain version completion",
-    "tenant": "list show add edit suspend resume",
+    "tenant": "list show add edit suspend resume onboard",
+    "pac": "render",
     "credential": "list issue invite revoke",
     "ca": "init rotate crl",
     "service": "list show add edit retire",
@@ -76,7 +77,7 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
-    verbs |= {"share", "unshare", "invite"}
+    verbs |= {"share", "unshare", "onboard", "invite"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
         assert shown is (path[-1] in verbs or path[0] == "log"), path

@@ -5,6 +5,7 @@ import os
 import socket
 from pathlib import Path
 
+from gateway.line.model import Transparent
 from gateway.live import LineState, hello
 from ops.hub import MAX_OUTSTANDING, Hub, Owner
 from ops.hub_messages import Revision
@@ -128,3 +129,18 @@ def test_the_node_of_the_kill_switch_is_that_of_the_settings() -> None:
     assert config.node.mark_base == 0x46000000
     assert config.state_dir == "/var/lib/feiyu/lines"
     assert config.figures == "/run/feiyu/figures"
+
+
+def test_transparent_listeners_are_the_kernels_and_their_ports_nobodys() -> None:
+    settings = parse_settings(
+        "node: gw1\nlisteners:\n"
+        '- {name: plain, address: "10.0.0.1:3128"}\n'
+        '- {name: t, kind: transparent, address: "[fd00:1::1]:3130", interface: acc0, demands: [prefix]}\n'
+        'access: [{interface: acc0, site: s, room: r, prefixes: ["fd00:1::/64"]}]\n'
+        "line_base: {transparent_mark: 0x48000000}\n",
+        "f.yaml",
+    )
+    node = lines_config(settings).node
+    assert node.listener_ports == (3128,)
+    assert node.transparent == (Transparent(interface="acc0", address="fd00:1::1", port=3130),)
+    assert node.transparent_mark == 0x48000000

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -53,11 +54,17 @@ def recorder(tmp_path: Path) -> Iterator[spool_kit.Node]:
     spool_kit.put(writer, "deny", flow="X" * 16, ref="X" * 16, time=now, host="stranger.example", **no, **WHO)
     writer.flush()
     process = node.start()
+    node.root.joinpath("pid").write_text(str(process.pid))
     try:
         spool_kit.until(lambda: (node.run / "recorder.sock").exists() and len(node.lines()) >= 5, "the records")
         yield node
     finally:
         spool_kit.stop(process)
+
+
+@pytest.fixture
+def recorder_pid(recorder: spool_kit.Node) -> int:
+    return int(recorder.root.joinpath("pid").read_text())
 
 
 @dataclass
@@ -205,7 +212,7 @@ async def test_its_own_reference_says_why_and_what_to_do_without_the_rule(
     assert kind == "text/html; charset=utf-8"
     for words in ("不在白名单内", "not on your firm's whitelist", OURS, "a.example"):
         assert words in unescape(page)
-    for hidden in ("d-secret", "inner words", "boot", '"seq"'):
+    for hidden in ("d-secret", "inner words", "00c0ffee", "0000abcd", '"seq"'):
         assert hidden not in page + str(record)
 
 
@@ -247,6 +254,22 @@ async def test_without_a_recorder_the_rest_is_shown(asking: Asking) -> None:
     _, _, page = await asking.ask(html=True)
     assert "暂时无法查询记录" in page
     assert (await asking.ask(f"/r/{OURS}"))[0] == 503
+
+
+async def test_with_a_recorder_that_does_not_answer_the_rest_is_shown(
+    recorder: spool_kit.Node, asking: Asking, recorder_pid: int
+) -> None:
+    os.kill(recorder_pid, signal.SIGSTOP)
+    try:
+        status, found = await asking.json()
+    finally:
+        os.kill(recorder_pid, signal.SIGCONT)
+    assert (status, found["refusals"], len(found["whitelist"])) == (200, None, 2)
+    for _ in range(50):
+        if (found := (await asking.json())[1])["refusals"]:
+            break
+        await asyncio.sleep(0.1)
+    assert [one["ref"] for one in found["refusals"]] == [CLOSED, OURS]
 
 
 async def test_without_a_hub_the_lines_states_are_not_known(asking: Asking) -> None:

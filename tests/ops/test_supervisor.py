@@ -502,10 +502,18 @@ def test_every_process_runs_as_its_own_user_and_reaches_what_it_needs() -> None:
             assert node.hub({"kind": "kill", "scope": "all", "id": "k"})["acked"] == ["w0.1"]
             owners = {
                 path: (node.directory / path).stat().st_uid
-                for path in ("run", "run/spool", "state", "state/register.db", "state/log", "state/live.json")
+                for path in (
+                    "run",
+                    "run/spool",
+                    "state",
+                    "state/register.db",
+                    "state/log",
+                    "state/evidence",
+                    "state/live.json",
+                )
             }
             control, recorder = base + 2, base + 3
-            assert list(owners.values()) == [0, recorder, control, control, recorder, 0]
+            assert list(owners.values()) == [0, recorder, control, control, recorder, recorder, 0]
             os.kill(node.pid, signal.SIGTERM)
             assert node.popen
             assert node.popen.wait(PATIENCE) == 0

@@ -29,6 +29,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Segments:
             host=chance.choice(["api.example.com", "cdn.example.com", "example.com", "203.0.113.7"]),
             client_ip=f"10.0.0.{chance.randrange(9)}",
             reason=chance.choice(["", "not-whitelisted", "kill-switch"]),
+            decision=chance.choice(["", "permit", "deny"]),
             detail="x" * chance.randrange(400) + chance.choice(["", "acme", '"F7"']),
             time=1_000_000 * seq,
         )
@@ -54,6 +55,7 @@ WANTED = [
     ("one flow", Filter(flow="F7"), lambda r: r.flow == "F7"),
     ("a reference or its flow", Filter(ref="F10"), lambda r: r.flow == "F10"),
     ("a tenant named as a kind is", Filter(tenant="open"), lambda r: r.tenant == "open"),
+    ("a decision, whatever the kind", Filter(decision="deny"), lambda r: r.decision == "deny"),
     ("an exact host", Filter(host="example.com"), lambda r: r.host == "example.com"),
     ("a host suffix", Filter(host="*.example.com"), lambda r: r.host.endswith(".example.com")),
     (

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from gateway.line.killswitch import render
-from gateway.line.model import Access, NodeConfig
+from gateway.line.model import Access, NodeConfig, Transparent
 from gateway.line.process import LinesConfig, load_config
 from gateway.line.spec import spec_of
 from tests.gateway.line.kit import NODE, line
@@ -72,3 +73,24 @@ def test_a_broken_configuration_is_2_and_names_the_file(tmp_path: Path) -> None:
 def test_a_node_is_checked_wherever_it_is_made() -> None:
     with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 network"):
         NodeConfig(access=(Access(interface="acc0", prefixes=("10.0.0",)),))
+
+
+ACCESS = (Access(interface="acc0", prefixes=("10.0.0.0/24",)),)
+HERE = Transparent(interface="acc0", address="10.0.0.1", port=3130)
+IMPOSSIBLE: dict[str, tuple[tuple[Transparent, ...], dict[str, int], str]] = {
+    "a device of no clients": ((replace(HERE, interface="l1"),), {}, "give an access interface"),
+    "no one address": ((replace(HERE, address="0.0.0.0"),), {}, "give an access interface, an address"),
+    "no port": ((replace(HERE, port=0),), {}, "and a port"),
+    "two of one device and family": ((HERE, replace(HERE, port=3131)), {}, "two for acc0 in IPv4"),
+    "the mark of a line": ((HERE,), {"transparent_mark": 0x46000700}, "0x46000700 is none, or a line's"),
+    "the mark of no line, but in their range": ((HERE,), {"transparent_mark": 0x46000000}, "or a line's"),
+    "no mark": ((HERE,), {"transparent_mark": 0}, "0x0 is none"),
+    "marks of lines without a mask of their own": ((HERE,), {"mark_base": 0, "mark_mask": 0xFF00}, "or a line's"),
+}
+
+
+@pytest.mark.parametrize("sentence", IMPOSSIBLE)
+def test_a_node_has_no_transparent_listeners_with(sentence: str) -> None:
+    listeners, marks, words = IMPOSSIBLE[sentence]
+    with pytest.raises(ValueError, match=words):
+        NodeConfig(access=ACCESS, transparent=listeners, **marks)  # type: ignore[arg-type]  # the fields of a table

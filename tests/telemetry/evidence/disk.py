@@ -40,6 +40,9 @@ class Disk:
             return os.write(fd, data[: max(1, len(data) // 2)])
         return os.write(fd, data)
 
+    def posix_fadvise(self, fd: int, offset: int, length: int, advice: int) -> None:
+        self._call("posix_fadvise", self._paths[fd])
+
     def fsync(self, fd: int) -> None:
         path = self._paths[fd]
         self._call("fsync", path)

@@ -194,13 +194,18 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
     ),
     "a bundle is a directory": (
         lambda log: [(log / "tile/entries/001").unlink(), (log / "tile/entries/001").mkdir()],
-        "cannot be read: Is a directory",
-        "tile/entries/001: Is a directory",
+        "tile/entries/001 cannot be read: Is a directory",
+        "tile/entries/001 is not a plain file",
+    ),
+    "a bundle is a pipe that nobody writes to": (
+        lambda log: [(log / "tile/entries/001").unlink(), os.mkfifo(log / "tile/entries/001")],
+        "tile/entries/001 is not a plain file",
+        "tile/entries/001 is not a plain file",
     ),
     "a bundle is huge": (
-        lambda log: (log / "tile/entries/001").open("wb").truncate(1 << 25),
-        "tile/entries/001 has 33554432 bytes, more than any tile",
-        "bytes too many",
+        lambda log: (log / "tile/entries/001").open("wb").truncate(1 << 40),
+        "tile/entries/001 has more than 16777472 bytes",
+        "tile/entries/001 is larger than any file of a log",
     ),
     "a bit of a leaf's hash flips": (
         flip("tile/0/000", 64),
