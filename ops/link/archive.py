@@ -11,7 +11,7 @@ if sys.version_info < (3, 11):
 try:
     import cryptography  # noqa: F401
 except ImportError:
-    sys.exit("feiyu link needs cryptography · 需要 cryptography：python3 -m pip install 'cryptography>=42'")
+    sys.exit("feiyu link needs cryptography · 需要 cryptography：python3 -m pip install 'cryptography>=38'")
 from ops.link.main import main
 
 sys.exit(main())

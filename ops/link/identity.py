@@ -3,6 +3,7 @@
 import base64
 import re
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 
 from cryptography import x509
@@ -81,9 +82,15 @@ def read(identity: Path) -> Identity:
         raise _broken(identity) from None
     if match is None:
         raise _broken(identity)
-    ends = int(found.not_valid_after_utc.timestamp())
-    begins = min(int(found.not_valid_before_utc.timestamp()) + SKEW, ends)
+    ends = _seconds(found, "not_valid_after")
+    begins = min(_seconds(found, "not_valid_before") + SKEW, ends)
     return Identity(match[1], match[2], begins, ends, found.fingerprint(hashes.SHA256()).hex())
+
+
+def _seconds(certificate: x509.Certificate, name: str) -> int:
+    """One of its times, also by a cryptography before 42, as Debian 12 has it, whose times do not say they are UTC."""
+    found = getattr(certificate, f"{name}_utc", None) or getattr(certificate, name).replace(tzinfo=UTC)
+    return int(found.timestamp())
 
 
 def _read(path: Path) -> bytes:
