@@ -58,6 +58,8 @@ def _asked(gateway: str, context: Any, method: str, target: str, host: str, body
             connection.request(method, target, body, fields)
             answer = connection.getresponse()
             content = answer.read(MAX_ANSWER)
+            if answer.length:  # http.client says nothing of an answer that broke off where a size was given
+                raise pin.unreachable(gateway, OSError("the answer broke off"))
     except HTTPException as error:
         raise pin.unreachable(gateway, OSError(type(error).__name__)) from None
     except OSError as error:

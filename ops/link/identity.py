@@ -50,10 +50,12 @@ def new_request() -> tuple[bytes, bytes]:
 def belongs(key: bytes, certificate: bytes) -> bool:
     """Whether a certificate is for a key, both in PEM."""
     try:
-        private = serialization.load_pem_private_key(key, None)
-        return x509.load_pem_x509_certificate(certificate).public_key() == private.public_key()
+        private = serialization.load_pem_private_key(key, None).public_key()
+        public = x509.load_pem_x509_certificate(certificate).public_key()
     except (ValueError, TypeError):
         return False
+    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return public.public_bytes(*form) == private.public_bytes(*form)
 
 
 def proof(identity: Path, request: bytes) -> tuple[str, str]:

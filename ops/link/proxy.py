@@ -6,8 +6,11 @@ reached, or none takes this machine's certificate, the link says so itself.
 
 import asyncio
 import contextlib
+import os
 import random
+import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable
 
@@ -78,7 +81,7 @@ class Link:
                 return
             await self._relay(wire, first, reader, writer)
         except (OSError, LinkError, TimeoutError):
-            writer.transport.abort()
+            _cut(writer)
         finally:
             if wire is not None:
                 wire.close()
@@ -125,8 +128,7 @@ class Link:
         self, wire: Wire, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Both directions until both have ended; the gateway's word outlives what it does not want to hear any more."""
-        await wire.send(first)
-        up = asyncio.create_task(_up(reader, wire))
+        up = asyncio.create_task(_up(first, reader, wire))
         down = asyncio.create_task(self._down(wire, writer))
         try:
             await asyncio.wait((up, down), return_when=asyncio.FIRST_EXCEPTION)
@@ -161,12 +163,22 @@ class Link:
             writer.write_eof()
 
 
-async def _up(reader: asyncio.StreamReader, wire: Wire) -> None:
-    """What the program says, to its end. Raises OSError where the program is gone, never where the gateway is."""
-    while data := await reader.read(READ):
+def _cut(writer: asyncio.StreamWriter) -> None:
+    """Ends a program's connection with a reset, so that what was cut off does not look whole."""
+    form = "hh" if os.name == "nt" else "ii"
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(form, 1, 0))
+    writer.transport.abort()
+
+
+async def _up(data: bytes, reader: asyncio.StreamReader, wire: Wire) -> None:
+    """What the program says, to its end. Raises OSError where the program is gone, never where the gateway is: that one
+    may have said why."""
+    while data:
         try:
             await wire.send(data)
         except OSError:
             return
+        data = await reader.read(READ)
     with contextlib.suppress(OSError):
         await wire.finish()

@@ -1,4 +1,4 @@
-"""A gateway that the test plays itself: a TLS server below a zone's CA, on loopback, which keeps all that it is told."""
+"""A gateway that the test plays itself: a TLS server below a zone's CA, on loopback, which keeps what it is told."""
 
 import contextlib
 import socket
@@ -14,6 +14,12 @@ from ops.link.files import Files, Settings
 from tenants import ca
 
 ADDRESS = "127.0.0.1"
+
+
+def free() -> str:
+    """An address and a port that nobody has now."""
+    with socket.create_server((ADDRESS, 0)) as found:
+        return f"{ADDRESS}:{found.getsockname()[1]}"
 
 
 class Zone:
@@ -56,7 +62,7 @@ class Gateway:
 
     def __init__(
         self, zone: Zone, talk: Callable[[ssl.SSLSocket, "Gateway"], None], *, server: Path | None = None,
-        demands: bool = True,
+        demands: bool = True, port: int = 0,
     ) -> None:  # fmt: skip
         self.heard = b""
         self.shaken = 0
@@ -68,7 +74,7 @@ class Gateway:
         anchors.write_bytes(ca.pem(zone.issuing.certificate, zone.root.certificate))
         self._context.load_verify_locations(anchors)
         self._context.verify_mode = ssl.CERT_REQUIRED if demands else ssl.CERT_OPTIONAL
-        self._listening = socket.create_server((ADDRESS, 0))
+        self._listening = socket.create_server((ADDRESS, port))
         self.name = f"{ADDRESS}:{self._listening.getsockname()[1]}"
         self._open: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
