@@ -23,7 +23,7 @@ ISSUED = [field("ID", "id"), field("TENANT", "tenant"), field("USER", "user"), f
 
 INVITED = [
     field("ID", "id"), field("TENANT", "tenant"), field("USER", "user"), field("TOKEN", "token"),
-    field("ROOT SHA-256", "root_sha256"), field("COMMAND", "command"),
+    field("ROOT SHA256", "root_sha256"), field("COMMAND", "command"),
 ]  # fmt: skip
 CERTIFIED = [field("ID", "id"), field("TENANT", "tenant"), field("USER", "user"), field("CERTIFICATE", "certificate")]
 

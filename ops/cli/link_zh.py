@@ -36,7 +36,7 @@ LINK_ZH: dict[str, str] = {
     "Invite": "邀请",
     "Command": "命令",
     "COMMAND": "命令",
-    "ROOT SHA-256": "根证书 SHA-256",
+    "ROOT SHA256": "根证书 SHA-256",
     "The token is good once, is not kept and cannot be shown again. Send it by another way than the command.": (
         "令牌只能用一次，不留存，也无法再次显示。请将它与命令分途发送。"
     ),
