@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.feiyu-ready
 
-.PHONY: setup clients demo test lint bench bench-peers bundle clean lock system
+.PHONY: setup clients demo test lint bench bench-peers bundle link clean lock system
 
 setup: $(STAMP) system
 
@@ -41,6 +41,10 @@ bench: setup
 bench-peers: setup
 	@./setup.sh bench-peers
 	$(PY) -m tests.bench.main --peers $(if $(JSON),--json $(JSON),) $(ARGS)
+
+# The forwarder for firms' machines, as one file.
+link: $(STAMP)
+	$(PY) -m ops.link.archive
 
 bundle: $(STAMP)
 	./setup.sh bundle $(VENV)

@@ -426,6 +426,10 @@ class Forwarder(Passage):
         )
         self._linger(words)
 
+    def sealed(self, last_words: bytes) -> bytes:
+        """What goes over the wire for the last words of this connection."""
+        return last_words
+
     def _linger(self, last_words: bytes) -> None:
         fd, self.fd = self.fd, -1
         self.drop_upstream()

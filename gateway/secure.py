@@ -6,6 +6,7 @@ stands in for, or beside, the token of the request (gateway.handshake.claim).
 
 from typing import TYPE_CHECKING
 
+from gateway import enrolment
 from gateway.crowd import Newcomer
 from gateway.flow import Flow
 from gateway.link import Link
@@ -65,6 +66,17 @@ class SecureSession(Session):
             self._failed(error)
         if self.link.channel.established:
             self._uncount()
+
+    def hear(self, data: bytes) -> bool:
+        """A piece of the head, or of the one request of a machine that has no certificate yet."""
+        return enrolment.hear(self, data) if self.link.enrols else super().hear(data)
+
+    def give_away(self) -> int:
+        """The descriptor, for another owner: this one is done with it."""
+        self._leave_handshake()
+        self._uncount()
+        fd, self.fd, self.flow, self.buffer = self.fd, -1, None, b""
+        return fd
 
     def on_hello(self, mask: int) -> None:
         """As without TLS; a record that is wrong ends the connection."""

@@ -59,6 +59,7 @@ async def serve(settings: Settings) -> None:
     policy = Policy(state / "snapshot", keys.snapshot)
     authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)))
     recorder = RecorderClient(run / "recorder.sock")
+    files = CaFiles(state / "ca", int(settings.ca.client_life))
     users = settings.users
     node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)
     app = application(
@@ -67,10 +68,11 @@ async def serve(settings: Settings) -> None:
         settings.node,
         keys.pseudonym,
         node_uids,
-        CaFiles(state / "ca", int(settings.ca.client_life)),
+        files,
         settings,
     )
-    portal = web.AppRunner(portal_application(authority, recorder, settings), access_log=None, shutdown_timeout=1)
+    answers = portal_application(authority, recorder, settings, files)
+    portal = web.AppRunner(answers, access_log=None, shutdown_timeout=1)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

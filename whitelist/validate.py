@@ -60,8 +60,12 @@ def validate_credential(credential: Credential) -> Errors:
             errors.append(("serial", "needs the certificate's serial number in 1 to 40 lower-case hex digits"))
         if credential.token_sha256:
             errors.append(("token_sha256", "a credential is a token or a certificate, never both"))
+        if credential.invite:
+            errors.append(("invite", "an invite is a token"))
     elif not _SHA256(credential.token_sha256):
         errors.append(("token_sha256", "needs the token's SHA-256 in 64 lower-case hex digits"))
+    if credential.enrolment and not (credential.serial and _ID(credential.enrolment)):
+        errors.append(("enrolment", "a certificate goes back to an invite by its id"))
     return errors + _time("valid_until", credential.valid_until)
 
 

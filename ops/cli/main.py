@@ -35,6 +35,7 @@ MEMBERS = {
     "log": "log:group",
     "evidence": "evidence:group",
     "pac": "pac:group",
+    "link": "link:group",
     "version": "version:version",
     "completion": "version:completion",
 }

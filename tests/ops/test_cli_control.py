@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -214,6 +215,28 @@ def test_a_credential_is_shown_once_and_never_in_an_argument(feiyu: Feiyu) -> No
     feiyu("credential", "revoke", identifier, "--reason", "lost")
     rows = feiyu("credential", "list", "kappa", "-o", "csv").splitlines()
     assert [row.split(",")[3] for row in rows if row.startswith(identifier)] == ["revoked"]
+
+
+def test_an_invite_is_a_command_without_a_secret_and_a_token(feiyu: Feiyu, tmp_path: Path) -> None:
+    zone(feiyu, "chi", "10.26.0.0/24")
+    asked = ("credential", "invite", "chi", "--user", "desk 4", "--reason", "request 35")
+    feiyu(*asked, code=1)
+    assert "there is no CA on this node" in feiyu.err
+    feiyu("ca", "init", "--root", str(tmp_path / "safe"), "--zone", "zone.example", "--name", "gw1.zone.example")
+    shown = feiyu(*asked)
+    token = next(line.split()[1] for line in shown.splitlines() if line.startswith("Token"))
+    command = next(line for line in shown.splitlines() if line.startswith("Command"))
+    assert re.fullmatch(r"c-[0-9a-z]{10}\.[\w-]{43}", token)
+    assert re.search(r"python3 feiyu-link\.pyz enrol --gateway GATEWAY:PORT --ca [0-9a-f]{64}$", command)
+    assert token not in command
+    assert "No listener speaks TLS to this firm" in feiyu.err
+    found = feiyu.json("credential", "list", "chi")
+    assert [(one["invite"], one["id"]) for one in found] == [(True, token.split(".")[0])]
+    assert 23 * 3600 < found[0]["valid_until"] - time.time() <= 24 * 3600
+    assert "invite" in feiyu("credential", "list", "chi")
+    csv = feiyu(*asked, "-o", "csv").splitlines()
+    assert csv[0] == "id,tenant,user,token,root_sha256,command"
+    feiyu("credential", "revoke", token.split(".")[0], "--reason", "sent to the wrong firm")
 
 
 def test_a_deny_from_add_to_remove(feiyu: Feiyu) -> None:
