@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 from whitelist.device import device_fault
-from whitelist.line_rules import Errors, address_fault
+from whitelist.line_rules import Errors, machine_fault
 from whitelist.model import Line, Srv6, Vxlan
 
 MAX_SEGMENTS = 8
@@ -64,17 +64,9 @@ def _srv6(srv6: Srv6) -> Errors:
 
 
 def _outer(field: str, text: str, family: int = 0, *, hop: bool = False) -> Errors:
-    """An address of the outer header, or (hop) of the neighbour that it is handed to, which alone may be link-local."""
-    name = f"encapsulation.{field}"
-    if fault := address_fault(text, family):
-        return [(name, fault)]
-    address = ip_address(text)
-    broadcast = address.version == 4 and address.is_reserved
-    if address.is_unspecified or address.is_loopback or address.is_multicast or broadcast:
-        return [(name, "is no address of one machine on a network; give a unicast address")]
-    if address.is_link_local and not hop:
-        return [(name, "is link-local, so it does not lead beyond the link; give a routed address")]
-    return []
+    """An address of the outer header, or (hop) of the neighbour that it is handed to."""
+    fault = machine_fault(text, family, hop=hop)
+    return [(f"encapsulation.{field}", fault)] if fault else []
 
 
 def _mtu(mtu: int) -> Errors:

@@ -66,8 +66,9 @@ def options[F: Callable[..., Any]](function: F) -> F:
 
 
 def given(options: dict[str, Any]) -> bool:
-    """Whether any of the options was."""
-    return any(options.get(name) not in (None, (), False) for name in (*_FIELDS, "plain", "on_link"))
+    """Whether any of the options was; 0 is a value, and equals False."""
+    set_ = any(options.get(name) not in (None, ()) for name in _FIELDS)
+    return set_ or any(options.get(flag) for flag in ("plain", "on_link"))
 
 
 def encapsulation(options: dict[str, Any], before: Item | None = None) -> dict[str, Any]:

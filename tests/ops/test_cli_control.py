@@ -336,6 +336,10 @@ def test_a_line_becomes_a_vxlan_segment_then_a_segment_list_then_plain_again(fei
         "gateway": "", "port": 4789, "mtu": 0,
     }  # fmt: skip
     feiyu("line", "edit", "outer", "--outer-gateway", "198.51.100.1", "--inner-mtu", "1400", "--reason", "routed")
+    assert feiyu.json("line", "show", "outer")["encapsulation"]["mtu"] == 1400
+    feiyu("line", "edit", "outer", "--inner-mtu", "0", "--reason", "0 is a value of its own")
+    assert feiyu.json("line", "show", "outer")["encapsulation"]["mtu"] == 0
+    feiyu("line", "edit", "outer", "--inner-mtu", "1400", "--reason", "routed")
     shown = feiyu("line", "show", "outer")
     assert "198.51.100.9:4789" in shown
     assert "198.51.100.1" in shown
