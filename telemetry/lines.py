@@ -37,8 +37,8 @@ _WORDS = {number: word for word, number in LINE_STATES.items()}
 
 class LineTally(msgspec.Struct):
     """One line, or the node (""). process: the key of who told it last; state: of LINE_STATES, -1 before it was told;
-    since: Unix µs of that state's first record; totals: by name, readings: of counters, as they were last. retired: it is
-    kept for its part in the node's totals alone."""
+    since: Unix µs of that state's first record; totals: by name, readings: of counters, as they were last. retired: it
+    is kept for its part in the node's totals alone."""
 
     process: str = ""
     state: int = -1

@@ -57,10 +57,8 @@ def machine_fault(text: str, family: int = 0, *, hop: bool = False) -> str:
     if fault := address_fault(text, family):
         return fault
     address = ip_address(text)
-    if isinstance(address, IPv4Address):
-        nobody = address.is_reserved or address in _THIS_NETWORK  # 240.0.0.0/4 has the broadcast address within it
-    else:
-        nobody = False  # is_reserved covers segment identifiers (5f00::/16, RFC 9602)
+    # 240.0.0.0/4 has the broadcast address in it; of IPv6, is_reserved would be segment identifiers too (RFC 9602)
+    nobody = isinstance(address, IPv4Address) and (address.is_reserved or address in _THIS_NETWORK)
     if nobody or address.is_unspecified or address.is_loopback or address.is_multicast:
         return "is no address of one machine on a network; give a unicast address"
     if address.is_link_local and not (hop and address.version == 6):

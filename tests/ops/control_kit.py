@@ -22,6 +22,7 @@ from ops.ca import CaFiles
 from ops.control import listening
 from ops.keys import load_keys
 from telemetry.spool import SpoolWriter
+from whitelist.store import NodeRule
 
 NODE = "gw1.zone.example"
 FROM, UNTIL = 1_700_000_000, 4_000_000_000
@@ -139,6 +140,7 @@ async def running(
     busy: float | None = None,
     writer: SpoolWriter | None = None,
     node_uids: frozenset[int] = frozenset(),
+    own: NodeRule = lambda _line: [],
 ) -> AsyncIterator[Node]:
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
@@ -150,7 +152,7 @@ async def running(
     policy = Policy(state / "snapshot", keys.snapshot)
     more = {} if busy is None else {"busy_timeout": busy}
     authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more
+        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), own=own, **more
     )
     recorder = RecorderClient(run / "recorder.sock")
     app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"))
