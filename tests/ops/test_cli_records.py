@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ops.cli.main import run
+from telemetry.search import MAX_LIMIT
 from telemetry.spool import SpoolWriter
 from tests.ops import control_kit
 from tests.telemetry import spool_kit
@@ -184,6 +185,12 @@ def test_tail_shows_records_as_they_come_one_for_each_line(config: Path, spool: 
     assert {(record["kind"], record["reason"]) for record in records} == {("deny", "name-invalid")}
     assert follower.stderr
     assert "Traceback" not in follower.stderr.read()
+
+
+def test_a_search_takes_as_many_as_its_help_says(config: Path, capsys: Output) -> None:
+    assert f"1<=x<={MAX_LIMIT}" in said(capsys, config, "log", "search", "--help").replace("\n", "")
+    said(capsys, config, "log", "search", "--limit", str(MAX_LIMIT))
+    said(capsys, config, "log", "search", "--limit", str(MAX_LIMIT + 1), code=2)
 
 
 def test_doctor_finds_control_and_recorder_well(config: Path, capsys: Output) -> None:
