@@ -120,8 +120,21 @@ def _check_line(own: NodeRule, reader: Reader, before: Line | None, after: Line)
     if before is not None and after.side != before.side and (users := _grants_of_line(reader, after)):
         errors.append(("side", f"used by {', '.join(users[:10])}"))
     if after.index > MAX_LINES:
-        errors.append(("id", f"{MAX_LINES} lines were added, which is all that marks and tables have room for"))
+        errors.append(
+            ("id", f"{MAX_LINES} lines are in use, which is all that marks and tables have room for; retire one")
+        )
     return errors
+
+
+def _number(reader: Reader) -> int:
+    """A line's number: one that was never given, as long as there is one, so that what the kernel still counts under it
+    is of no other line; then the lowest one that no line in use has; MAX_LINES + 1 where there is none."""
+    number = reader.next_number(schema.lines, "number")
+    if number > MAX_LINES:
+        reader.flush()
+        used = queries.line_numbers(reader.connection)
+        number = next((free for free in range(1, MAX_LINES + 1) if free not in used), MAX_LINES + 1)
+    return number
 
 
 def _check_service(reader: Reader, _before: Service | None, after: Service) -> Errors:
@@ -222,7 +235,7 @@ _LINES = Kind(
     validate=validate.validate_line,
     check=partial(_check_line, lambda _line: []),
     given=_PROVENANCE | {"index", "drained", "retired"},
-    assign=lambda reader, _line: {"index": reader.next_number(schema.lines, "number")},
+    assign=lambda reader, _line: {"index": _number(reader)},
     actions={
         "drain": once("drained", lambda _now: True),
         "undrain": Action(

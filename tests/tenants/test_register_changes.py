@@ -87,11 +87,22 @@ def test_grants_get_ids_of_their_own_and_keep_those_given(zone: Register) -> Non
     assert len(made.id) == 12
 
 
-def test_tenants_and_lines_are_numbered_and_numbers_never_come_back(zone: Register) -> None:
+def test_tenants_and_lines_are_numbered_and_new_numbers_come_first(zone: Register) -> None:
     added = zone.apply_changes([tenant("firm-b"), tenant("firm-c"), line("hk2", "l2")], "root", "x", NOW).items
     assert [item.slot for item in added[:2]] == [2, 3]
     zone.apply_change(change("lines", "retire", "hk2"), "root", "x", NOW)
     assert zone.apply_change(line("hk3", "l2"), "root", "device of a retired line", NOW).items[0].index == 3
+
+
+def test_when_every_number_was_given_a_retired_line_s_is_given_again(register: Register) -> None:
+    register.apply_changes([line(f"n{i}", f"l{i}") for i in range(255)], "root", "x", NOW)
+    register.apply_changes([change("lines", "retire", f"n{i}") for i in (200, 41, 7)], "root", "x", NOW)
+    assert register.apply_change(line("a", "la"), "root", "x", NOW).items[0].index == 8
+    again = [line("b", "lb"), change("lines", "retire", "a"), line("c", "lc"), line("d", "ld")]
+    added = register.apply_changes(again, "root", "one revision", NOW).items
+    assert [(item.id, item.index) for item in added] == [("b", 42), ("a", 8), ("c", 8), ("d", 201)]
+    assert refused(register, line("e", "le"), kind=InvalidChange).errors[0][1].startswith("255 lines are in use")
+    assert register.get("lines", "n7")[0].index == 8, "what is retired keeps its number: it is history"
 
 
 def test_a_256th_line_finds_no_number(register: Register) -> None:
