@@ -111,6 +111,19 @@ def _kind(found: dict[str, Any], before: Item | None, *, on_link: bool) -> str:
     return kind
 
 
+def left_behind(before: Item, after: Item) -> str:
+    """What to say of a line that is no VXLAN segment any more; else nothing."""
+    kinds = [(item.get("encapsulation") or {}).get("type") for item in (before, after)]
+    if kinds[0] != "vxlan" or kinds[1] == "vxlan" or "device" not in after:
+        return ""
+    return t(
+        "note: the line's device is now {device}, which is no longer made by feiyu: it must exist, "
+        "or name another with feiyu line edit {line} --device",
+        device=after["device"],
+        line=after["id"],
+    )
+
+
 def rows(item: Item) -> list[tuple[str, object]]:
     """What is around a line's packets; nothing for a plain line."""
     outer = item.get("encapsulation") or {}

@@ -345,13 +345,18 @@ def test_a_line_becomes_a_vxlan_segment_then_a_segment_list_then_plain_again(fei
     assert "198.51.100.1" in shown
     assert "出口设备" in feiyu("line", "show", "outer", "--lang", "zh")
     feiyu("line", "edit", "outer", *SRV6, "--reason", "moved")
+    assert "the line's device is now vx7, which is no longer made by feiyu: it must exist" in feiyu.err
     assert feiyu.json("line", "show", "outer")["encapsulation"] == {
         "type": "srv6", "segments": ["5f00::1", "5f00::2"], "gateway": "fe80::1", "local": "2001:db8::2", "mtu": 0,
     }  # fmt: skip
     assert "5f00::2" in feiyu("line", "show", "outer")
     feiyu("line", "edit", "outer", "--plain", "--reason", "moved back")
+    assert "note" not in feiyu.err, "its device was not made before either"
     assert feiyu.json("line", "show", "outer")["encapsulation"] is None
     assert "Outer" not in feiyu("line", "show", "outer")
+    feiyu("line", "edit", "outer", *VXLAN, "--on-link", "--reason", "a segment again")
+    feiyu("line", "edit", "outer", "--plain", "--device", "l7", "--reason", "and plain again")
+    assert "the line's device is now l7" in feiyu.err
 
 
 def test_a_vxlan_segment_is_of_one_line(feiyu: Feiyu) -> None:
