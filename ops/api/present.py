@@ -79,19 +79,17 @@ def hindrance(
     used: None likewise; wall: Unix seconds."""
     if used and (spent := used.exhausted(tenant.bytes_per_day, tenant.bytes_per_month)):
         return Reason.QUOTA_EXHAUSTED, f"used up: {spent[0]}; free again at {zone_time(spent[1])}"
-    cut = Kills()
-    cut.replace(kills)
-    hits = [cut.hit(tenant.id, permit.service, line, host, wall) for line in permit.lines]
-    if all(hits):
-        return Reason.KILL_SWITCH, f"kill {', '.join(dict.fromkeys(hits))}"
     table = LineTable(mark_base)
     table.load({line.id: line for line in lines})
     table.replace(dict.fromkeys(permit.lines, LineState.UP) if states is None else states)
     usable, why = table.usable(permit.lines, wall)
-    cut_off = {line: f"kill {hit}" for line, hit in zip(permit.lines, hits, strict=True) if hit}
-    if any(handle.id not in cut_off for handle in usable):
-        return None
-    return Reason.LINE_UNAVAILABLE, ", ".join([*([why] if why else []), *(f"{n}: {k}" for n, k in cut_off.items())])
+    cut = Kills()
+    cut.replace(kills)
+    of_lines = [cut.hit("", "", handle.id, "", wall) for handle in usable]
+    kill = cut.hit(tenant.id, permit.service, "", host, wall) or (of_lines[0] if of_lines and all(of_lines) else "")
+    if kill:
+        return Reason.KILL_SWITCH, f"kill {kill}"
+    return None if usable else (Reason.LINE_UNAVAILABLE, why)
 
 
 async def _used(request: web.Request, tenant: Tenant) -> Used | None:

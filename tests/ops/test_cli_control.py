@@ -406,6 +406,10 @@ def test_limits_of_a_tenant_and_weights_of_lines(feiyu: Feiyu) -> None:
     item = feiyu.json("tenant", "show", "limited")
     assert (item["tunnels_per_second"], item["bytes_per_day"], item["bytes_per_month"]) == (5, 10**10, 0)
     assert "10GB" in feiyu("tenant", "show", "limited")
+    assert ["Used this month", "0B"] in [
+        row.rsplit(maxsplit=1) for row in feiyu("tenant", "show", "limited").splitlines()
+    ]
+    assert item["usage"]["month_end"] >= item["usage"]["day_end"]
     grant = ("grant", "add", "--tenant", "limited", "--service", "limited-api", "--for", "90d", "--reason", "r")
     lines = ("--line", "limited-line", "--line", "second-line")
     feiyu(*grant, *lines, "--weight", "70", "--weight", "30", "--id", "g-weights0001")
@@ -445,6 +449,16 @@ def test_explain_says_what_carries_a_permit_and_what_a_refusal_would_need(feiyu:
     asked = ("--tenant", "omega", "--service", "omega-api", "--line", "omega-line", "--for", "1d")
     grant = feiyu.json("grant", "add", *asked, "--reason", "x")["item"]["id"]
     shown = feiyu("explain", "omega", "api.omega.example:443")
+    assert "but now" not in shown
+    feiyu("line", "drain", "omega-line", "--reason", "maintenance")
+    drained = feiyu("explain", "omega", "api.omega.example:443").splitlines()
+    assert drained[0].startswith("permit ")
+    assert drained[1].startswith("but now: deny line-unavailable ")
+    assert "(omega-line: drained)" in " ".join(drained[1:4])
+    chinese = feiyu("explain", "omega", "api.omega.example", "--lang", "zh").splitlines()
+    assert chinese[1].startswith("但目前： deny line-unavailable 该授权指定的专线均不可用")
+    assert feiyu.json("explain", "omega", "api.omega.example")["but_now"]["detail"] == "omega-line: drained"
+    feiyu("line", "undrain", "omega-line", "--reason", "done")
     assert shown.startswith("permit ")
     for part in (grant, "omega-api", "api.omega.example", "omega-line", "10.7.0."):
         assert part in shown

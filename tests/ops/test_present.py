@@ -47,7 +47,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Reason, str] | None]] = {
     "a kill of everything": ({"kills": (ALL,)}, (Reason.KILL_SWITCH, "kill k1")),
     "a kill of one line leaves the other": ({"kills": (OF_SG1,)}, None),
     "one line is down and the other killed": (
-        {"kills": (OF_SG1,), "states": {"hk1": DOWN, "sg1": UP}}, (Reason.LINE_UNAVAILABLE, "hk1: down, sg1: kill k2"),
+        {"kills": (OF_SG1,), "states": {"hk1": DOWN, "sg1": UP}}, (Reason.KILL_SWITCH, "kill k2"),
     ),
     "a kill that is over": ({"kills": (msgspec.structs.replace(ALL, until=NOW),)}, None),
     "a used-up quota": ({"used": SPENT}, (Reason.QUOTA_EXHAUSTED, "used up: 100 bytes of the day")),
