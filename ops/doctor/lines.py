@@ -36,7 +36,7 @@ def contradictions(lines: Iterable[Mapping[str, Any]], settings: Settings) -> It
     for name, told in found.items():
         for field, message in told:
             seen, _, remedy = message.partition("; ")
-            yield fail(f"line {name}", f"{field}: {seen}", f"{remedy}: feiyu line edit {name}")
+            yield fail(f"line {name}", f"{seen} ({field})", f"{remedy}: feiyu line edit {name}")
     for name, problem in sorted(sort_out(entries, lines_config(settings).node)[1].items()):
         if found.get(name):  # told already, with the field
             continue
