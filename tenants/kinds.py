@@ -28,7 +28,7 @@ class Reader(Protocol):
         """Writes what is pending."""
 
     def next_number(self, table: Table, column: str) -> int:
-        """One more than the highest number in the column. Rows keep theirs for ever: a number means one item only."""
+        """One more than the highest number in the column. Rows keep theirs for ever."""
 
 
 @dataclass(frozen=True, slots=True)

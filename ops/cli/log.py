@@ -14,6 +14,7 @@ from ops.cli.output import Column, Item, field
 from ops.cli.times import format_moment
 from ops.cli.words import t
 from telemetry.record import Kind
+from telemetry.search import MAX_LIMIT
 from whitelist.reason import Reason
 
 
@@ -79,7 +80,7 @@ def _filters(function: click.decorators.FC) -> click.decorators.FC:
 @click.option("--flow", metavar="ID", help=t("The records of this flow."))
 @click.option("--since", type=values.SINCE, help=t("From here on: 1h, 7d, 2027-11-23."))
 @click.option("--until", "until", type=values.SINCE, help=t("Up to here."))
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help=t("At most so many."))
+@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=100, show_default=True, help=t("At most so many."))
 @pass_app
 def search(app: App, /, *, why: str | None, **query: Any) -> None:
     """Records that match all that was asked."""
