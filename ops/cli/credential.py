@@ -168,7 +168,9 @@ def invite(app: App, tenant: str, *, user: str, for_: int) -> None:
     body = {"tenant": tenant, "user": user, "valid_until": for_, "invite": True}
     answer = app.write("POST", ["credentials"], body)
     ways = app.client.get(path_of("tenants", tenant, "ways")).get("ways", [])
-    gateways = [f"{way['host']}:{way['port']}" for way in ways if way["url"].startswith("https:")]
+    gateways = [
+        f"{way['host']}:{way['port']}" for way in ways if way["certificate"] and way["url"].startswith("https:")
+    ]
     answer |= {"command": invitation.command(gateways, str(answer.get("root_sha256", "")))}
     if app.format == "csv":
         item = answer.get("credential") or {}

@@ -34,4 +34,6 @@ def hand_over(app: App, answer: Json, *, has_way: bool) -> None:
     )
     app.say(t("feiyu link bundle writes {name}; the firm's machine needs Python 3.11 and cryptography.", name=BUNDLE))
     if not has_way:
-        app.say(t("No listener speaks TLS to this firm: add one of kind http with tls, and fill in GATEWAY:PORT."))
+        app.say(
+            t("No listener takes this firm's certificates: add one with tls and client_ca, and fill in GATEWAY:PORT.")
+        )

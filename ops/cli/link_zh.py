@@ -43,7 +43,7 @@ LINK_ZH: dict[str, str] = {
     "feiyu link bundle writes {name}; the firm's machine needs Python 3.11 and cryptography.": (
         "feiyu link bundle 生成 {name}；企业机器需 Python 3.11 和 cryptography。"
     ),
-    "No listener speaks TLS to this firm: add one of kind http with tls, and fill in GATEWAY:PORT.": (
-        "没有面向该企业的 TLS 监听端口：请增设 kind 为 http 且带 tls 的端口，并填写 GATEWAY:PORT。"
+    "No listener takes this firm's certificates: add one with tls and client_ca, and fill in GATEWAY:PORT.": (
+        "没有接受该企业证书的监听端口：请增设带 tls 和 client_ca 的端口，并填写 GATEWAY:PORT。"
     ),
 }

@@ -229,7 +229,7 @@ def test_an_invite_is_a_command_without_a_secret_and_a_token(feiyu: Feiyu, tmp_p
     assert re.fullmatch(r"c-[0-9a-z]{10}\.[\w-]{43}", token)
     assert re.search(r"python3 feiyu-link\.pyz enrol --gateway GATEWAY:PORT --ca [0-9a-f]{64}$", command)
     assert token not in command
-    assert "No listener speaks TLS to this firm" in feiyu.err
+    assert "No listener takes this firm's certificates" in feiyu.err
     found = feiyu.json("credential", "list", "chi")
     assert [(one["invite"], one["id"]) for one in found] == [(True, token.split(".")[0])]
     assert 23 * 3600 < found[0]["valid_until"] - time.time() <= 24 * 3600
