@@ -92,6 +92,8 @@ class Keeper:
         kernel refuses: the lines are then down. Before the first want() it only sees that some table stands: what an
         earlier process left is better than a table without lines."""
         taken: list[Action] = []
+        repairs: list[Action] = []
+        left: list[Action] = []
         faults: dict[str, str] = {}  # by line, "" for what is of all
         actual = Actual()
         try:
@@ -100,15 +102,21 @@ class Keeper:
             for _ in range(_PASSES):
                 actual = self._kernel.read(self._plan, nft.read_table())
                 steps = diff(self._plan, self._table, actual)
-                if not steps:
+                before = len(taken)
+                faults = self._take(steps, actual, taken, repairs)
+                if len(taken) == before:
                     break
-                faults = self._take(steps, actual, taken)
             else:
                 actual = self._kernel.read(self._plan, nft.read_table())
-                for step in diff(self._plan, self._table, actual):
+                left = diff(self._plan, self._table, actual)  # taken again and again, and the kernel has it not
+                for step in left:
                     self._fault(faults, step, f"cannot {step}")
         except (OSError, nft.NftError) as error:
             faults = {"": f"cannot read the kernel's state: {error}"}
+        self._told -= {str(step) for step in taken if step not in left}
+        for step in dict.fromkeys(repair for repair in repairs if repair not in left):
+            self.repaired[line_of(step, self._plan)] += 1
+            self._on_drift(str(step), repaired=True)
         if self._is_told:
             for device in self._shaper.sweep():
                 self.repaired[line_on(device, self._plan)] += 1
@@ -119,11 +127,15 @@ class Keeper:
         return taken
 
     def _fault(self, faults: dict[str, str], step: Action, what: str) -> None:
-        """A step that cannot be taken is the fault of the line that it is for: the others go on."""
+        """A step that cannot be taken is the fault of the line that it is for: the others go on. Told once."""
+        if str(step) not in self._told:
+            self._told.add(str(step))
+            self._on_drift(what, repaired=False)
         if not isinstance(step, SetTunnelSource):  # lines that need it say so by themselves
             faults.setdefault(line_of(step, self._plan), what)
 
-    def _take(self, steps: list[Action], actual: Actual, taken: list[Action]) -> dict[str, str]:
+    def _take(self, steps: list[Action], actual: Actual, taken: list[Action], repairs: list[Action]) -> dict[str, str]:
+        """One pass; adds to taken what the kernel took, and to repairs what of that nothing explains."""
         faults: dict[str, str] = {}
         for step in steps:
             try:
@@ -133,15 +145,10 @@ class Keeper:
                     self._kernel.apply(step)
             except (OSError, nft.NftError) as error:
                 self._fault(faults, step, f"cannot {step}: {error}")
-                if str(step) not in self._told:
-                    self._told.add(str(step))
-                    self._on_drift(f"{step}: {error}", repaired=False)
                 continue
-            self._told.discard(str(step))
             taken.append(step)
             if not self._is_expected(step, actual):
-                self.repaired[line_of(step, self._plan)] += 1
-                self._on_drift(str(step), repaired=True)
+                repairs.append(step)
         return faults
 
     def _load(self) -> None:
