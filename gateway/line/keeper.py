@@ -27,6 +27,7 @@ from gateway.line.steps import (
     SetSysctl,
     SetTunnelSource,
 )
+from telemetry.lines import RETIRED
 
 OnState = Callable[[str, str, str], None]  # line, "up" or "down", why
 
@@ -197,7 +198,7 @@ class Keeper:
             if self._states.get(name) != (state, why):
                 self._on_state(name, state, why)
         for name in self._states.keys() - states.keys():
-            self._on_state(name, health.DOWN, "retired")
+            self._on_state(name, health.DOWN, RETIRED)
         self._states = states
 
     def solicit(self) -> None:

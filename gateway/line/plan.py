@@ -8,7 +8,7 @@ stands in gateway.line.overlay, what transparent listeners need in gateway.line.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gateway.line import transparent
+from gateway.line import own, transparent
 from gateway.line.model import LineEntry, LineError, NodeConfig
 from gateway.line.overlay import Device, device_of, routes_of, rules_of
 from gateway.line.routing import (
@@ -46,7 +46,8 @@ class Plan:
 
 def sort_out(entries: Iterable[LineEntry], node: NodeConfig) -> tuple[list[LineSpec], dict[str, str]]:
     """The lines that can be put into the kernel, by index, and why each other one cannot. Lines that claim the same
-    index, device or source are all left out: which is right is not ours to guess. Retired lines are in neither."""
+    index, device or source are all left out: which is right is not ours to guess; so is one that would take what the
+    node itself is reached by, however it came into the policy. Retired lines are in neither."""
     specs: list[LineSpec] = []
     problems: dict[str, str] = {}
     for entry in entries:
@@ -72,6 +73,8 @@ def sort_out(entries: Iterable[LineEntry], node: NodeConfig) -> tuple[list[LineS
                 f"line {spec.id}: its packets leave by {spec.tunnel.device}, which is itself a line's device; "
                 "give them a device of their own"
             )
+        if fault := next(filter(None, (own.fault(address, node) for address in spec.addresses)), ""):
+            problems[spec.id] = f"line {spec.id}: {fault}"
         for claim in _claims(spec):
             claims.setdefault(claim, set()).add(spec.id)
     problems |= _odd_tunnel_sources(specs)

@@ -11,6 +11,7 @@ from ops.hub import MAX_OUTSTANDING, Hub, Owner
 from ops.hub_messages import Revision
 from ops.lines import Reporter, lines_config
 from ops.settings import parse_settings
+from telemetry.lines import RETIRED
 from telemetry.record import Record, decode
 from telemetry.spool import SpoolWriter
 
@@ -69,7 +70,7 @@ async def test_figures_are_recorded_when_they_change_and_repairs_are_told_once(t
     reporter.on_figures("hk1", {"flows": 4, "repairs": 3})
     reporter.on_state("hk1", "down", "no carrier")
     reporter.on_figures("hk1", {})
-    reporter.on_state("hk1", "down", "retired")
+    reporter.on_state("hk1", "down", RETIRED)
     reporter.on_figures("", {"repairs": 0, "forwarded": 7})
     spool.close()
     records = recorded(tmp_path)
@@ -124,6 +125,7 @@ def test_the_node_of_the_kill_switch_is_that_of_the_settings() -> None:
     )
     config = lines_config(settings)
     assert config.node.listener_ports == (3128,)
+    assert config.node.listener_addresses == ("10.0.0.1",)  # not what stands for all of them
     assert [(access.interface, access.prefixes) for access in config.node.access] == [("acc0", ("10.0.0.0/24",))]
     assert [(entry.interface, entry.prefixes) for entry in config.node.management] == [("eth0", ("192.0.2.0/24",))]
     assert config.node.mark_base == 0x46000000
