@@ -1,6 +1,5 @@
 """Holds the kernel to the plan: reads, repairs, and says what it found. Takes nothing away when it ends."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -10,10 +9,11 @@ from typing import Protocol
 from gateway.line import health, nft
 from gateway.line.attribution import line_of, line_on
 from gateway.line.killswitch import render
+from gateway.line.memory import FILE, Memory, Notebook, keep
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.netlink import Kernel
 from gateway.line.plan import Plan, plan, sort_out
-from gateway.line.reconcile import Actual, Link, diff
+from gateway.line.reconcile import Actual, diff
 from gateway.line.shaper import Shaper
 from gateway.line.spec import LineSpec
 from gateway.line.steps import (
@@ -42,11 +42,13 @@ class OnDrift(Protocol):
 # A foreign rule with our selectors may be deleted first, and ours only in the next pass; a device of ours is deleted,
 # made, settled and led to one after the other.
 _PASSES = 6
+WHILE_AWAY = " (changed while no lines process ran)"
 
 
 class Keeper:
     """Use from one thread. on_state is called for a line's first state and each change; on_drift for each difference
-    that neither a new plan nor a device's own going and coming explains. persist: keeps the table for the next boot."""
+    that neither a new plan nor a device's own going and coming explains, those since an earlier process ended too.
+    persist: keeps the table for the next boot, and beside it what the kernel had for the next process."""
 
     def __init__(self, node: NodeConfig, on_state: OnState, on_drift: OnDrift, persist: Path | None = None) -> None:
         self._node = node
@@ -54,14 +56,16 @@ class Keeper:
         self._on_drift = on_drift
         self._persist = persist
         self._kernel = Kernel()
-        self._shaper = Shaper(node, on_drift)
+        self._notebook = Notebook(persist and persist.with_name(FILE), lambda what: on_drift(what, repaired=False))
+        before = self._notebook.before
+        self._shaper = Shaper(node, on_drift, *((before.shaping, before.indexes) if before else ()))
         self._problems: dict[str, str] = {}
         self._plan: Plan = plan((), node)
         self._text = ""
         self._table: str | None = None  # as it reads back
         self._fresh = True
         self._is_told = False
-        self._links: dict[str, tuple[Link | None, frozenset[str]]] = {}  # and its addresses
+        self._links: dict[str, str] = dict(before.devices) if before else {}  # each with its addresses, in words
         self._states: dict[str, tuple[str, str]] = {}
         self._told: set[str] = set()
         self._silent = health.Silent()
@@ -103,9 +107,11 @@ class Keeper:
             for _ in range(_PASSES):
                 actual = self._kernel.read(self._plan, nft.read_table())
                 steps = diff(self._plan, self._table, actual)
-                before = len(taken)
+                if steps and self._fresh:
+                    self._notebook.forget()
+                done = len(taken)
                 faults = self._take(steps, actual, taken, repairs)
-                if len(taken) == before:
+                if len(taken) == done:
                     break
             else:
                 actual = self._kernel.read(self._plan, nft.read_table())
@@ -115,15 +121,20 @@ class Keeper:
         except (OSError, nft.NftError) as error:
             faults = {"": f"cannot read the kernel's state: {error}"}
         self._told -= {str(step) for step in taken if step not in left}
+        since = WHILE_AWAY if self._fresh and self._notebook.before else ""
         for step in dict.fromkeys(repair for repair in repairs if repair not in left):
             self.repaired[line_of(step, self._plan)] += 1
-            self._on_drift(str(step), repaired=True)
+            self._on_drift(f"{step}{since}", repaired=True)
         if self._is_told:
             for device in self._shaper.sweep():
                 self.repaired[line_on(device, self._plan)] += 1
         self._tell_foreign(actual)
-        self._fresh = self._fresh and "" in faults
-        self._links = {device: _device(actual, device) for device in self._devices()}
+        links = {device: _device(actual, device) for device in self._devices()}
+        if "" not in faults:
+            if self._is_told and (self._fresh or taken or links != self._links):
+                self._notebook.note(Memory.of(self._plan, self._table, actual, links, self._shaper.in_force()))
+            self._fresh, self._notebook.before = False, None
+        self._links = links
         self._tell_states(actual, faults)
         return taken
 
@@ -138,7 +149,10 @@ class Keeper:
     def _take(self, steps: list[Action], actual: Actual, taken: list[Action], repairs: list[Action]) -> dict[str, str]:
         """One pass; adds to taken what the kernel took, and to repairs what of that nothing explains."""
         faults: dict[str, str] = {}
-        for step in steps:
+        for planned in steps:
+            step = planned
+            if isinstance(step, LoadTable) and not self._is_expected(step, actual):
+                step = LoadTable("edited" if actual.table else "missing")
             try:
                 if isinstance(step, LoadTable):
                     self._load()
@@ -164,7 +178,8 @@ class Keeper:
 
     def _is_expected(self, step: Action, actual: Actual) -> bool:
         """A new plan, or what belongs to a device that went or came since the last sweep."""
-        if self._fresh:
+        before = self._notebook.before
+        if self._fresh and (before is None or not before.contradicts(step, actual)):
             return True
         if isinstance(step, AddRoute | DeleteRoute):
             devices = {name for line in self._plan.lines if step.route.table in line.tables for name in line.devices}
@@ -176,7 +191,7 @@ class Keeper:
             devices = {device for device in self._links if f"/{device}/" in step.path}
         else:
             return False
-        return any(self._links.get(device) != _device(actual, device) for device in devices)
+        return any(self._links.get(device, "") != _device(actual, device) for device in devices)
 
     def _devices(self) -> list[str]:
         lines = (device for line in self._plan.lines for device in line.devices)
@@ -235,18 +250,10 @@ class Keeper:
         self._table = None
         if self._persist is not None:
             self._persist.unlink(missing_ok=True)
+        self._notebook.forget()
 
 
-def _device(actual: Actual, device: str) -> tuple[Link | None, frozenset[str]]:
-    return actual.links.get(device), actual.addresses.get(device, frozenset())
-
-
-def keep(path: Path, text: str) -> None:
-    """Writes the table for the next boot: whole or not at all, readable by its owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    with open(new, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+def _device(actual: Actual, device: str) -> str:
+    """The device with its addresses, in words; empty when it is not there."""
+    link = actual.links.get(device)
+    return "" if link is None else f"{link} {sorted(actual.addresses.get(device, ()))}"
