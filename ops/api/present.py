@@ -1,9 +1,10 @@
 """What control knows beside the policy: whether a permit would be refused all the same at this moment, for the state of
-its lines, a kill or a used-up quota; and GET /v1/tenants/ID/usage, what is used of the quotas."""
+its lines, a kill, a used-up quota or an address that may not be dialled, and what of that it cannot know.
+And GET /v1/tenants/ID/usage, what is used of the quotas."""
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from gateway import usage
+from gateway.addresses import own_addresses
 from gateway.kills import Kills
 from gateway.lines import LineTable
 from gateway.live import Kill, LineState
@@ -20,9 +22,11 @@ from ops.api.firm import SETTINGS
 from ops.api.hub_client import HubUnavailable
 from ops.api.resources import answer
 from tenants.model import Tenant
+from whitelist.address import AddressForbidden, check
 from whitelist.decide import Permit
 from whitelist.model import Line
 from whitelist.reason import WORDING, Reason
+from whitelist.target import Target
 
 Hindrance = tuple[Reason, str]
 
@@ -41,9 +45,11 @@ async def used_of(request: web.Request) -> web.Response:
     return answer({"tenant": name, **{field: getattr(used, field, None) for field in fields}})
 
 
-async def refused_now(request: web.Request, tenant: Tenant, permit: Permit, host: str) -> dict[str, Any]:
-    """Why what the policy permits would be refused now, as {"decision", "reason", "detail", "text"}; empty where
-    nothing that control can know stands in its way."""
+async def refused_now(
+    request: web.Request, tenant: Tenant, permit: Permit, target: Target
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Why what the policy permits would be refused now, as {"decision", "reason", "detail", "text"}, empty where
+    nothing that control can know stands in its way; and in words what it cannot know."""
     authority = request.app[AUTHORITY]
     lines, _, _ = await authority.read(lambda register: register.page("lines", limit=1000))
     live: dict[str, Any] = {}
@@ -55,19 +61,37 @@ async def refused_now(request: web.Request, tenant: Tenant, permit: Permit, host
     states = {name: LineState(state) for name, state in live["lines"].items()} if "lines" in live else None
     kills = msgspec.convert(live.get("kills", []), list[Kill])
     base = request.app[SETTINGS].line_base.mark
-    found = hindrance(permit, tenant, host, lines, base, states, kills, used, time.time())
+    found = hindrance(permit, tenant, target, lines, base, states, kills, used, time.time())
+    unknown = list(_unknown(tenant, target, lines_known=states is not None, usage_known=used is not None))
     if found is None:
-        return {}
+        return {}, unknown
     reason, detail = found
     words = WORDING[reason]
     text = {"en": f"{words.en} ({detail})", "zh": f"{words.zh}（{detail}）"}
-    return {"decision": "deny", "reason": reason, "detail": detail, "text": text}
+    return {"decision": "deny", "reason": reason, "detail": detail, "text": text}, unknown
+
+
+def _unknown(tenant: Tenant, target: Target, *, lines_known: bool, usage_known: bool) -> Iterator[dict[str, str]]:
+    if not lines_known:
+        yield {
+            "en": "whether its lines are up, and no kill is in force: the supervisor does not answer",
+            "zh": "专线是否可用、是否有生效的紧急切断：监管进程没有应答",
+        }
+    if (tenant.bytes_per_day or tenant.bytes_per_month) and not usage_known:
+        yield {"en": "what is used of its quota: it cannot be read", "zh": "流量配额的用量：无法读取"}
+    if not target.is_ip:
+        yield {
+            "en": f"where {target.host} leads: the line's resolvers are asked for each connection, and an address that "
+            "may not be reached is refused (address-forbidden)",
+            "zh": f"{target.host} 解析到的地址：每次连接时才向专线的解析服务器查询，"
+            "若为禁止访问的地址则拒绝（address-forbidden）",
+        }
 
 
 def hindrance(
     permit: Permit,
     tenant: Tenant,
-    host: str,
+    target: Target,
     lines: Iterable[Line],
     mark_base: int,
     states: Mapping[str, LineState] | None,
@@ -76,7 +100,7 @@ def hindrance(
     wall: float,
 ) -> Hindrance | None:
     """The reason with its detail, by the workers' own rules and in their order. states: None where nobody knows them;
-    used: None likewise; wall: Unix seconds."""
+    used: None likewise; wall: Unix seconds. What stands behind a name is for the line's resolvers to say."""
     if used and (spent := used.exhausted(tenant.bytes_per_day, tenant.bytes_per_month)):
         return Reason.QUOTA_EXHAUSTED, f"used up: {spent[0]}; free again at {zone_time(spent[1])}"
     table = LineTable(mark_base)
@@ -86,10 +110,27 @@ def hindrance(
     cut = Kills()
     cut.replace(kills)
     of_lines = [cut.hit("", "", handle.id, "", wall) for handle in usable]
-    kill = cut.hit(tenant.id, permit.service, "", host, wall) or (of_lines[0] if of_lines and all(of_lines) else "")
+    kill = cut.hit(tenant.id, permit.service, "", target.host, wall) or (
+        of_lines[0] if of_lines and all(of_lines) else ""
+    )
     if kill:
         return Reason.KILL_SWITCH, f"kill {kill}"
-    return None if usable else (Reason.LINE_UNAVAILABLE, why)
+    if not usable:
+        return Reason.LINE_UNAVAILABLE, why
+    if target.is_ip:
+        try:
+            check(target.host, permit.special_prefixes, _own())
+        except AddressForbidden as error:
+            return error.reason, error.detail
+    return None
+
+
+def _own() -> frozenset[str]:
+    """This machine's addresses, as the workers have them."""
+    try:
+        return own_addresses()
+    except OSError:  # no such thing as /proc: the workers do not start then
+        return frozenset()
 
 
 async def _used(request: web.Request, tenant: Tenant) -> Used | None:

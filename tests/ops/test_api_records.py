@@ -133,15 +133,18 @@ async def test_a_reference_is_explained_as_recorded_and_as_it_would_be_now(node:
     assert after["with_current_policy"]["source"] == "10.0.0.9"
 
 
-BEHIND_THE_200 = {
+BEHIND_THE_POLICY = {
     "name-mismatch": "the client's TLS names the host",
     "ech-not-allowed": "ECH is switched off in the client",
     "protocol-not-allowed": "the client speaks TLS",
+    "line-unavailable": "one of the lines of grant",
+    "kill-switch": "the kill that cut it is released",
+    "address-forbidden": "the name leads to addresses that may be reached",
 }
 
 
-@pytest.mark.parametrize("reason", BEHIND_THE_200)
-async def test_a_refusal_of_a_hello_says_what_would_have_to_change_although_the_request_is_permitted(
+@pytest.mark.parametrize("reason", BEHIND_THE_POLICY)
+async def test_a_refusal_behind_the_policy_says_what_would_have_to_change_although_the_request_is_permitted(
     node: Node, recorder: spool_kit.Node, reason: str
 ) -> None:
     await node.add("grants", **GRANT)
@@ -160,7 +163,7 @@ async def test_a_refusal_of_a_hello_says_what_would_have_to_change_although_the_
     assert status == 200, answer
     assert answer["with_current_policy"]["verdict"]["decision"] == "permit"
     assert answer["with_current_policy"]["left_open"]
-    assert BEHIND_THE_200[reason] in answer["would_have_to_change"][0]["en"]
+    assert BEHIND_THE_POLICY[reason] in answer["would_have_to_change"][0]["en"]
     assert all(words["zh"] for words in answer["would_have_to_change"])
 
 
