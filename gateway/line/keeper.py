@@ -177,16 +177,19 @@ class Keeper:
                 self._on_drift(f"cannot keep the table for the next boot: {error}", repaired=False)
 
     def _is_expected(self, step: Action, actual: Actual) -> bool:
-        """A new plan, or what belongs to a device that went or came since the last sweep."""
+        """A new plan, or what belongs to a device that went or came since the last sweep. What the gateway made itself
+        goes only with the device under it."""
         before = self._notebook.before
         if self._fresh and (before is None or not before.contradicts(step, actual)):
             return True
         if isinstance(step, AddRoute | DeleteRoute):
             devices = {name for line in self._plan.lines if step.route.table in line.tables for name in line.devices}
-        elif isinstance(step, AddDevice):
-            devices = {step.device.outer.device}  # the kernel takes the one on top away with it
         elif isinstance(step, DeviceStep) and not isinstance(step, DeleteDevice):
-            devices = {step.name}
+            if not isinstance(step, AddDevice) and _index(self._links.get(step.name, "")) != _index(
+                _device(actual, step.name)
+            ):
+                return True  # it was just made
+            devices = {name for line in self._plan.lines if line.device == step.name for name in line.devices[1:]}
         elif isinstance(step, SetSysctl):
             devices = {device for device in self._links if f"/{device}/" in step.path}
         else:
@@ -256,4 +259,9 @@ class Keeper:
 def _device(actual: Actual, device: str) -> str:
     """The device with its addresses, in words; empty when it is not there."""
     link = actual.links.get(device)
-    return "" if link is None else f"{link} {sorted(actual.addresses.get(device, ()))}"
+    return "" if link is None else f"{link.index} {link} {sorted(actual.addresses.get(device, ()))}"
+
+
+def _index(device: str) -> str:
+    """What tells it from one of its name that was made anew."""
+    return device.partition(" ")[0]
