@@ -12,7 +12,7 @@ from typing import Self
 
 import msgspec
 
-from gateway.line.plan import Plan
+from gateway.line.plan import Plan, is_right
 from gateway.line.reconcile import Actual
 from gateway.line.steps import (
     Action,
@@ -59,7 +59,11 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
             where=here(),
             rules=frozenset(map(str, plan.rules & actual.rules)),
             routes=frozenset(map(str, plan.routes & actual.routes)),
-            sysctls={path: value for path, value in plan.sysctls.items() if actual.sysctls.get(path) == value},
+            sysctls={
+                p: found
+                for p, value in plan.sysctls.items()
+                if (found := actual.sysctls.get(p)) and is_right(p, value, found)
+            },
             devices={name: text for name, text in devices.items() if text},
             tunnel_source=plan.tunnel_source if actual.tunnel_source == plan.tunnel_source else "",
             table=digest(actual.table) if table and actual.table == table else "",

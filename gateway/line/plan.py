@@ -145,16 +145,20 @@ def plan(lines: Iterable[LineSpec], node: NodeConfig) -> Plan:
     )
 
 
-# Of the node: it forwards nothing, and the kernel's redirect switches work as "all or device".
+# Of the node: it forwards nothing, and the kernel's switches for redirects and proxies work as "all or device".
 _NODE_SYSCTLS = {
     "net/ipv4/ip_forward": "0",
     "net/ipv4/conf/all/accept_redirects": "0",
     "net/ipv4/conf/all/secure_redirects": "0",
     "net/ipv4/conf/all/send_redirects": "0",
     "net/ipv4/conf/all/accept_source_route": "0",
+    "net/ipv4/conf/all/rp_filter": "0",  # of all's and a device's the greater counts, and 2 is looser than 1
+    "net/ipv4/conf/all/proxy_arp": "0",
     "net/ipv6/conf/all/forwarding": "0",
     "net/ipv6/conf/all/accept_redirects": "0",
+    "net/ipv6/conf/all/proxy_ndp": "0",
 }
+_AS_GOOD = {"net/ipv4/conf/all/rp_filter": "1"}  # strict everywhere is somebody's good choice
 # Of every line and access device. rp_filter is strict: by the source rule the reverse path of a line's packets is its
 # own table, so that only packets that came in by the line pass.
 _DEVICE_SYSCTLS = {
@@ -174,6 +178,11 @@ _DEVICE_SYSCTLS = {
     "net/ipv6/conf/{}/proxy_ndp": "0",
 }
 _LINE_SYSCTLS = {"net/ipv6/conf/{}/keep_addr_on_down": "1"}  # else a line comes back from "down" without its source
+
+
+def is_right(path: str, wanted: str, found: str | None) -> bool:
+    """Whether a sysctl may stay as it was found; one that is not there may."""
+    return found in (None, wanted, _AS_GOOD.get(path))
 
 
 def _sysctls(lines: Iterable[LineSpec], node: NodeConfig) -> dict[str, str]:

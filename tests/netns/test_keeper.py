@@ -47,6 +47,10 @@ EDITS = {
     ],
     "forwarding is switched on": ["sysctl -qw net.ipv4.ip_forward=1"],
     "IPv6 forwarding is switched on": ["sysctl -qw net.ipv6.conf.all.forwarding=1"],
+    "reverse paths are loosened for all devices": ["sysctl -qw net.ipv4.conf.all.rp_filter=2"],
+    "others' addresses are answered for": [
+        "sysctl -qw net.ipv4.conf.all.proxy_arp=1 net.ipv6.conf.all.proxy_ndp=1 net.ipv4.conf.iplc1.proxy_arp=1",
+    ],
     "redirects are accepted": [
         "sysctl -qw net.ipv4.conf.iplc1.accept_redirects=1 net.ipv6.conf.iplc1.accept_redirects=1",
     ],
@@ -93,6 +97,11 @@ def test_a_sweep_repairs_and_reports_when(
     assert reports == [(str(step), True) for step in repaired]
     assert keeper.sweep() == []
     assert state_of(zone) == before
+
+
+def test_reverse_paths_that_are_strict_for_all_devices_may_stay(bench: Bench) -> None:
+    bench.run("sysctl -qw net.ipv4.conf.all.rp_filter=1")
+    assert bench.keeper.sweep() == []
 
 
 DEATHS = {
