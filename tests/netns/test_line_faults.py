@@ -58,6 +58,12 @@ FAULTS = {
     "its segments' outer source is nowhere": Fault(
         srv6_line, "outer source 2001:db8:e::9 is not on", ("ip addr del 2001:db8:e::9/128 dev lo",)
     ),
+    "its source is the clients'": Fault(
+        lambda zone: replace(line_of(zone, 1, "iplc1"), source4="10.0.0.3"), "10.0.0.3 is within 10.0.0.0/29"
+    ),
+    "its source is no address of one machine": Fault(
+        lambda zone: replace(line_of(zone, 1, "iplc1"), source4="224.0.0.9"), "source 224.0.0.9 is no address of one"
+    ),
     "its entry contradicts itself": Fault(
         lambda zone: replace(line_of(zone, 1, "iplc1"), gateway6=""), "has only one of gateway and source"
     ),
