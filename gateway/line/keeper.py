@@ -129,13 +129,13 @@ class Keeper:
             for device in self._shaper.sweep():
                 self.repaired[line_on(device, self._plan)] += 1
         self._tell_foreign(actual)
+        self._tell_states(actual, faults)
         links = {device: _device(actual, device) for device in self._devices()}
         if "" not in faults:
             if self._is_told and (self._fresh or taken or links != self._links):
                 self._notebook.note(Memory.of(self._plan, self._table, actual, links, self._shaper.in_force()))
             self._fresh, self._notebook.before = False, None
         self._links = links
-        self._tell_states(actual, faults)
         return taken
 
     def _fault(self, faults: dict[str, str], step: Action, what: str) -> None:

@@ -135,7 +135,7 @@ class Notebook:
         if self._path is None or memory == self._noted:
             return
         try:
-            keep(self._path, msgspec.json.encode(memory, order="deterministic").decode())
+            keep(self._path, msgspec.json.encode(memory, order="deterministic").decode(), lasting=False)
         except OSError as error:
             self._failed(f"cannot keep what is in the kernel, changes while no lines process runs go untold: {error}")
         else:
@@ -147,12 +147,14 @@ class Notebook:
             self._complain(what)
 
 
-def keep(path: Path, text: str) -> None:
-    """Writes a file for a later process or the next boot: whole or not at all, readable by its owner only."""
+def keep(path: Path, text: str, *, lasting: bool = True) -> None:
+    """Writes a file for a later process: whole or not at all, readable by its owner only. lasting: for the next boot
+    too, so it waits for the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     with open(new, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        if lasting:
+            file.flush()
+            os.fsync(file.fileno())
     new.replace(path)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -170,7 +171,7 @@ def test_a_killed_process_leaves_word_for_the_next(zone: Zone, tmp_path: Path) -
     path.write_bytes(msgspec.json.encode(config))
 
     def life(*commands: str) -> list[dict[str, object]]:
-        """What one process says until it has told both lines' states, and is killed."""
+        """What one process says until it has told both lines' states and written them down, and is killed."""
         zone.run(*commands)
         command = [sys.executable, "-m", "gateway.line.process", "run"]
         with zone.gateway.inside():
@@ -182,6 +183,10 @@ def test_a_killed_process_leaves_word_for_the_next(zone: Zone, tmp_path: Path) -
             assert child.stdout is not None
             while sum(fields["event"] == "state" for fields in said) < 2:
                 said.append(json.loads(child.stdout.readline()))
+            for _ in range(500):
+                if (tmp_path / FILE).exists():
+                    break
+                time.sleep(0.01)
         finally:
             child.send_signal(signal.SIGKILL)
             child.wait()
