@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.line import health, nft
-from gateway.line.attribution import line_of, line_on
+from gateway.line.attribution import in_words, is_devices_own, line_of, line_on
 from gateway.line.killswitch import render
 from gateway.line.memory import FILE, Memory, Notebook, keep
 from gateway.line.model import LineEntry, NodeConfig
@@ -18,13 +18,7 @@ from gateway.line.shaper import Shaper
 from gateway.line.spec import LineSpec
 from gateway.line.steps import (
     Action,
-    AddDevice,
-    AddRoute,
-    DeleteDevice,
-    DeleteRoute,
-    DeviceStep,
     LoadTable,
-    SetSysctl,
     SetTunnelSource,
 )
 from telemetry.lines import RETIRED
@@ -130,7 +124,7 @@ class Keeper:
                 self.repaired[line_on(device, self._plan)] += 1
         self._tell_foreign(actual)
         self._tell_states(actual, faults)
-        links = {device: _device(actual, device) for device in self._devices()}
+        links = {device: in_words(device, actual) for device in self._devices()}
         if "" not in faults:
             if self._is_told and (self._fresh or taken or links != self._links):
                 self._notebook.note(Memory.of(self._plan, self._table, actual, links, self._shaper.in_force()))
@@ -177,24 +171,11 @@ class Keeper:
                 self._on_drift(f"cannot keep the table for the next boot: {error}", repaired=False)
 
     def _is_expected(self, step: Action, actual: Actual) -> bool:
-        """A new plan, or what belongs to a device that went or came since the last sweep. What the gateway made itself
-        goes only with the device under it."""
+        """A new plan, or what belongs to a device that went or came since the last sweep."""
         before = self._notebook.before
         if self._fresh and (before is None or not before.contradicts(step, actual)):
             return True
-        if isinstance(step, AddRoute | DeleteRoute):
-            devices = {name for line in self._plan.lines if step.route.table in line.tables for name in line.devices}
-        elif isinstance(step, DeviceStep) and not isinstance(step, DeleteDevice):
-            if not isinstance(step, AddDevice) and _index(self._links.get(step.name, "")) != _index(
-                _device(actual, step.name)
-            ):
-                return True  # it was just made
-            devices = {name for line in self._plan.lines if line.device == step.name for name in line.devices[1:]}
-        elif isinstance(step, SetSysctl):
-            devices = {device for device in self._links if f"/{device}/" in step.path}
-        else:
-            return False
-        return any(self._links.get(device, "") != _device(actual, device) for device in devices)
+        return is_devices_own(step, self._plan, self._links, actual)
 
     def _devices(self) -> list[str]:
         lines = (device for line in self._plan.lines for device in line.devices)
@@ -254,14 +235,3 @@ class Keeper:
         if self._persist is not None:
             self._persist.unlink(missing_ok=True)
         self._notebook.forget()
-
-
-def _device(actual: Actual, device: str) -> str:
-    """The device with its addresses, in words; empty when it is not there."""
-    link = actual.links.get(device)
-    return "" if link is None else f"{link.index} {link} {sorted(actual.addresses.get(device, ()))}"
-
-
-def _index(device: str) -> str:
-    """What tells it from one of its name that was made anew."""
-    return device.partition(" ")[0]

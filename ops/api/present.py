@@ -61,7 +61,8 @@ async def refused_now(
     states = {name: LineState(state) for name, state in live["lines"].items()} if "lines" in live else None
     kills = msgspec.convert(live.get("kills", []), list[Kill])
     base = request.app[SETTINGS].line_base.mark
-    found = hindrance(permit, tenant, target, lines, base, states, kills, used, time.time())
+    own = await asyncio.to_thread(_own) if target.is_ip else frozenset()
+    found = hindrance(permit, tenant, target, lines, base, states, kills, used, own, time.time())
     unknown = list(_unknown(tenant, target, lines_known=states is not None, usage_known=used is not None))
     if found is None:
         return {}, unknown
@@ -97,10 +98,11 @@ def hindrance(
     states: Mapping[str, LineState] | None,
     kills: Iterable[Kill],
     used: Used | None,
+    own: frozenset[str],
     wall: float,
 ) -> Hindrance | None:
     """The reason with its detail, by the workers' own rules and in their order. states: None where nobody knows them;
-    used: None likewise; wall: Unix seconds. What stands behind a name is for the line's resolvers to say."""
+    used: None likewise; own: the node's addresses; wall: Unix seconds. What stands behind a name is for the line's resolvers to say."""
     if used and (spent := used.exhausted(tenant.bytes_per_day, tenant.bytes_per_month)):
         return Reason.QUOTA_EXHAUSTED, f"used up: {spent[0]}; free again at {zone_time(spent[1])}"
     table = LineTable(mark_base)
@@ -119,7 +121,7 @@ def hindrance(
         return Reason.LINE_UNAVAILABLE, why
     if target.is_ip:
         try:
-            check(target.host, permit.special_prefixes, _own())
+            check(target.host, permit.special_prefixes, own)
         except AddressForbidden as error:
             return error.reason, error.detail
     return None

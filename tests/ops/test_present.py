@@ -25,6 +25,7 @@ SG1 = msgspec.structs.replace(HK1, id="sg1", index=2, device="l2", source4="192.
 FIRM = Tenant(id="acme", name="Acme", valid_from=0, valid_until=NOW * 2, bytes_per_day=100)
 SPENT, LEFT = Used(100, NOW + 60, 100, NOW + 90), Used(99, NOW + 60, 99, NOW + 90)
 ALL, OF_SG1 = Kill(id="k1", scope=KillScope.ALL), Kill(id="k2", scope=KillScope.LINE, value="sg1")
+OWN = frozenset({"10.9.9.9"})
 DOCS = Target("docs.example.com", 443, is_ip=False)
 CASES: dict[str, tuple[dict[str, Any], tuple[Reason, str] | None]] = {
     "all is well": ({}, None),
@@ -59,8 +60,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Reason, str] | None]] = {
         {"target": Target("10.0.0.5", 443, is_ip=True), "special": ("10.0.0.0/8",)}, None,
     ),
     "an address of the machine itself, whatever the service names": (
-        {"target": Target("127.0.0.1", 443, is_ip=True), "special": ("127.0.0.0/8",)},
-        (Reason.ADDRESS_FORBIDDEN, "127.0.0.1 (own-address)"),
+        {"target": Target("10.9.9.9", 443, is_ip=True), "special": ("10.0.0.0/8",)},
+        (Reason.ADDRESS_FORBIDDEN, "10.9.9.9 (own-address)"),
     ),
     "an IPv4 address in the form of another": (
         {"target": Target("64:ff9b::a00:5", 443, is_ip=True)},
@@ -90,7 +91,7 @@ def test_a_permit_is_refused_now_when(sentence: str) -> None:
         lines=("hk1", "sg1"), not_after=NOW * 2, revision=1, max_tunnels=0, slot=1,
         special_prefixes=whole.pop("special", ()),
     )  # fmt: skip
-    found = hindrance(permit, FIRM, mark_base=0x46000000, wall=NOW, **whole)
+    found = hindrance(permit, FIRM, mark_base=0x46000000, own=OWN, wall=NOW, **whole)
     assert (found and (found[0], found[1].partition(";")[0])) == wanted
 
 
