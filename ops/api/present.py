@@ -102,7 +102,8 @@ def hindrance(
     wall: float,
 ) -> Hindrance | None:
     """The reason with its detail, by the workers' own rules and in their order. states: None where nobody knows them;
-    used: None likewise; own: the node's addresses; wall: Unix seconds. What stands behind a name is for the line's resolvers to say."""
+    used: None likewise; own: the node's addresses; wall: Unix seconds. What stands behind a name only the line's
+    resolvers can say."""
     if used and (spent := used.exhausted(tenant.bytes_per_day, tenant.bytes_per_month)):
         return Reason.QUOTA_EXHAUSTED, f"used up: {spent[0]}; free again at {zone_time(spent[1])}"
     table = LineTable(mark_base)
