@@ -20,12 +20,25 @@ from ops.privileges import Privileges, apply
 from tests.netns.bench import node_of
 from tests.netns.kit import ABROAD, AF, PORT, Zone
 from tests.netns.traffic import LIMIT
-from tests.netns.trap_kit import ALL_OFF, BY_TABLE, FORWARDING, LAYERS, LOOSE, counted, send, tcp, udp, watch
+from tests.netns.trap_kit import (
+    ALL_OFF,
+    BY_TABLE,
+    FORWARDING,
+    LAYERS,
+    LOOSE,
+    UDP,
+    counted,
+    packet,
+    send,
+    tcp,
+    udp,
+    watch,
+)
 from tests.netns.tunnels import INNER_FAR, INNER_NEAR, VNI, VXLAN_PORT, Tunnel, tunnel, vxlan_line
 
 pytestmark = pytest.mark.root
 NOBODY = 65534
-SYN = 0x02
+SYN, FRAGMENT = 0x02, 44
 OWN, FORGED, LAST = 40_000, 40_001, 40_002  # source ports, outer and inner
 ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 STRANGER = {4: "198.51.100.3", 6: "2001:db8:1::3"}  # on the line's wire, not its peer
@@ -53,13 +66,13 @@ def framed(found: Tunnel, inner: bytes) -> bytes:
     return head + mac + b"\x02far00" + struct.pack("!H", ETHERTYPE[inner[0] >> 4]) + inner
 
 
-def source_port(packet: bytes) -> int:
+def source_port(whole: bytes) -> int:
     """Of a TCP or UDP packet without options; 0 of any other."""
-    if packet[0] >> 4 == 4:
-        at, protocol = 20, packet[9]
+    if whole[0] >> 4 == 4:
+        at, protocol = 20, whole[9]
     else:
-        at, protocol = 40, packet[6]
-    return int.from_bytes(packet[at : at + 2]) if protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP) else 0
+        at, protocol = 40, whole[6]
+    return int.from_bytes(whole[at : at + 2]) if protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP) else 0
 
 
 def load_without(found: Tunnel, pattern: str) -> None:
@@ -164,11 +177,24 @@ def test_a_program_cannot_speak_in_the_peers_name_to_the_node_itself(found: Tunn
 
 # ---- come in from elsewhere
 
+
+@dataclass(frozen=True)
+class Injection:
+    """device: the wire that the packets come by; by_stranger: not from the peer's address; cut: in fragments."""
+
+    device: str
+    by_stranger: bool = False
+    cut: bool = False
+
+
 INJECTIONS = {
-    "by the access device": ("acc0", False),
-    "by the default wire": ("wan0", False),
-    "by the other line": ("iplc2", False),
-    "by the line's wire, from another sender": ("iplc1", True),
+    "by the access device": Injection("acc0"),
+    "by the access device, in fragments": Injection("acc0", cut=True),
+    "by the default wire": Injection("wan0"),
+    "by the default wire, in fragments": Injection("wan0", cut=True),
+    "by the other line": Injection("iplc2"),
+    "by the line's wire, from another sender": Injection("iplc1", by_stranger=True),
+    "by the line's wire, from another sender, in fragments": Injection("iplc1", by_stranger=True, cut=True),
 }
 INNER_TARGETS = {
     "the line's own address": INNER_NEAR,
@@ -177,17 +203,37 @@ INNER_TARGETS = {
 }
 
 
+def fragments(whole: bytes, number: int) -> list[bytes]:
+    """A UDP packet in two (RFC 791 3.2, RFC 8200 4.5), cut behind its VXLAN header; number: tells it from others."""
+    first = 24  # bytes: headers of UDP and VXLAN, and a multiple of 8
+    if whole[0] >> 4 == 4:
+        source, target, body = *(socket.inet_ntop(socket.AF_INET, whole[at : at + 4]) for at in (12, 16)), whole[20:]
+        return [
+            packet(source, target, UDP, body[:first], offset=1 << 13),
+            packet(source, target, UDP, body[first:], offset=first // 8),
+        ]
+    source, target, body = *(socket.inet_ntop(socket.AF_INET6, whole[at : at + 16]) for at in (8, 24)), whole[40:]
+    heads = [struct.pack("!BBHI", UDP, 0, place, number) for place in (1, first)]
+    return [
+        packet(source, target, FRAGMENT, head + part)
+        for head, part in zip(heads, (body[:first], body[first:]), strict=True)
+    ]
+
+
 @pytest.mark.parametrize("sentence", INJECTIONS)
 def test_what_is_not_the_peers_never_comes_out_of_the_tunnel_or_goes_on(found: Tunnel, sentence: str) -> None:
-    device, by_stranger = INJECTIONS[sentence]
-    bench, wire = found.bench, found.bench.zone.wires[device]
+    injection = INJECTIONS[sentence]
+    bench, wire = found.bench, found.bench.zone.wires[injection.device]
     version, local, peer = ends(found)
-    sender = STRANGER[version] if by_stranger else peer
+    sender = STRANGER[version] if injection.by_stranger else peer
     packets = [
         udp(sender, local, (FORGED, VXLAN_PORT), framed(found, tcp(INNER_FAR[v], to[v], (FORGED, PORT), SYN)))
         for to in INNER_TARGETS.values()
         for v in (4, 6)
     ]
+    count_of_all = len(packets)
+    if injection.cut:
+        packets = [part for number, whole in enumerate(packets) for part in fragments(whole, number)]
     elsewhere = ("acc0", "wan0", "iplc2")
 
     def tried() -> tuple[int, dict[str, int]]:
@@ -197,7 +243,7 @@ def test_what_is_not_the_peers_never_comes_out_of_the_tunnel_or_goes_on(found: T
     watch(bench)
     bench.run(*ALL_OFF, FORWARDING, LOOSE)
     count, on = tried()
-    assert count == len(packets)
+    assert count == count_of_all
     assert on["wan0"] > 0
     for missing in ("nothing", *BY_TABLE):
         bench.keeper.sweep()
