@@ -19,7 +19,9 @@ from gateway.live import Kill, LineState
 from gateway.usage import Used, zone_time
 from ops.api.authority import AUTHORITY
 from ops.api.firm import SETTINGS
+from ops.api.flows import RECORDER
 from ops.api.hub_client import HubUnavailable
+from ops.api.problems import Problem
 from ops.api.resources import answer
 from tenants.model import Tenant
 from whitelist.address import AddressForbidden, check
@@ -63,20 +65,37 @@ async def refused_now(
     base = request.app[SETTINGS].line_base.mark
     own = await asyncio.to_thread(_own) if target.is_ip else frozenset()
     found = hindrance(permit, tenant, target, lines, base, states, kills, used, own, time.time())
-    unknown = list(_unknown(tenant, target, lines_known=states is not None, usage_known=used is not None))
+    unknown = list(_unknown(tenant, target, live, usage_known=used is not None))
     if found is None:
         return {}, unknown
     reason, detail = found
     words = WORDING[reason]
-    text = {"en": f"{words.en} ({detail})", "zh": f"{words.zh}（{detail}）"}
+    whys = await _whys(request, permit.lines, states or {}) if reason is Reason.LINE_UNAVAILABLE else []
+    said = "; ".join([detail, *whys])
+    text = {"en": f"{words.en} ({said})", "zh": f"{words.zh}（{said}）"}
     return {"decision": "deny", "reason": reason, "detail": detail, "text": text}, unknown
 
 
-def _unknown(tenant: Tenant, target: Target, *, lines_known: bool, usage_known: bool) -> Iterator[dict[str, str]]:
-    if not lines_known:
+async def _whys(request: web.Request, lines: Iterable[str], states: Mapping[str, LineState]) -> list[str]:
+    """Why lines are in the state that they are in, where the records say it of that state."""
+    try:
+        told, _ = await request.app[RECORDER].records("/lines", {})
+    except Problem:
+        return []
+    whys = {item["line"]: item["why"] for item in told if item["state"] == states.get(item["line"]) and item["why"]}
+    return [f"{line}: {whys[line]}" for line in lines if line in whys]
+
+
+def _unknown(tenant: Tenant, target: Target, live: Mapping[str, Any], *, usage_known: bool) -> Iterator[dict[str, str]]:
+    if "lines" not in live:
         yield {
             "en": "whether its lines are up, and no kill is in force: the supervisor does not answer",
             "zh": "专线是否可用、是否有生效的紧急切断：监管进程没有应答",
+        }
+    elif not any(peer.get("role") == "lines" for peer in live.get("subscribers", [{"role": "lines"}])):
+        yield {
+            "en": "whether its lines are as they are told: the lines process is not there, so it is what it told last",
+            "zh": "专线的当前状态：专线进程未运行，所示为其最后报告的状态",
         }
     if (tenant.bytes_per_day or tenant.bytes_per_month) and not usage_known:
         yield {"en": "what is used of its quota: it cannot be read", "zh": "流量配额的用量：无法读取"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ops.settings import Listener, Settings
 from tests.ops.control_kit import GRANT, Node, running
 from tests.telemetry import spool_kit
 
@@ -221,6 +222,27 @@ async def test_lines_have_their_state_from_the_hub_and_figures_from_the_records(
     assert (item["state"], item["since"], item["why"]) == ("up", None, ""), (
         "the hub's word goes; since when is not known"
     )
+    writer.close()
+
+
+async def test_explain_says_why_a_line_is_down_where_the_records_do(tmp_path: Path, recorder: spool_kit.Node) -> None:
+    writer = recorder.writer("lines.1")
+    down = "down: device l1 has no carrier"
+    spool_kit.put(writer, "line", line="hk1", time=1_700_000_000_000_000, detail=down, values={"state": 0})
+    writer.flush()
+    spool_kit.until(lambda: recorder.records("lines.1"), "the record")
+    settings = Settings(node="gw1", state_dir=str(tmp_path), listeners=(Listener(name="p", address="[::]:1"),))
+    asked = {"tenant": "firm-a", "target": "docs.example.com"}
+    async with running(tmp_path, settings=settings) as node:
+        await node.set_up()
+        await node.add("grants", **GRANT)
+        node.hub.lines["hk1"] = "down"
+        now = (await node.call("GET", "/v1/explain", **asked))[1]["but_now"]
+        assert (now["reason"], now["detail"]) == ("line-unavailable", "hk1: down")
+        assert "(hk1: down; hk1: device l1 has no carrier)" in now["text"]["en"]
+        node.hub.lines["hk1"] = "draining"
+        now = (await node.call("GET", "/v1/explain", **asked))[1]["but_now"]
+        assert "no carrier" not in now["text"]["en"], "that was said of another state"
     writer.close()
 
 

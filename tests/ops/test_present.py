@@ -151,6 +151,9 @@ async def test_what_is_not_known_is_said_where_the_supervisor_does_not_answer(tm
     async with running(tmp_path, settings=settings) as node:
         await node.set_up()
         await node.add("grants", **GRANT)
+        node.hub.roles = ("worker",)
+        _, answer = await node.call("GET", "/v1/explain", tenant="firm-a", target="docs.example.com")
+        assert "the lines process is not there" in answer["not_known"][0]["en"]
         await node.hub.close()
         done = await node.call("PATCH", "/v1/tenants/firm-a", {"bytes_per_day": 1_000, "reason": "plan S"})
         assert done[0] == 200, done
