@@ -127,7 +127,9 @@ class Keeper:
         links = {device: in_words(device, actual) for device in self._devices()}
         if "" not in faults:
             if self._is_told and (self._fresh or taken or links != self._links):
-                self._notebook.note(Memory.of(self._plan, self._table, actual, links, self._shaper.in_force()))
+                shares = self._shaper.in_force()
+                where = self._notebook.where
+                self._notebook.note(Memory.of(where, self._plan, self._table, actual, links, shares))
             self._fresh, self._notebook.before = False, None
         self._links = links
         return taken

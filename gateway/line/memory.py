@@ -48,6 +48,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(
         cls,
+        where: str,
         plan: Plan,
         table: str | None,
         actual: Actual,
@@ -56,7 +57,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Self:
         """What of the plan is in the kernel. table: as ours reads back."""
         return cls(
-            where=here(),
+            where=where,
             rules=frozenset(map(str, plan.rules & actual.rules)),
             routes=frozenset(map(str, plan.routes & actual.routes)),
             sysctls={
@@ -106,20 +107,25 @@ def here() -> str:
 
 
 class Notebook:
-    """The file. path: None for none; complain: told once of each thing that went wrong with it. before: what an earlier
-    process left, None where it left nothing that holds, or once it was looked at (done)."""
+    """The file. path: None for none; complain: told once of each thing that went wrong with it. where: as in Memory,
+    of the calling thread, empty where that cannot be told; before: what an earlier process left, None where it left
+    nothing that holds, or once it was looked at."""
 
     def __init__(self, path: Path | None, complain: Callable[[str], None]) -> None:
         self._path, self._complain = path, complain
         self._complaints: set[str] = set()
         self._noted: Memory | None = None
+        self.where = ""
         self.before: Memory | None = None
-        if path is not None and path.exists():
-            try:
+        if path is None:
+            return
+        try:
+            self.where = here()
+            if path.exists():
                 found = msgspec.json.decode(path.read_bytes(), type=Memory)
-                self.before = found if found.where == here() else None
-            except (OSError, msgspec.DecodeError) as error:
-                self._failed(f"cannot tell what was changed while no lines process ran: {path}: {error}")
+                self.before = found if found.where == self.where else None
+        except (OSError, msgspec.DecodeError) as error:
+            self._failed(f"cannot tell what was changed while no lines process ran: {path}: {error}")
 
     def forget(self) -> None:
         """The kernel is about to become another."""
@@ -132,7 +138,7 @@ class Notebook:
 
     def note(self, memory: Memory) -> None:
         """This is how it is now."""
-        if self._path is None or memory == self._noted:
+        if self._path is None or not self.where or memory == self._noted:
             return
         try:
             keep(self._path, msgspec.json.encode(memory, order="deterministic").decode(), lasting=False)
