@@ -20,6 +20,7 @@ from gateway.lingering import Lingering
 from gateway.passage import Head, Passage
 from gateway.reactor import ERR, HUP, RDHUP, READ_EDGE
 from gateway.relay.tunnel import Tunnel
+from gateway.retry import RetryGuard
 from telemetry.record import CloseCause, Record
 from whitelist.decide import Access
 from whitelist.model import Protocol
@@ -300,6 +301,13 @@ class Session(Passage):
         self._leave_handshake()
         tunnel = self._tunnel(flow, fd, upstream)
         data = self.buffer
+        if flow.hello is not None and self.hello is not None:
+            end = self.hello.end(data)
+            tunnel.guard = RetryGuard(flow.hello)
+            if end < len(data):
+                data = data[:end] + tunnel.guard.said(tunnel, data[end:])
+                if tunnel.client < 0:
+                    return
         # From here on the tunnel owns all of it: whoever still holds this session must not be able to end it.
         self.fd, self.flow, self.upstream, self.hello, self.buffer = -1, None, None, None, b""
         try:
