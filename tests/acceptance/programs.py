@@ -56,7 +56,7 @@ PROGRAMS = [
         ways={
             "plain, TLS, certificate": (
                 Shown(128, f"fatal: unable to access 'https://video.example/git/{NAME}.git/': CONNECT tunnel failed, response 403"),
-                Shown(128, f"fatal: unable to access 'http://video.example/git/{NAME}.git/': The requested URL returned error: 403"),
+                Shown(128, "remote: {ref} · https://portal.zone.example/r/{ref}"),
             ),
             "socks5": tuple(Shown(128, f"fatal: unable to access '{s}://video.example/git/{NAME}.git/': {_SOCKS_CURL}") for s in SCHEMES),
         },

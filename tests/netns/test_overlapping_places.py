@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.line.model import Access, NodeConfig, Transparent
+from gateway.line.plan import plan
 from ops.listeners import listen
 from ops.settings import Listener
 from tests.netns.bench import configured, line_of
 from tests.netns.kit import ABROAD, AF, Namespace, Wire, Zone
+from tests.netns.packets import SYN, send_frame
 
 pytestmark = pytest.mark.root
 FIRMS = ("acc0", "acc1")
@@ -94,3 +96,42 @@ def test_each_is_met_by_its_own_listener_and_answered_on_its_own_wire(places: Pl
     for end in (*clients.values(), *ours.values()):
         end.close()
     assert not any(places.zone.count(device).leaked for device in ("wan0", "iplc1", "iplc2"))
+
+
+@FAMILIES
+@WAYS
+def test_what_one_of_them_sends_never_comes_out_at_the_other(places: Places, way: str, version: int) -> None:
+    """Also when it ends in whatever way: what the kernel says of a connection goes where that came from."""
+    places.zone.count("acc1")
+    client = places.call("acc0", way, version)
+    ours = places.accept("acc0", way, version)
+    ours.send(b"data")
+    assert client.recv(9) == b"data"
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    ours.close()
+    assert places.zone.count("acc1").leaked == 0
+
+
+STRANGERS = {4: "10.9.9.9", 6: "2001:db8:99::9"}
+
+
+@FAMILIES
+@WAYS
+@pytest.mark.parametrize("firm", FIRMS)
+def test_no_other_source_is_answered_behind_them(places: Places, firm: str, way: str, version: int) -> None:
+    """As the strict filter of sources does where prefixes are different."""
+    wire = places.zone.wires[firm]
+    for source, answers in ((wire.far[version], True), (STRANGERS[version], False)):
+        places.zone.count(firm)
+        send_frame(wire, (source, 4711), places.called(way, version), SYN)
+        assert bool(places.zone.count(firm).leaked) is answers, source
+    assert not any(places.zone.count(device).leaked for device in ("wan0", "iplc1", "iplc2"))
+
+
+def test_devices_with_prefixes_of_their_own_keep_the_strict_filter() -> None:
+    places = [Access(interface=f"acc{n}", prefixes=(f"10.0.{n // 2}.0/24",)) for n in range(4)]
+    places.append(Access(interface="acc4", prefixes=("10.9.0.0/24", "fd00::/64")))
+    places.append(Access(interface="acc5", prefixes=("10.8.0.0/24", "fd00::/64")))
+    wanted = plan([], NodeConfig(access=tuple(places))).sysctls
+    assert [wanted[f"net/ipv4/conf/acc{n}/rp_filter"] for n in range(6)] == ["2", "2", "2", "2", "1", "1"]
