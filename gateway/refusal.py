@@ -77,7 +77,8 @@ def build(
 
     ref: Crockford base32, upper case; node and portal: from the configuration (portal without a slash at its end);
     html: a browser asked in plain HTTP; text: a program that shows plain text alone; detail: the gateway's own words on
-    what was wrong (HandshakeError.detail), only ever in the body; status: where it is not the reason's own (431, 421); host: canonical target, only on the page.
+    what was wrong (HandshakeError.detail), only ever in the body; status: where it is not the reason's own
+    (431, 421); host: canonical target, only on the page.
     retry_after: seconds until it is free again, where that is known (RFC 9110 clause 10.2.3), 0 else.
     HEAD gets no body (RFC 9110 clause 9.3.2). An HTTP/1.0 client is always answered with Connection: close.
     Raises ValueError for a ref, node or portal that could break out of a header.
