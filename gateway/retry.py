@@ -19,8 +19,33 @@ if TYPE_CHECKING:
     from gateway.relay.tunnel import Tunnel
 
 
+class Watch:
+    """The guard of all tunnels on TLS grants of which nothing has to be kept yet."""
+
+    __slots__ = ()
+
+    def said(self, tunnel: "Tunnel", data: bytes) -> bytes:
+        """A client that does not wait for the service."""
+        return self._guard(tunnel).said(tunnel, data)
+
+    def served(self, tunnel: "Tunnel", data: bytes | memoryview) -> None:
+        """The service's first bytes."""
+        if asks_again(data) is False:
+            tunnel.guard = None
+        else:
+            self._guard(tunnel).served(tunnel, data)
+
+    def _guard(self, tunnel: "Tunnel") -> "RetryGuard":
+        assert tunnel.flow.hello is not None
+        tunnel.guard = guard = RetryGuard(tunnel.flow.hello)
+        return guard
+
+
+WATCH = Watch()
+
+
 class RetryGuard:
-    """The guard of one tunnel on a TLS grant. first: what its hello says; asked: the service wants a second.
+    """The guard of one tunnel. first: what its hello says; asked: the service wants a second.
 
     seen: of the service's first bytes, while they are too few to tell."""
 
