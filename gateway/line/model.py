@@ -1,8 +1,9 @@
 """A line as the data path and the kernel plan see it: its number, mark, table, device, gateways and sources."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple, Protocol
 
 from whitelist.device import device_fault
@@ -237,9 +238,28 @@ class NodeConfig:
             raise ValueError(f"transparent_mark {self.transparent_mark:#x} is none, or a line's; give another")
 
     @property
+    def alike(self) -> frozenset[str]:
+        """The access devices behind which an IPv4 prefix overlaps with one behind another: by its source alone nobody
+        can tell by which of them a packet must have come."""
+        found: set[str] = set()
+        for one, other in combinations(self.access, 2):
+            if one.interface != other.interface and overlapping(one.prefixes, other.prefixes, 4):
+                found |= {one.interface, other.interface}
+        return frozenset(found)
+
+    @property
     def range_mask(self) -> int:
         """The mask under which every mark of ours, whatever its index, equals mark_base."""
         return self.mark_mask & ~INDEX_BITS
+
+
+def overlapping(one: Iterable[str], other: Iterable[str], version: int) -> bool:
+    """Whether two lists of prefixes have an address of this family in common."""
+    ways = [
+        [net for text in prefixes if (net := ipaddress.ip_network(text, strict=False)).version == version]
+        for prefixes in (one, other)
+    ]
+    return any(mine.overlaps(theirs) for mine in ways[0] for theirs in ways[1])
 
 
 def canonical(entry: LineEntry, text: str, version: int, what: str, *, hop: bool = False) -> str:

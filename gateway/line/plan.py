@@ -191,4 +191,7 @@ def _sysctls(lines: Iterable[LineSpec], node: NodeConfig) -> dict[str, str]:
         found |= {path.format(device): value for path, value in (_DEVICE_SYSCTLS | _LINE_SYSCTLS).items()}
     for access in node.access:
         found |= {path.format(access.interface): value for path, value in _DEVICE_SYSCTLS.items()}
+    # The way back to a source behind several devices leads to the first: the strict filter would drop what comes by the
+    # others. The nft table then holds each device to its prefixes (gateway.line.killswitch).
+    found |= {f"net/ipv4/conf/{device}/rp_filter": "2" for device in node.alike}
     return found | transparent.sysctls(node)
