@@ -7,9 +7,13 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
+
+from ops.api.problems import Problem
 from ops.settings import Settings
 from telemetry.record import Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
+from telemetry.spooldir import MAX_LINE
 from tenants.change import Applied
 
 _log = logging.getLogger("feiyu.control")
@@ -26,6 +30,43 @@ class Acts:
         first = applied.changed[0]
         more = f" and {len(applied.changed) - 1} more" if len(applied.changed) > 1 else ""
         self.did(f"{first.verb} {first.collection}/{first.id}{more} by {actor}", applied.revision)
+
+    def record(
+        self, kind: Kind, detail: str, facts: dict[str, str], *, ref: str = "", tenant: str = "", count: int = 0
+    ) -> Record:
+        """Writes a record before what it tells of is done. Raises Problem where it cannot be: then nothing may be done.
+
+        It is in the spool, and so outlives this process, when this returns; on disk within 100 ms."""
+        writer = self._writer
+        why = writer.healthy(time.monotonic()) if writer else "this control was started without a supervisor"
+        if writer is None or why:
+            raise Problem(503, "not-recorded", "Not recorded", f"it cannot be recorded: {why}", "see `feiyu status`")
+        record = Record(
+            node=writer.node,
+            boot=writer.boot,
+            worker=writer.process,
+            seq=writer.next_seq(),
+            kind=kind.value,
+            time=time.time_ns() // 1000,
+            tenant=tenant,
+            ref=ref,
+            count=count,
+            detail=detail,
+            facts=facts,
+        )
+        line = encode(record)
+        if len(line) > MAX_LINE:  # the number is spent: something must be written with it
+            line = encode(msgspec.structs.replace(record, facts={"error": "too long to be recorded"}))
+            writer.append(line)
+            raise Problem(422, "too-long", "Too long", "it is too long to be recorded", "say it in fewer words")
+        writer.append(line)
+        try:
+            writer.flush()
+        except SpoolFull as error:  # the line goes out first once there is space
+            raise Problem(
+                503, "not-recorded", "Not recorded", f"it cannot be recorded: {error}", "try again"
+            ) from error
+        return record
 
     def did(self, what: str, revision: int) -> None:
         """Any act, in machine-made words. Never raises: the act has been done already."""
