@@ -11,6 +11,7 @@ from ops.cli import evidence_export, output
 from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.errors import CliError, ExitCode
+from ops.cli.evidence_export import counted, stated
 from ops.cli.evidence_files import FILE, OUT, directory_of, emit, key_of, not_valid, placed, read
 from ops.cli.words import t
 from telemetry.evidence import checkpoint, note, proof
@@ -154,17 +155,21 @@ def _verify_proofs(app: App, path: Path, key: note.VerifierKey, entry_file: Path
     if not path.is_dir():
         _verify_proof(app, path, key, entry_file)
         return
-    files = sorted(path.glob(f"*{proof.SUFFIX}"))
-    for file in files:
+    entries: dict[int, bytes] = {}
+    for file in path.glob(f"*{proof.SUFFIX}"):
         try:
             found = proof.parse(read(file))
             proof.verify(found, found.extra or b"", key)
         except EvidenceError as error:
             raise EvidenceError(f"{file}: {error}") from None
-    if not files:
+        entries[found.index] = found.extra or b""
+    if not entries:
         raise EvidenceError(f"{path} holds no file *{proof.SUFFIX}")
-    verdict = t("valid: each of the {count} records is in the log", count=len(files))
-    app.details({"valid": True, "origin": key.name, "proofs": len(files)}, [("Verdict", verdict), ("Log", key.name)])
+    agree, behind = counted(path, entries)
+    verdict = t("valid: each of the {count} records is in the log", count=len(entries))
+    facts = {"valid": True, "origin": key.name, "proofs": len(entries), "statements": agree, "records_behind": behind}
+    rows = [("Verdict", verdict), ("Log", key.name), ("Statements", stated(agree, behind))]
+    app.details(facts, rows)
 
 
 def _verify_proof(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None) -> None:

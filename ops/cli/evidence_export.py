@@ -17,6 +17,9 @@ from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.export import export as write_proofs
 from telemetry.evidence.reader import Reader
 from telemetry.record import Record, decode
+from telemetry.statement import OmissionError, check, is_withheld
+
+ABOUT = "export.json"
 
 
 def add_to(group: Group) -> None:
@@ -54,7 +57,8 @@ def add_to(group: Group) -> None:
 
         def fits(record: Record) -> bool:
             of_flow = not flow or flow in (record.flow, record.ref)
-            return of_flow and tenant in (None, record.tenant) and begin <= record.time < end
+            mine = tenant in (None, record.tenant) and not is_withheld(record)
+            return of_flow and mine and begin <= record.time < end
 
         hint = json.dumps(flow or tenant, ensure_ascii=False).encode()
         vkey = key_of(app, directory, key)
@@ -66,6 +70,10 @@ def add_to(group: Group) -> None:
             count = write_proofs(reader, signed, head, lambda entry: fits(decode(entry)), out, hint)
             (out / "checkpoint").write_bytes(signed)
             (out / "vkey").write_text(f"{vkey}\n")
+            # what was asked for: whoever verifies a firm's records can count them again against its statements
+            (out / ABOUT).write_text(
+                json.dumps({"tenant": tenant, "flow": flow, "since": since, "until": until}) + "\n"
+            )
             script = resources.files("telemetry.evidence").joinpath("standalone.py").read_bytes()
             (out / "verify.py").write_bytes(script)
         except EvidenceError as error:
@@ -75,3 +83,30 @@ def add_to(group: Group) -> None:
             raise CliError(ExitCode.NO, t("{path} cannot be written: {why}", path=path, why=error.strerror)) from None
         facts = {"directory": str(out), "records": count, "of": head.size, "origin": head.origin}
         app.details(facts, [("Directory", str(out)), ("Records", count), ("Log", head.origin), ("Size", head.size)])
+
+
+def counted(directory: Path, entries: dict[int, bytes]) -> tuple[int, int]:
+    """A firm's exported records, counted again: how many of its statements agree, and how many records stand behind the
+    last. Nothing is counted where it was not a firm's records that were asked for. Raises EvidenceError for an
+    omission."""
+    try:
+        about = json.loads((directory / ABOUT).read_bytes())
+        if not about["tenant"] or about["flow"]:
+            return 0, 0
+        records = [decode(entries[index]) for index in sorted(entries)]
+        if strangers := {record.tenant for record in records} - {about["tenant"]}:
+            raise EvidenceError(f"{directory} holds records of {', '.join(sorted(strangers))} too")
+        return check(records, whole=not about["since"])
+    except FileNotFoundError:
+        return 0, 0
+    except OmissionError as error:
+        raise EvidenceError(f"{directory}: {error}: records were left out") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvidenceError(f"{directory / ABOUT} cannot be read: {error}") from None
+
+
+def stated(agree: int, behind: int) -> str | None:
+    """The outcome in words; nothing where nothing was counted."""
+    if not agree and not behind:
+        return None
+    return t("{count} agree with the records; behind the last {number} are not yet stated", count=agree, number=behind)

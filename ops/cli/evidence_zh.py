@@ -34,6 +34,9 @@ EVIDENCE_ZH: dict[str, str] = {
     "The directory to make; it must not be there.": "要新建的目录，不得已存在。",
     "say whose records: --tenant ID, or --flow ID": "请指明导出谁的记录：--tenant ID 或 --flow ID",
     "valid: each of the {count} records is in the log": "有效：{count} 条记录均在日志中",
+    "{count} agree with the records; behind the last {number} are not yet stated":
+        "{count} 份与记录相符；最后一份之后另有 {number} 条尚未列入",
+    "Statements": "日结陈述",
     "NOT VALID: {why}": "无效：{why}",
     "Keep the files as they are. A copy, a witness or an earlier checkpoint (--since) can say what was changed.":
         "请保持文件原状。副本、见证方或以前的检查点（--since）可以说明改动了什么。",

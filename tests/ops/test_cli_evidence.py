@@ -1,5 +1,6 @@
 """feiyu evidence, on a log that the recorder wrote: valid ones, wrong ones, and what each is told."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from telemetry.evidence import note, proof
 from telemetry.evidence.integrate import open_log
 from telemetry.record import Record, encode
 from telemetry.segments import segment_name
+from telemetry.statement import COUNTS
 
 Output = pytest.CaptureFixture[str]
 NODE = "gw1.zone.example"
@@ -167,7 +169,7 @@ def test_a_firm_is_given_its_own_records_and_nobody_elses(node: Path, tmp_path: 
     assert run(["evidence", "export", "--tenant", "acme", "--out", str(out), "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["records"] == 3
     assert {path.name for path in out.iterdir()} == {
-        "399.tlog-proof", "400.tlog-proof", "401.tlog-proof", "checkpoint", "vkey", "verify.py",
+        "399.tlog-proof", "400.tlog-proof", "401.tlog-proof", "checkpoint", "vkey", "verify.py", "export.json",
     }  # fmt: skip
     assert [proof.parse((out / f"{index}.tlog-proof").read_bytes()).extra for index in (399, 400, 401)] == RECORDS[399:]
     everything = b"".join(path.read_bytes() for path in out.iterdir())
@@ -181,6 +183,41 @@ def test_a_firm_is_given_its_own_records_and_nobody_elses(node: Path, tmp_path: 
     spoilt.write_bytes((out / "401.tlog-proof").read_bytes().replace(b"index 401", b"index 400"))
     assert run(["evidence", "verify", str(out), "--key", key]) == 1
     assert "400.tlog-proof: the inclusion proof of leaf 400 leads to another root" in capsys.readouterr().err
+
+
+def statement(seq: int, number: int, **counts: int) -> bytes:
+    values = {"number": number, **dict.fromkeys(COUNTS, 0), **counts}
+    made = Record(node=NODE, boot="0000abcd", worker="recorder", seq=seq, kind="statement", time=seq, tenant="acme",
+                  detail="1970-01-01", values=values)  # fmt: skip
+    return encode(made)
+
+
+def test_a_firm_counts_its_records_again_and_finds_what_is_left_out(node: Path, tmp_path: Path, capsys: Output) -> None:
+    withheld = record(403, kind="read", tenant="acme", facts={"case": "secret 12", "withheld": "art. 12"})
+    shown = record(404, kind="read", tenant="acme", facts={"case": "2027-9"})
+    counts = {"records": 5, "refusals": 1, "reads": 2, "withheld": 1}
+    open_log(node, NODE).append([withheld, shown, statement(1, 1, **counts), record(405, kind="deny", tenant="acme")])
+    out = tmp_path / "acme"
+    key = ["--key", str(node / "flows.vkey")]
+    assert run(["evidence", "export", "--tenant", "acme", "--out", str(out), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 6
+    everything = b"".join(base64.b64decode(path.read_bytes().split(b"\n")[1][6:]) for path in out.glob("*.tlog-proof"))
+    assert b"2027-9" in everything
+    assert b"secret 12" not in everything, "a withheld read is counted, not shown"
+    assert run(["evidence", "verify", str(out), *key, "-o", "json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["statements"], facts["records_behind"]) == (1, 1)
+    (out / "400.tlog-proof").unlink()
+    assert run(["evidence", "verify", str(out), *key]) == 1
+    assert "counts records: 4, but there are 3: records were left out" in capsys.readouterr().err
+    late = tmp_path / "late"
+    assert run(["evidence", "export", "--tenant", "acme", "--since", "@0", "--out", str(late)]) == 0
+    (late / "export.json").write_text('{"tenant": "birch", "flow": null, "since": null}')
+    assert run(["evidence", "verify", str(late), *key]) == 1
+    assert "holds records of acme too" in capsys.readouterr().err
+    (late / "export.json").write_text("[]")
+    assert run(["evidence", "verify", str(late), *key]) == 1
+    assert "export.json cannot be read" in capsys.readouterr().err
 
 
 def test_an_export_is_narrowed_and_never_overwrites(node: Path, tmp_path: Path, capsys: Output) -> None:
