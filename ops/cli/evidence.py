@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click.exceptions import Exit
 
 from ops.cli import evidence_export, output
 from ops.cli.app import App
@@ -13,6 +14,7 @@ from ops.cli.base import Group, pass_app
 from ops.cli.errors import CliError, ExitCode
 from ops.cli.evidence_export import counted, stated
 from ops.cli.evidence_files import FILE, OUT, directory_of, emit, key_of, not_valid, placed, read
+from ops.cli.evidence_omissions import look_for_omissions
 from ops.cli.words import t
 from telemetry.evidence import checkpoint, note, proof
 from telemetry.evidence.checkpoint import Checkpoint
@@ -37,6 +39,7 @@ def group() -> None:
 @placed
 @click.option("--since", "kept", type=FILE, multiple=True, help=t("A checkpoint kept from before; may be repeated."))
 @click.option("--range", "range_", metavar="A..B", help=t("Only the entries A to B."))
+@click.option("--omissions", is_flag=True, help=t("Also look for what should be in the log and is not."))
 @click.option("--entry", type=FILE, help=t("With PROOF: the record's bytes (default: those in the proof)."))
 @pass_app
 def verify(
@@ -47,6 +50,7 @@ def verify(
     key: str | None,
     kept: tuple[Path, ...],
     range_: str | None,
+    omissions: bool,
     entry: Path | None,
 ) -> None:
     """Exit 0 only if everything that was looked at is as the log's key says."""
@@ -62,6 +66,7 @@ def verify(
         began = time.monotonic()
         found = verify_log(reader, vkey, [read(path) for path in kept])
         records = 0 if directory else verify_records(reader, found.head, where.parent.parent / "log")
+        missed = look_for_omissions(reader, found.head) if omissions else None
     except EvidenceError as error:
         raise not_valid(error) from None
     seconds = time.monotonic() - began
@@ -71,6 +76,7 @@ def verify(
         "bytes": found.bytes,
         "tiles": found.tiles,
         "kept": len(kept),
+        **(missed.facts if missed else {}),
     }
     app.details(
         facts,
@@ -82,8 +88,11 @@ def verify(
             ("Records", t("{count} in the node's own log agree", count=records) if not directory else None),
             ("Earlier checkpoints", t("{count} lead to this one", count=len(kept)) if kept else None),
             ("Took", t("{seconds} s", seconds=f"{seconds:.1f}")),
+            *(missed.rows if missed else []),
         ],
     )
+    if missed and missed.found:
+        raise Exit(ExitCode.NO)
 
 
 @group.command(

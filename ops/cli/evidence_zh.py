@@ -37,6 +37,13 @@ EVIDENCE_ZH: dict[str, str] = {
     "{count} agree with the records; behind the last {number} are not yet stated":
         "{count} 份与记录相符；最后一份之后另有 {number} 条尚未列入",
     "Statements": "日结陈述",
+    "Also look for what should be in the log and is not.": "并查找本应在日志中却缺失的内容。",
+    "and {count} more": "另有 {count} 处",
+    "{count} entries are no records": "{count} 条不是记录",
+    "{name}: {first} recorded, {second} passed with headers": "{name}：记录 {first}，实际通过（含报头）{second}",
+    "none found: numbers without a gap, signs of life, each flow opened and closed once":
+        "未发现：序号连续、心跳不断、每个连接均有一开一闭",
+    "Omissions": "缺失",
     "NOT VALID: {why}": "无效：{why}",
     "Keep the files as they are. A copy, a witness or an earlier checkpoint (--since) can say what was changed.":
         "请保持文件原状。副本、见证方或以前的检查点（--since）可以说明改动了什么。",

@@ -185,6 +185,20 @@ def test_a_firm_is_given_its_own_records_and_nobody_elses(node: Path, tmp_path: 
     assert "400.tlog-proof: the inclusion proof of leaf 400 leads to another root" in capsys.readouterr().err
 
 
+def test_what_should_be_in_the_log_and_is_not_is_told(node: Path, capsys: Output) -> None:
+    assert run(["evidence", "verify", "--omissions", "-o", "json"]) == 0, "the whole log"
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["valid"], facts["omissions"], facts["flows_open"]) == (True, [], 0)
+    open_log(node, NODE).append([record(406, kind="close", flow="B", tenant="acme")])
+    shutil.rmtree(node.parent / "log")
+    assert run(["evidence", "verify", "--omissions"]) == 1
+    out = capsys.readouterr().out
+    assert "valid: every record is as it was" in out, "what is there is as it was"
+    assert "w0.1 of boot 0000abcd: 3 records, 403 to 405, are missing before record 402" in out
+    assert "flow B closes at record 402 without having opened" in out
+    assert run(["evidence", "verify"]) == 0
+
+
 def statement(seq: int, number: int, **counts: int) -> bytes:
     values = {"number": number, **dict.fromkeys(COUNTS, 0), **counts}
     made = Record(node=NODE, boot="0000abcd", worker="recorder", seq=seq, kind="statement", time=seq, tenant="acme",
