@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from ops.api.digests import digests
 from ops.api.problems import Problem
 from ops.settings import Settings
 from telemetry.record import Kind, Record, encode
@@ -26,10 +27,12 @@ class Acts:
         self._writer = writer
 
     def applied(self, applied: Applied, actor: str) -> None:
-        """A change of the register."""
+        """A change of the register, with the digests of what it made."""
         first = applied.changed[0]
         more = f" and {len(applied.changed) - 1} more" if len(applied.changed) > 1 else ""
-        self.did(f"{first.verb} {first.collection}/{first.id}{more} by {actor}", applied.revision)
+        what = f"{first.verb} {first.collection}/{first.id}{more} by {actor}"
+        for number, facts in enumerate(digests(applied.changed)):
+            self.did(what if not number else f"{what}, continued", applied.revision, facts)
 
     def record(
         self, kind: Kind, detail: str, facts: dict[str, str], *, ref: str = "", tenant: str = "", count: int = 0
@@ -68,7 +71,7 @@ class Acts:
             ) from error
         return record
 
-    def did(self, what: str, revision: int) -> None:
+    def did(self, what: str, revision: int, facts: dict[str, str] | None = None) -> None:
         """Any act, in machine-made words. Never raises: the act has been done already."""
         _log.info("%s (revision %d)", what, revision)
         writer = self._writer
@@ -83,6 +86,7 @@ class Acts:
             time=time.time_ns() // 1000,
             revision=revision,
             detail=what,
+            facts=facts,
         )
         writer.append(encode(record))
         try:

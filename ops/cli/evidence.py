@@ -8,7 +8,7 @@ from typing import Any
 import rich_click as click
 from click.exceptions import Exit
 
-from ops.cli import evidence_export, output
+from ops.cli import evidence_dossier, evidence_export, output
 from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.errors import CliError, ExitCode
@@ -32,7 +32,7 @@ def group() -> None:
 
 @group.command(
     "verify",
-    help=t("Verify the whole log, a range of it, or a proof; exit 1 names the first wrong thing."),
+    help=t("Verify the whole log, a range of it, a proof or a dossier; exit 1 names the first wrong thing."),
     example="feiyu evidence verify --log /mnt/copy/flows --key flows.vkey",
 )
 @click.argument("proof_file", metavar="[PROOF]", type=click.Path(path_type=Path), required=False)
@@ -182,6 +182,9 @@ def _verify_proofs(app: App, path: Path, key: note.VerifierKey, entry_file: Path
 
 
 def _verify_proof(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None) -> None:
+    if read(path).startswith(b"{"):
+        evidence_dossier.verify_dossier(app, path, key)
+        return
     found = proof.parse(read(path))
     entry = read(entry_file) if entry_file else found.extra
     if entry is None:
@@ -227,6 +230,7 @@ def _find(reader: Reader, head: Checkpoint, text: str) -> tuple[int, bytes]:
 
 
 evidence_export.add_to(group)
+evidence_dossier.add_to(group)
 
 
 def _facts(head: Checkpoint) -> dict[str, Any]:

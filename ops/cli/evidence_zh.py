@@ -4,8 +4,15 @@ EVIDENCE_ZH: dict[str, str] = {
     "The evidence log: verify it, prove records, offline.": "存证日志：离线校验、为记录出具证明。",
     "Directory of the log, as copied (default: this node's).": "日志目录或其副本（默认：本节点的日志）。",
     "The log's verifier key, or a file with it.": "日志的验证公钥，或存放它的文件。",
-    "Verify the whole log, a range of it, or a proof; exit 1 names the first wrong thing.":
-        "校验整个日志、其中一段，或一份证明；不符时退出码为 1，并指出第一处错误。",
+    "Verify the whole log, a range of it, a proof or a dossier; exit 1 names the first wrong thing.":
+        "校验整个日志、其中一段、一份证明或案卷；不符时退出码为 1，并指出第一处错误。",
+    "Write a flow's or refusal's records, its policy as it was and the contract into one file, proved.":
+        "将一个连接或一次拒绝的记录、当时的策略与合同写入一个文件，并附证明。",
+    "{count} records proved; of {first} entries of the policy {number}":
+        "{count} 条记录已证明；策略 {first} 项中 {number} 项已证明",
+    "valid: each record is in the log, and what is proved of the policy is as it was made":
+        "有效：每条记录均在日志中，策略中已证明的各项与订立时一致",
+    "Policy, proved": "策略（已证明）", "Policy, only told": "策略（仅陈述）", "Contract": "合同", "Missing": "缺少",
     "A checkpoint kept from before; may be repeated.": "以前留存的检查点；可重复。",
     "Only the entries A to B.": "只校验第 A 至 B 条。",
     "With PROOF: the record's bytes (default: those in the proof).": "与 PROOF 同用：记录原文（默认取证明中所附）。",

@@ -1,9 +1,6 @@
 """feiyu spotcheck from the plan to its end: a real control, a real recorder, and files that anybody can check."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,43 +9,23 @@ from typing import Any
 import pytest
 
 from ops.cli.main import run
+from tests.ops.recorded_node import CONFIG, recorded
 from tests.telemetry import spool_kit
 
-CONFIG = """\
-node: gw1.zone.example
-state_dir: {0}/state
-run_dir: {0}/run
-workers: 2
-listeners: [{{name: plain, kind: plain, address: "127.0.0.1:3128"}}]
-"""
 Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Iterator[Path]:
-    """A node's recorder and control over some records; its configuration."""
-    node = spool_kit.Node(tmp_path)
-    path = tmp_path / "feiyu.yaml"
-    path.write_text(CONFIG.format(tmp_path))
-    assert run(["init", "--config", str(path)]) == 0
-    writer = node.writer()
-    now = int(time.time() * 1e6)
-    for number in range(40):
-        kind = "close" if number % 2 else "deny"
-        spool_kit.put(writer, kind, flow=f"F{number}", tenant="acme", time=now - 60_000_000 + number)
-    writer.flush()
-    recorder = node.start()
-    environ = {**os.environ, "FEIYU_BOOT": spool_kit.BOOT, "FEIYU_PROCESS": "control.1"}
-    control = subprocess.Popen([sys.executable, "-m", "ops.control", "--config", str(path)], env=environ)
-    try:
-        spool_kit.until((node.run / "control.sock").exists, "control's socket")
-        spool_kit.until(lambda: (node.run / "recorder.sock").exists() and len(node.lines()) >= 40, "the records")
-        yield path
-    finally:
-        control.kill()
-        control.wait(20)
-        spool_kit.stop(recorder)
-        writer.close()
+    """The configuration of a node with some records."""
+    with recorded(tmp_path) as made:
+        now = int(time.time() * 1e6)
+        for number in range(40):
+            kind = "close" if number % 2 else "deny"
+            spool_kit.put(made.writer, kind, flow=f"F{number}", tenant="acme", time=now - 60_000_000 + number)
+        made.writer.flush()
+        spool_kit.until(lambda: len(made.node.lines()) >= 40, "the records")
+        yield made.config
 
 
 @pytest.fixture
