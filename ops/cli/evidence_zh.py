@@ -39,6 +39,12 @@ EVIDENCE_ZH: dict[str, str] = {
     "Write a firm's records, or a flow's, each with its proof, and the verifier, into a new directory.":
         "将某企业或某连接的记录逐条附证明导出到新目录，并附校验程序。",
     "The directory to make; it must not be there.": "要新建的目录，不得已存在。",
+    "Instead: a Parquet file for analysis, of all records if none are named.":
+        "或改为写一个供分析的 Parquet 文件；未指明时含全部记录。",
+    "say where to: --out DIRECTORY, or --parquet FILE": "请指明写到何处：--out 目录 或 --parquet 文件",
+    "Parquet is written by DuckDB, which is not installed": "Parquet 由 DuckDB 写出，但尚未安装",
+    "Install it where you analyse: pip install 'feiyu[analytics]'. A node does not need it.":
+        "请在分析用的机器上安装：pip install 'feiyu[analytics]'；节点不需要它。",
     "say whose records: --tenant ID, or --flow ID": "请指明导出谁的记录：--tenant ID 或 --flow ID",
     "valid: each of the {count} records is in the log": "有效：{count} 条记录均在日志中",
     "{count} agree with the records; behind the last {number} are not yet stated":

@@ -12,6 +12,7 @@ import pytest
 from ops.cli.main import run
 from telemetry.evidence import note, proof
 from telemetry.evidence.integrate import open_log
+from telemetry.evidence.merkle import leaf_hash
 from telemetry.record import Record, encode
 from telemetry.segments import segment_name
 from telemetry.statement import COUNTS
@@ -232,6 +233,39 @@ def test_a_firm_counts_its_records_again_and_finds_what_is_left_out(node: Path, 
     (late / "export.json").write_text("[]")
     assert run(["evidence", "verify", str(late), *key]) == 1
     assert "export.json cannot be read" in capsys.readouterr().err
+
+
+def test_each_row_of_a_parquet_file_leads_back_to_its_proof(node: Path, tmp_path: Path, capsys: Output) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    what: dict[str, object] = {"bytes_in": 1 << 80, "values": {"a": 1}, "facts": {"b": "c"}, "ech": True}
+    odd = record(1 << 70, kind="deny", tenant="O'Hara 飞", **what)
+    open_log(node, NODE).append([odd])
+    file = tmp_path / "it's all.parquet"
+    assert run(["evidence", "export", "--parquet", str(file), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 403
+    chosen = "SELECT leaf_index, leaf_hash, record, tenant, bytes_in, ech FROM read_parquet(?)"
+    rows = duckdb.connect().execute(chosen, [str(file)]).fetchall()
+    assert [row[0] for row in rows] == list(range(403))
+    assert [row[2].encode() for row in rows] == [*RECORDS, odd]
+    assert rows[402][3:] == ("O'Hara 飞", None, True), "what no column holds is null; the record has it"
+    key = note.parse_key((node / "flows.vkey").read_text().strip())
+    for index, hash_, text, *_ in (rows[0], rows[255], rows[256], rows[402]):
+        assert run(["evidence", "prove", str(index)]) == 0
+        made = proof.parse(capsys.readouterr().out.encode())
+        assert proof.verify(made, text.encode(), key).size == 403
+        assert leaf_hash(text.encode()).hex() == hash_
+    about = dict(duckdb.connect().execute("SELECT key, value FROM parquet_kv_metadata(?)", [str(file)]).fetchall())
+    assert about[b"checkpoint"] == (node / "flows/checkpoint").read_bytes()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "nothing is left beside it"
+    assert run(["evidence", "export", "--parquet", str(file), "--tenant", "acme", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 3
+    bundle = node / "flows/tile/entries/000"
+    bundle.write_bytes(bundle.read_bytes().replace(b'"seq":7,', b'"seq":8,'))
+    assert run(["evidence", "export", "--parquet", str(file)]) == 1
+    assert "entry 6 does not have the hash" in capsys.readouterr().err
+    assert run(["evidence", "export", "--parquet", "/nowhere/p", "--tenant", "acme"]) == 1
+    assert "/nowhere/.p.rows cannot be written" in capsys.readouterr().err
+    assert run(["evidence", "export", "--tenant", "acme"]) == 2
 
 
 def test_an_export_is_narrowed_and_never_overwrites(node: Path, tmp_path: Path, capsys: Output) -> None:
