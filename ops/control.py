@@ -22,6 +22,7 @@ from ops.api.app import application
 from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
 from ops.api.policy import Policy
+from ops.api.reading import READS
 from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
 from ops.keys import load_keys
@@ -70,7 +71,9 @@ async def serve(settings: Settings) -> None:
         CaFiles(state / "ca", int(settings.ca.client_life)),
         settings,
     )
-    portal = web.AppRunner(portal_application(authority, recorder, settings), access_log=None, shutdown_timeout=1)
+    portal = web.AppRunner(
+        portal_application(authority, recorder, settings, app[READS]), access_log=None, shutdown_timeout=1
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,6 +5,7 @@ revision."""
 import logging
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,42 +35,49 @@ class Acts:
         for number, facts in enumerate(digests(applied.changed)):
             self.did(what if not number else f"{what}, continued", applied.revision, facts)
 
-    def record(
-        self, kind: Kind, detail: str, facts: dict[str, str], *, ref: str = "", tenant: str = "", count: int = 0
-    ) -> Record:
-        """Writes a record before what it tells of is done. Raises Problem where it cannot be: then nothing may be done.
+    def record(self, kind: Kind, detail: str, facts: dict[str, str], *, ref: str = "") -> Record:
+        """One record of no firm; see records()."""
+        return self.records(kind, detail, facts, [("", 0)], ref=ref)[0]
 
-        It is in the spool, and so outlives this process, when this returns; on disk within 100 ms."""
+    def records(
+        self, kind: Kind, detail: str, facts: dict[str, str], counts: Sequence[tuple[str, int]], *, ref: str = ""
+    ) -> list[Record]:
+        """Writes records, one for each (tenant, count), before what they tell of is done. Raises Problem where they
+        cannot be: then nothing may be done.
+
+        They are in the spool, and so outlive this process, when this returns; on disk within 100 ms."""
         writer = self._writer
         why = writer.healthy(time.monotonic()) if writer else "this control was started without a supervisor"
         if writer is None or why:
             raise Problem(503, "not-recorded", "Not recorded", f"it cannot be recorded: {why}", "see `feiyu status`")
-        record = Record(
-            node=writer.node,
-            boot=writer.boot,
-            worker=writer.process,
-            seq=writer.next_seq(),
-            kind=kind.value,
-            time=time.time_ns() // 1000,
-            tenant=tenant,
-            ref=ref,
-            count=count,
-            detail=detail,
-            facts=facts,
-        )
-        line = encode(record)
-        if len(line) > MAX_LINE:  # the number is spent: something must be written with it
-            line = encode(msgspec.structs.replace(record, facts={"error": "too long to be recorded"}))
-            writer.append(line)
+        made = [
+            Record(
+                node=writer.node,
+                boot=writer.boot,
+                worker=writer.process,
+                seq=0,
+                kind=kind.value,
+                time=time.time_ns() // 1000,
+                tenant=tenant,
+                ref=ref,
+                count=count,
+                detail=detail,
+                facts=facts,
+            )
+            for tenant, count in counts
+        ]
+        if any(len(encode(record)) > MAX_LINE - 20 for record in made):  # a sequence number is still to come
             raise Problem(422, "too-long", "Too long", "it is too long to be recorded", "say it in fewer words")
-        writer.append(line)
+        made = [msgspec.structs.replace(record, seq=writer.next_seq()) for record in made]
+        for record in made:
+            writer.append(encode(record))
         try:
             writer.flush()
-        except SpoolFull as error:  # the line goes out first once there is space
+        except SpoolFull as error:  # the lines go out first once there is space
             raise Problem(
                 503, "not-recorded", "Not recorded", f"it cannot be recorded: {error}", "try again"
             ) from error
-        return record
+        return made
 
     def did(self, what: str, revision: int, facts: dict[str, str] | None = None) -> None:
         """Any act, in machine-made words. Never raises: the act has been done already."""

@@ -33,6 +33,7 @@ MEMBERS = {
     "explain": "explain:explain",
     "flow": "flow:group",
     "log": "log:group",
+    "audit": "audit:group",
     "evidence": "evidence:group",
     "spotcheck": "spotcheck:group",
     "pac": "pac:group",

@@ -1,5 +1,6 @@
 """Chinese for the words of the command; the keys are the English texts as they stand in the code."""
 
+from ops.cli.audit_zh import AUDIT_ZH
 from ops.cli.ca_zh import CA_ZH
 from ops.cli.egress_zh import EGRESS_ZH
 from ops.cli.evidence_zh import EVIDENCE_ZH
@@ -11,5 +12,5 @@ from ops.cli.spotcheck_zh import SPOTCHECK_ZH
 
 ZH: dict[str, str] = {
     **MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **EVIDENCE_ZH, **LINE_ZH, **CA_ZH, **ONBOARD_ZH,
-    **SPOTCHECK_ZH,
+    **SPOTCHECK_ZH, **AUDIT_ZH,
 }  # fmt: skip

@@ -21,6 +21,7 @@ from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
 from ops.control import listening
 from ops.keys import load_keys
+from ops.settings import Settings
 from telemetry.spool import SpoolWriter
 
 NODE = "gw1.zone.example"
@@ -139,6 +140,7 @@ async def running(
     busy: float | None = None,
     writer: SpoolWriter | None = None,
     node_uids: frozenset[int] = frozenset(),
+    regulators: tuple[str, ...] = (),
 ) -> AsyncIterator[Node]:
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
@@ -153,7 +155,8 @@ async def running(
         state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more
     )
     recorder = RecorderClient(run / "recorder.sock")
-    app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"))
+    settings = Settings(node=NODE, listeners=(), regulators=regulators)
+    app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"), settings)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await authority.beat()

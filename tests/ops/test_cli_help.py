@@ -46,7 +46,8 @@ RELEASED = {
     "grant": "list show add revoke suspend resume",
     "line": "list show add edit drain undrain retire share unshare probe",
     "flow": "list show cut",
-    "log": "search tail",
+    "log": "search export tail",
+    "audit": "reads",
     "evidence": "verify prove checkpoint verifier export dossier",
     "spotcheck": "plan commit draw show find rectify verify close",
 }
