@@ -36,6 +36,7 @@ MEMBERS = {
     "audit": "audit:group",
     "evidence": "evidence:group",
     "spotcheck": "spotcheck:group",
+    "report": "report:group",
     "pac": "pac:group",
     "version": "version:version",
     "completion": "version:completion",

@@ -8,9 +8,10 @@ from ops.cli.help_zh import HELP_ZH
 from ops.cli.line_zh import LINE_ZH
 from ops.cli.messages_zh import MESSAGES_ZH
 from ops.cli.onboard_zh import ONBOARD_ZH
+from ops.cli.report_zh import REPORT_ZH
 from ops.cli.spotcheck_zh import SPOTCHECK_ZH
 
 ZH: dict[str, str] = {
     **MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **EVIDENCE_ZH, **LINE_ZH, **CA_ZH, **ONBOARD_ZH,
-    **SPOTCHECK_ZH, **AUDIT_ZH,
+    **SPOTCHECK_ZH, **AUDIT_ZH, **REPORT_ZH,
 }  # fmt: skip

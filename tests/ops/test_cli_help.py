@@ -48,6 +48,7 @@ RELEASED = {
     "flow": "list show cut",
     "log": "search export tail",
     "audit": "reads",
+    "report": "compliance",
     "evidence": "verify prove checkpoint verifier export dossier",
     "spotcheck": "plan commit draw show find rectify verify close",
 }
