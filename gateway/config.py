@@ -10,7 +10,8 @@ LISTENER_DEMANDS = ("token", "prefix")
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long each stage of a flow may take."""
 
-    handshake: float = 10
+    first_byte: float = 5  # of a connection, until it says anything at all
+    handshake: float = 10  # the whole of it, until the request is there
     dial: float = 10
     idle: float = 300
     total: float = 86_400
@@ -23,7 +24,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     header_bytes: int = 16_384
     tunnels_per_tenant: int = 2_000
-    handshakes_per_source: int = 256
+    tunnels_per_user: int = 1_000  # by the label on the credential; 0: as many as the firm
+    handshakes_per_source: int = 256  # in progress on a worker
+    handshakes: int = 4_096  # in progress on a worker, from all sources, and never more than half of its connections
     tls_handshakes: int = 1_024  # in progress on a worker, from all sources
     spool_bytes: int = 1 << 30
     stranger_refusals_per_second: int = 10

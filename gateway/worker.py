@@ -28,6 +28,7 @@ from gateway.preamble import Begin
 from gateway.reactor import IN, Reactor
 from gateway.relay.pipes import PipePool
 from gateway.say import say
+from gateway.seats import Seats
 from gateway.secure import SecureSession
 from gateway.shares import Shares
 from gateway.usage import Usage
@@ -51,13 +52,14 @@ class Worker:
             config.run_dir / "spool", config.node, config.boot, config.process, config.limits.spool_bytes
         )
         shares = Shares(config.run_dir / "counters", config.columns)
+        seats = Seats(config.run_dir / "users", config.columns)
         attempts = Attempts(config.run_dir / "attempts", config.columns)
         usage = Usage(config.usage, config.columns)
         figures = Figures(config.run_dir / "figures", config.columns)
         pipes = PipePool(POOL_PAGES // max(1, config.columns // 2))
-        self.ctx = ctx = Context(config, reactor, spool, shares, attempts, usage, figures, pipes)
+        self.ctx = ctx = Context(config, reactor, spool, shares, seats, attempts, usage, figures, pipes)
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        ctx.max_live = max(16, (soft - 64 - 2 * pipes.limit) // 2)
+        ctx.hold(max(16, (soft - 64 - 2 * pipes.limit) // 2))
         self.enforcer = Enforcer(ctx)
         self.look = Look(ctx, self.enforcer)
         self.listeners: list[PlainListener] = []
@@ -94,7 +96,7 @@ class Worker:
         self.reactor.finish_turn()
         self.heartbeat()
         self.ctx.emit_counted(float("inf"))
-        for counters in (self.ctx.shares, self.ctx.attempts, self.ctx.usage, self.ctx.figures):
+        for counters in (self.ctx.shares, self.ctx.seats, self.ctx.attempts, self.ctx.usage, self.ctx.figures):
             counters.close()
         try:
             self.ctx.spool.close()
@@ -259,7 +261,7 @@ class Worker:
             return
         self._second = int(reactor.wall)
         sweep(ctx)
-        for counters in (ctx.shares, ctx.attempts, ctx.usage, ctx.figures):
+        for counters in (ctx.shares, ctx.seats, ctx.attempts, ctx.usage, ctx.figures):
             counters.survey()
         ctx.emit_counted(reactor.now)
         for entrance in self.entrances.values():
@@ -295,7 +297,7 @@ class Worker:
         record = ctx.new_record()
         record.values = {
             "connections": len(ctx.live),
-            "handshakes": sum(ctx.handshakes.values()),
+            "handshakes": len(ctx.crowd.members),
             "pipes": ctx.pipes.lent,
             "shortages": ctx.shortages,
             "defects": ctx.defects,

@@ -11,12 +11,14 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvloop
 from aiohttp import web
 
 from gateway import portal_visit
+from ops import own_network
 from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
@@ -58,8 +60,12 @@ async def serve(settings: Settings) -> None:
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     keys = load_keys(state)
     policy = Policy(state / "snapshot", keys.snapshot)
-    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)))
+    own = partial(own_network.faults, settings=settings)
+    authority = Authority(
+        state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)), own=own
+    )
     recorder = RecorderClient(run / "recorder.sock")
+    files = CaFiles(state / "ca", int(settings.ca.client_life))
     users = settings.users
     node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)
     app = application(
@@ -68,12 +74,11 @@ async def serve(settings: Settings) -> None:
         settings.node,
         keys.pseudonym,
         node_uids,
-        CaFiles(state / "ca", int(settings.ca.client_life)),
+        files,
         settings,
     )
-    portal = web.AppRunner(
-        portal_application(authority, recorder, settings, app[READS]), access_log=None, shutdown_timeout=1
-    )
+    answers = portal_application(authority, recorder, settings, files, app[READS])
+    portal = web.AppRunner(answers, access_log=None, shutdown_timeout=1)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -63,7 +63,7 @@ def prepare(settings: Settings) -> None:
             ) from None
     # Tunnels of an earlier boot are over: its shared counters must not count against anybody, nor be somebody else's;
     # and its figures may have been laid out by another version.
-    for name in ("counters", "attempts", "figures"):
+    for name in ("counters", "users", "attempts", "figures"):
         (run / name).unlink(missing_ok=True)
 
 

@@ -144,7 +144,13 @@ _listener = section(
             text(f"one of {', '.join(DEMANDS)}", lambda v: v in DEMANDS), "demands", unique=("",), least=1
         ),
         "proxy_protocol": listing(_trusted, "balancers' prefixes", unique=("",)),
-        "tls": section(Tls, dict.fromkeys(("certificate", "key", "client_ca"), parsed("an absolute path", _directory))),
+        "tls": section(
+            Tls,
+            {
+                **dict.fromkeys(("certificate", "key"), parsed("an absolute path", _directory)),
+                "client_ca": parsed('an absolute path, or "" for none', lambda v: v and _directory(v)),
+            },
+        ),
     },
 )
 _access = section(
@@ -191,13 +197,17 @@ _settings = section(
             },
         ),
         "users": section(s.Users, {"base": integer(0, 0x7FFFFF00)}),
-        "timeouts": section(Timeouts, dict.fromkeys(("handshake", "dial", "idle", "total", "drain"), _seconds)),
+        "timeouts": section(
+            Timeouts, dict.fromkeys(("first_byte", "handshake", "dial", "idle", "total", "drain"), _seconds)
+        ),
         "limits": section(
             Limits,
             {
                 "header_bytes": integer(1_024, 1 << 20, "bytes"),
                 "tunnels_per_tenant": integer(1, 10_000_000),
+                "tunnels_per_user": integer(0, 1_000_000),
                 "handshakes_per_source": integer(1, 1_000_000),
+                "handshakes": integer(1, 1_000_000),
                 "tls_handshakes": integer(1, 1_000_000),
                 "spool_bytes": integer(1 << 20, 1 << 44, "bytes"),
                 "stranger_refusals_per_second": integer(1, 1_000_000),

@@ -99,7 +99,9 @@ def _tenants(tally: Tally) -> Iterator[Metric]:
 
 def _lines(tally: Tally) -> Iterator[Metric]:
     yield from line_metrics.families(tally.lines)
-    yield _by_direction("feiyu_line_bytes", "Bytes relayed, by line.", "line", tally.line_bytes)
+    gone = {name for name, line in tally.lines.items() if line.retired}
+    octets = {name: pair for name, pair in tally.line_bytes.items() if name not in gone}
+    yield _by_direction("feiyu_line_bytes", "Bytes relayed, by line.", "line", octets)
 
 
 def _node(seen: View) -> Iterator[Metric]:

@@ -28,7 +28,7 @@ class Reader(Protocol):
         """Writes what is pending."""
 
     def next_number(self, table: Table, column: str) -> int:
-        """One more than the highest number in the column. Rows keep theirs for ever: a number means one item only."""
+        """One more than the highest number in the column. Rows keep theirs for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +150,28 @@ def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def check_credential(reader: Reader, before: Credential | None, after: Credential) -> Errors:
-    """Its tenant exists and is not gone."""
+    """Its tenant exists and is not gone; the invite it goes back to is that tenant's, and not revoked."""
     tenant = reader.find("tenants", after.tenant)
     if tenant is None:
         return [("tenant", f"there is no tenant {after.tenant}")]
     if before is None and tenant.state in GONE:
         return [("tenant", f"tenant {tenant.id} is {tenant.state}")]
+    if before is None and after.enrolment:
+        invite = reader.find("credentials", after.enrolment)
+        if invite is None or not invite.invite or invite.tenant != after.tenant:
+            return [("enrolment", f"there is no invite {after.enrolment} of tenant {after.tenant}")]
+        if invite.revoked:
+            return [("enrolment", f"invite {invite.id} is revoked, and all that goes back to it")]
     return []
+
+
+def _refuses_use(credential: Credential) -> str:
+    """Why a credential cannot enrol a machine."""
+    if not credential.invite:
+        return "it is no invite"
+    if credential.revoked:
+        return "it is revoked"
+    return "it is used already" if credential.used else ""
 
 
 def tenant_kind(validate: Callable[[Any], Errors]) -> Kind:
@@ -201,9 +216,12 @@ def credential_kind(validate: Callable[[Any], Errors]) -> Kind:
         words=lambda credential: words(credential.id, credential.tenant, credential.user),
         validate=validate,
         check=check_credential,
-        given=frozenset({"provenance", "revoked"}),
-        fixed=frozenset({"tenant", "user", "token_sha256", "certificate_sha256", "serial"}),
-        actions={"revoke": once("revoked", lambda now: now)},
+        given=frozenset({"provenance", "revoked", "used"}),
+        fixed=frozenset({"tenant", "user", "token_sha256", "certificate_sha256", "serial", "invite", "enrolment"}),
+        actions={
+            "revoke": once("revoked", lambda now: now),
+            "use": Action(effect=lambda _item, now: {"used": now}, refuses=_refuses_use),
+        },
         id_prefix="c-",
         made_ids_only=True,
     )

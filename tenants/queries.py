@@ -33,6 +33,12 @@ def line_with_device(connection: Connection, device: str, other_than: str) -> st
     return connection.execute(found).scalar()
 
 
+def line_numbers(connection: Connection) -> set[int]:
+    """Numbers of the lines in use."""
+    columns = schema.lines.c
+    return set(connection.execute(select(columns.number).where(columns.retired == 0)).scalars())
+
+
 def lines_in_use(connection: Connection, other_than: str) -> list[str]:
     """Documents of the lines in use but this one, by id."""
     columns = schema.lines.c

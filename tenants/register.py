@@ -217,7 +217,8 @@ class Register:
             draft.flush()
             refuse_used(kind, change, action.check(draft, before))
         effect = action.effect(before, provenance.updated)
-        return self._store(draft, kind, change, before, msgspec.structs.replace(before, **effect), provenance)
+        after = msgspec.structs.replace(before, **effect)
+        return self._store(draft, kind, change, before, after, provenance, alone=False)
 
     def _add(self, draft: Draft, kind: Kind, change: Change, provenance: Provenance) -> Any:
         item = change.id
@@ -236,8 +237,19 @@ class Register:
         refuse_given(kind, after, kept)
         return before if after == before else self._store(draft, kind, change, before, after, provenance)
 
-    def _store(self, draft: Draft, kind: Kind, change: Change, before: Any, after: Any, provenance: Provenance) -> Any:
-        errors = kind.validate(after)
+    def _store(
+        self,
+        draft: Draft,
+        kind: Kind,
+        change: Change,
+        before: Any,
+        after: Any,
+        provenance: Provenance,
+        *,
+        alone: bool = True,
+    ) -> Any:
+        """alone: whether the item must be right in itself; an action that ends an old one with a fault may not fail."""
+        errors = kind.validate(after) if alone else []
         errors = errors or kind.check(draft, before, after)
         if errors:
             raise invalid(kind, errors)

@@ -48,9 +48,12 @@ credentials = _items(
 services = _items("services", Column("retired", Integer, nullable=False))
 lines = _items(
     "lines",
-    Column("number", Integer, CheckConstraint("number BETWEEN 1 AND 255", name="number"), nullable=False, unique=True),
+    Column("number", Integer, CheckConstraint("number BETWEEN 1 AND 255", name="number"), nullable=False),
     Column("device", Text, nullable=False),
     Column("retired", Integer, nullable=False),
+    Index(
+        "lines_number", "number", unique=True, sqlite_where=text("retired = 0"), postgresql_where=text("retired = 0")
+    ),
     Index(
         "lines_device", "device", unique=True, sqlite_where=text("retired = 0"), postgresql_where=text("retired = 0")
     ),

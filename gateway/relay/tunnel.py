@@ -131,11 +131,15 @@ class Tunnel:
             return
         self.ctx.reactor.again(self._resume_up if d is self.up else self._resume_down)
 
+    # In the turn between, an event may have found the end already: it must not be passed on twice.
+
     def _resume_up(self) -> None:
-        self.pump(self.up)
+        if not self.up.done:
+            self.pump(self.up)
 
     def _resume_down(self) -> None:
-        self.pump(self.down)
+        if not self.down.done:
+            self.pump(self.down)
 
     def _copy(self, d: Direction) -> bool:
         """One read and write through user space. True: there may be more at once."""

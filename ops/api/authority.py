@@ -18,7 +18,7 @@ from ops.api.policy import Policy
 from tenants.change import Applied, Change
 from tenants.register import Register
 from tenants.store import BUSY_TIMEOUT, RegisterUnavailable
-from whitelist.store import open_register
+from whitelist.store import NodeRule, open_register
 
 BEAT = 10.0  # seconds between signs of life to the hub
 SWEEP = 6  # beats between verifications of published files that are large
@@ -47,7 +47,10 @@ class Authority:
         *,
         clock: Callable[[], float] = time.time,
         busy_timeout: float = BUSY_TIMEOUT,
+        own: NodeRule = lambda _line: [],
     ) -> None:
+        """own: what a line may not take of the node itself."""
+        self._own = own
         self._busy_timeout = busy_timeout
         self._path = register
         self._register: Register | None = None
@@ -144,7 +147,10 @@ class Authority:
         if self._register is None:
             # Where a policy was published there was a register: a new, empty one would take every right away at once.
             self._register = open_register(
-                self._path, create=not self.policy.was_published(), busy_timeout=self._busy_timeout
+                self._path,
+                create=not self.policy.was_published(),
+                busy_timeout=self._busy_timeout,
+                own=self._own,
             )
         return self._register
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from ops.api.advice import advise, after_the_permit, considered
 from ops.api.authority import AUTHORITY
 from ops.api.flows import record_of_ref
+from ops.api.present import refused_now
 from ops.api.problems import Problem
 from ops.api.resources import answer
 from tenants.model import Tenant
@@ -40,8 +41,9 @@ async def explain(request: web.Request) -> web.Response:
     except ValueError:
         raise _invalid("access", "needs tunnel or http") from None
     target = parse_target(query["target"], _DEFAULT_PORTS[access])
-    at = _time(query.get("at", ""))
-    return answer(await judge(request, query["tenant"], target, access, query.get("source", ""), "", at))
+    at, now = _time(query.get("at", "")), not query.get("at")
+    told = await judge(request, query["tenant"], target, access, query.get("source", ""), "", at, now=now)
+    return answer(told)
 
 
 async def _by_record(request: web.Request, record: dict[str, Any]) -> dict[str, Any]:
@@ -74,10 +76,19 @@ async def _by_record(request: web.Request, record: dict[str, Any]) -> dict[str, 
 
 
 async def judge(
-    request: web.Request, tenant_id: str, target: Target, access: Access, source: str, interface: str, at: int
+    request: web.Request,
+    tenant_id: str,
+    target: Target,
+    access: Access,
+    source: str,
+    interface: str,
+    at: int,
+    *,
+    now: bool = False,
 ) -> dict[str, Any]:
     """The verdict at Unix second `at` with the published policy, in words, with its reasons. Without a source, one of
-    the tenant's own is taken."""
+    the tenant's own is taken. now: `at` is this moment, so beside a permit it is said (but_now) whether anything but
+    the policy would refuse."""
     authority = request.app[AUTHORITY]
     tenant, services, grants = await authority.read(
         lambda register: candidates(register, tenant_id, target.host, is_ip=target.is_ip)
@@ -106,6 +117,8 @@ async def judge(
             "zh": f"由授权 {verdict.grant} 放行（服务 {service}，端点 {verdict.endpoint}），经专线 {lines}。",
         }
         result["would_have_to_change"] = []
+        if now and (hindered := await refused_now(request, tenant, verdict, target.host)):
+            result["but_now"] = hindered
         result["left_open"] = [{"en": words.en, "zh": words.zh} for words in left_open(verdict)]
     else:
         result["text"] = reason_text(verdict.reason)

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,7 +11,7 @@ from aiohttp import web
 
 from ops.api.actor import actor
 from ops.api.authority import AUTHORITY, Outcome
-from ops.api.certificates import certify
+from ops.api.certificates import certify, relatives, root_sha256
 from ops.api.problems import Problem
 from tenants import credential
 from tenants.change import Change
@@ -28,6 +30,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/changes", list_changes),
         web.post("/v1/changes", apply_many),
         web.post("/v1/credentials", issue),
+        web.post("/v1/credentials/{id}/revoke", revoke),
         web.get("/v1/{collection}", list_items),
         web.post("/v1/{collection}", add),
         web.get("/v1/{collection}/{id}", show),
@@ -67,13 +70,14 @@ async def add(request: web.Request) -> web.Response:
 
 async def issue(request: web.Request) -> web.Response:
     """A new credential. Its token is in this answer and nowhere else; with `request` (a certificate request or public
-    key in PEM) it is a certificate instead. Of the user's label the pseudonym is kept."""
+    key in PEM) it is a certificate instead, and with `invite` a token that enrols one machine, beside the root's
+    fingerprint. Of the user's label the pseudonym is kept."""
     fields, reason = await body_with_reason(request)
     label = fields.get("user", "")
     if not isinstance(label, str) or len(label) > MAX_LABEL or not label.isprintable():
         message = f"needs text of at most {MAX_LABEL} characters"
         raise Problem(422, "invalid", "Not valid", "the credential is not valid", "correct it", [("user", message)])
-    for name in ("token_sha256", "certificate_sha256", "serial"):
+    for name in ("token_sha256", "certificate_sha256", "serial", "enrolment"):
         if name in fields:
             message = "is set by the register alone"
             raise Problem(422, "invalid", "Not valid", "the credential is not valid", "leave it out", [(name, message)])
@@ -84,9 +88,26 @@ async def issue(request: web.Request) -> web.Response:
         token = credential.new_token()
         fields["token_sha256"] = credential.digest(token)
         shown = {"token": token}
+        if fields.get("invite"):
+            fields["id"] = credential.fresh_id()
+            shown = {"token": f"{fields['id']}.{token}", "root_sha256": root_sha256(request)}
     change = Change(collection="credentials", verb="add", id=_id_of(fields), fields=fields)
     outcome = await request.app[AUTHORITY].write([change], actor(request), reason)
     return told(outcome, status=201, credential=public(outcome.applied.items[0]), **shown)
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """A credential, and with one that was enrolled all that go back to the same invite, and the invite."""
+    fields, reason = await body_with_reason(request)
+    if fields:
+        raise _no_fields(fields)
+    name, authority = request.match_info["id"], request.app[AUTHORITY]
+    first = Change(collection="credentials", verb="revoke", id=name, revision=_seen(request))
+    more = await authority.read(partial(relatives, name=name))
+    outcome = last = await authority.write([first, *more], actor(request), reason)
+    while more := await authority.read(partial(relatives, name=name)):  # renewed in between
+        last = await authority.write(more, actor(request), reason)
+    return told(replace(last, applied=replace(last.applied, items=outcome.applied.items)))
 
 
 async def edit(request: web.Request) -> web.Response:
@@ -109,13 +130,17 @@ async def act(request: web.Request) -> web.Response:
     """An action of the collection, such as grants' revoke."""
     fields, reason = await body_with_reason(request)
     if fields:
-        errors = [(name, "is no field here") for name in fields]
-        raise Problem(422, "invalid", "Not valid", "an action takes a reason only", "leave the rest out", errors)
+        raise _no_fields(fields)
     info = request.match_info
     if info["action"] in ("add", "edit", "remove"):
         raise web.HTTPNotFound
     change = Change(collection=info["collection"], verb=info["action"], id=info["id"], revision=_seen(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), reason))
+
+
+def _no_fields(fields: dict[str, Any]) -> Problem:
+    errors = [(name, "is no field here") for name in fields]
+    return Problem(422, "invalid", "Not valid", "an action takes a reason only", "leave the rest out", errors)
 
 
 async def apply_many(request: web.Request) -> web.Response:

@@ -16,9 +16,8 @@ from ops.cli.output import Column, Item, field
 from ops.cli.times import format_moment
 from ops.cli.words import t
 from telemetry.record import Kind
+from telemetry.search import MAX_LIMIT
 from whitelist.reason import Reason
-
-PAGE = 10_000  # records in one answer
 
 
 def what(item: Item) -> str:
@@ -98,7 +97,7 @@ def _cause(function: click.decorators.FC) -> click.decorators.FC:
 @click.option("--flow", metavar="ID", help=t("The records of this flow."))
 @click.option("--since", type=values.SINCE, help=t("From here on: 1h, 7d, 2027-11-23."))
 @click.option("--until", "until", type=values.SINCE, help=t("Up to here."))
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help=t("At most so many."))
+@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=100, show_default=True, help=t("At most so many."))
 @_cause
 @pass_app
 def search(app: App, /, *, why: str | None, **query: Any) -> None:
@@ -126,7 +125,7 @@ def export(app: App, /, *, why: str | None, out: Path | None, **query: Any) -> N
     """Page by page; feiyu evidence export gives them with their proofs."""
     place, lines = "", list[str]()
     while True:
-        answer = app.client.get("/v1/log", {**query, "reason": why, "limit": PAGE, "before": place})
+        answer = app.client.get("/v1/log", {**query, "reason": why, "limit": MAX_LIMIT, "before": place})
         lines += [output.as_json(item, indent=None) for item in answer["items"]]
         place = answer.get("next") or ""
         if not place:

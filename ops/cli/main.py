@@ -38,6 +38,7 @@ MEMBERS = {
     "spotcheck": "spotcheck:group",
     "report": "report:group",
     "pac": "pac:group",
+    "link": "link:group",
     "version": "version:version",
     "completion": "version:completion",
 }

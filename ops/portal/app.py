@@ -2,7 +2,8 @@
 
 A question is believed because of who asks: the kernel says the peer is a worker (SO_PEERCRED), and a worker says which
 firm it identified. So a worker that was broken into could ask in any firm's name, as it could pass any firm's traffic;
-it cannot write, and what concerns the node or other firms is not among the answers.
+it cannot write, since ops.portal.enrolment looks at tokens and keys itself, and what concerns the node or other firms
+is not among the answers.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from gateway.enrolment import Enrolling
 from gateway.portal_visit import PAC_PATH, Question
 from gateway.portal_words import HTML, JSON, PAC
 from ops.api.actor import Handler, uid_of
@@ -23,7 +25,9 @@ from ops.api.hub_client import HubUnavailable
 from ops.api.problems import Problem, problems
 from ops.api.reading import Reads
 from ops.api.recorder_client import RecorderClient
+from ops.ca import CaFiles
 from ops.portal import pac, page
+from ops.portal.enrolment import Enrolments
 from ops.portal.refusals import Refusals
 from ops.portal.view import read_shown, view
 from ops.portal.ways import Way, ways
@@ -31,7 +35,7 @@ from ops.settings import Settings, Users
 from tenants.change import UnknownItem
 from whitelist.holdings import Holdings, holdings
 
-MAX_QUESTION = 4096  # bytes
+MAX_QUESTION = 65_536  # bytes
 MAX_KEPT = 512
 READS_SHOWN = 50
 SEARCH = 2.5  # seconds that a page waits for the refusals on it; a search that takes longer is there for the next one
@@ -135,11 +139,18 @@ class Portal:
 
 
 def portal_application(
-    authority: Authority, recorder: RecorderClient, settings: Settings, reads: Reads | None = None
+    authority: Authority,
+    recorder: RecorderClient,
+    settings: Settings,
+    files: CaFiles | None = None,
+    reads: Reads | None = None,
 ) -> web.Application:
-    """The application for portal.sock. reads: by authorities, as the admin API knows them too."""
+    """The application for portal.sock. files: the CA that enrols machines, where there is to be one; reads: by
+    authorities, as the admin API knows them too."""
     app = web.Application(middlewares=[problems, only(workers_uid(settings.users))], client_max_size=MAX_QUESTION)
     app.router.add_post("/", Portal(authority, recorder, settings, reads or Reads(recorder)).answer)
+    if files is not None:
+        app.router.add_post(Enrolling.asks_at, Enrolments(authority, files).answer)
     return app
 
 

@@ -11,16 +11,17 @@ from typing import Any
 
 import msgspec
 
-from gateway.config import Timeouts
+from gateway.config import Timeouts, Tls
 from ops.demo.counters import WireCounter
 from ops.demo.network import DEFAULT, FIRMS, end
 from ops.demo.register import REASON, fill
 from ops.demo.stage import PORT, Stage
 from ops.demo.world import PREFIXES
 from ops.settings import Listener, Settings
+from tests.gateway.secure_kit import Pki
 
 RESTART = 8.0  # seconds in which what was killed serves again, also on a busy machine
-SOCKS, BALANCED, TRANSPARENT = 1080, 3129, 3140  # ports
+SOCKS, BALANCED, SECURED, TRANSPARENT = 1080, 3129, 3135, 3140  # ports
 BALANCER = "10.61.1.77"  # of acme, not an address of its programs
 SLOW = "download?bytes=1000000000&rate=1000000"
 
@@ -136,11 +137,16 @@ class Node:
             return heard
 
 
-def with_more_ways(settings: Settings) -> Settings:
-    """The same node with SOCKS5 for both firms, listeners behind acme's balancer, and transparent ones for both."""
+def with_more_ways(settings: Settings, pki: Pki) -> Settings:
+    """The same node with SOCKS5, TLS (for the firm's token, as over plain HTTP) and transparent listeners for both
+    firms, and listeners behind acme's balancer."""
     near = FIRMS["acme"].near[4]
     behind = (f"{BALANCER}/32",)
     more = [Listener(name=f"socks-{firm}", kind="socks5", address=f"{FIRMS[firm].near[4]}:{SOCKS}") for firm in FIRMS]
+    tls = Tls(certificate=str(pki.certificate), key=str(pki.key))
+    for firm in FIRMS:
+        where = f"{FIRMS[firm].near[4]}:{SECURED}"
+        more.append(Listener(name=f"tls-{firm}", kind="http", address=where, tls=tls))
     more.append(Listener(name="socks-acme-6", kind="socks5", address=f"[{FIRMS['acme'].near[6]}]:{SOCKS}"))
     more.append(Listener(name="balanced", address=f"{near}:{BALANCED}", proxy_protocol=behind))
     more.append(Listener(name="socks-balanced", kind="socks5", address=f"{near}:{BALANCED + 1}", proxy_protocol=behind))
@@ -157,8 +163,9 @@ def running_node() -> Iterator[Node]:
     """Builds it all, and takes it all away."""
     with Stage("fyt", Timeouts(handshake=3, dial=3, drain=4)) as stage, WireCounter(stage.zone, DEFAULT) as counter:
         counter.reset()
-        stage.write_config(with_more_ways(stage.settings()))
-        assert stage.feiyu("init").returncode == 0
+        stage.write_config(with_more_ways(stage.settings(), Pki(stage.directory / "pki", int(time.time()))))
+        made = stage.feiyu("init")
+        assert made.returncode == 0, made.stderr
         stage.start()
         fill(stage, lambda _command, _said: None)
         stage.client("nobody", "acme", "")

@@ -14,13 +14,14 @@ import pytest
 from gateway.config import Tls
 from ops.demo.client import Client
 from ops.demo.network import FIRMS, LINES
+from ops.demo.stage import Stage
 from ops.demo.world import SEARCH, VIDEO
 from ops.settings import Listener
 from tests.acceptance.kit import SLOW, Node
 
 pytestmark = pytest.mark.root
 
-PORT = 3129
+PORT = 3141
 REASON = ("--reason", "a test")
 GATEWAY = FIRMS["acme"].near[4]
 
@@ -39,10 +40,7 @@ class Certified:
 def secured(session_node: Node) -> Iterator[Node]:
     """The node with a CA and a TLS listener beside its others; its configuration is put back."""
     stage = session_node.stage
-    safe = str(stage.directory / "safe")
-    made = stage.feiyu("ca", "init", "--root", safe, "--name", "gw1.zone.example", "--name", GATEWAY)
-    assert made.returncode == 0, made.stderr
-    files = stage.directory / "state" / "ca"
+    files = with_ca(stage)
     tls = Tls(
         certificate=str(files / "server.crt"), key=str(files / "server.key"), client_ca=str(files / "clients.pem")
     )
@@ -52,6 +50,16 @@ def secured(session_node: Node) -> Iterator[Node]:
     reload(session_node, msgspec.structs.replace(before, listeners=(*before.listeners, listener)))
     yield session_node
     reload(session_node, before)
+
+
+def with_ca(stage: Stage) -> Path:
+    """Where the CA's files are; it is made for the node's first such test."""
+    files = stage.directory / "state" / "ca"
+    if not (files / "issuing.key").exists():
+        safe = str(stage.directory / "safe")
+        made = stage.feiyu("ca", "init", "--root", safe, "--name", "gw1.zone.example", "--name", GATEWAY)
+        assert made.returncode == 0, made.stderr
+    return files
 
 
 def reload(node: Node, settings: object) -> None:

@@ -72,6 +72,22 @@ def test_every_reason_says_itself(reason: Reason) -> None:
     assert fields.get("Proxy-Authenticate") == ('Basic realm="feiyu"' if words.status == 407 else None)
 
 
+@pytest.mark.parametrize(
+    ("reason", "helps", "helps_zh", "not_this"),
+    [
+        pytest.param(Reason.QUOTA_EXHAUSTED, "next day or month", "次日或次月", "for a grant", id="a used-up quota"),
+        pytest.param(
+            Reason.LINE_UNAVAILABLE, "contract is over", "合同已到期", "a few seconds", id="a line that is out"
+        ),
+    ],
+)
+def test_a_remedy_is_true_of_each_cause(reason: Reason, helps: str, helps_zh: str, not_this: str) -> None:
+    words = WORDING[reason]
+    assert helps in words.remedy_en
+    assert helps_zh in words.remedy_zh
+    assert not_this not in words.remedy_en
+
+
 def test_a_status_of_its_own() -> None:
     line, _, body = parts(build(Reason.MALFORMED_REQUEST, status=431, **SAME))
     assert line == f"HTTP/1.1 431 Request head too large (ref {REF})"

@@ -23,6 +23,7 @@ from ops.control import listening
 from ops.keys import load_keys
 from ops.settings import Settings
 from telemetry.spool import SpoolWriter
+from whitelist.store import NodeRule
 
 NODE = "gw1.zone.example"
 FROM, UNTIL = 1_700_000_000, 4_000_000_000
@@ -54,6 +55,7 @@ class TestHub:
     path: Path
     told: list[dict[str, Any]] = field(default_factory=list)
     silent: bool = False
+    lines: dict[str, str] = field(default_factory=lambda: {"hk1": "up"})
     _listening: socket.socket | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -100,7 +102,7 @@ class TestHub:
                     continue
                 answer: dict[str, Any] = {"done": len(self.told), "acked": ["w0", "w1"], "killed": []}
                 if message["kind"] == "status":
-                    answer["status"] = {"lines": {"hk1": "up"}, "kills": []}
+                    answer["status"] = {"lines": self.lines, "kills": []}
                 await loop.sock_sendall(connection, json.dumps(answer).encode())
 
 
@@ -140,7 +142,8 @@ async def running(
     busy: float | None = None,
     writer: SpoolWriter | None = None,
     node_uids: frozenset[int] = frozenset(),
-    regulators: tuple[str, ...] = (),
+    own: NodeRule = lambda _line: [],
+    settings: Settings | None = None,
 ) -> AsyncIterator[Node]:
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
@@ -152,10 +155,9 @@ async def running(
     policy = Policy(state / "snapshot", keys.snapshot)
     more = {} if busy is None else {"busy_timeout": busy}
     authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more
+        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), own=own, **more
     )
     recorder = RecorderClient(run / "recorder.sock")
-    settings = Settings(node=NODE, listeners=(), regulators=regulators)
     app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"), settings)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()

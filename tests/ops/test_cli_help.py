@@ -37,7 +37,7 @@ RELEASED = {
     "": "init up check doctor status demo explain version completion",
     "tenant": "list show add edit suspend resume onboard",
     "pac": "render",
-    "credential": "list issue revoke",
+    "credential": "list issue invite revoke",
     "ca": "init rotate crl",
     "service": "list show add edit retire",
     "group": "list show add",
@@ -47,6 +47,7 @@ RELEASED = {
     "line": "list show add edit drain undrain retire share unshare probe",
     "flow": "list show cut",
     "log": "search export tail",
+    "link": "enrol run status denials doctor bundle",
     "audit": "reads",
     "report": "compliance",
     "evidence": "verify prove checkpoint verifier export dossier",
@@ -79,7 +80,7 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
-    verbs |= {"share", "unshare", "onboard", "plan", "draw", "find", "rectify", "close"}
+    verbs |= {"share", "unshare", "onboard", "invite", "plan", "draw", "find", "rectify", "close"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
         assert shown is (path[-1] in verbs or path[0] == "log"), path

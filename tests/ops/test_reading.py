@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ops.cli.main import run
+from ops.settings import Settings
 from telemetry import statement
 from telemetry.record import Record, decode
 from tests.ops import control_kit
@@ -16,6 +17,7 @@ from tests.ops.recorded_node import RecordedNode, recorded
 from tests.telemetry import spool_kit
 
 Output = pytest.CaptureFixture[str]
+REGULATED = Settings(node=control_kit.NODE, listeners=(), regulators=(getpass.getuser(),))
 CAUSE = ["--authority", "CAC Shanghai", "--basis", "NDSR 38", "--case", "2027-9", "--scope", "acme, this week"]
 
 
@@ -152,13 +154,13 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("method", "path", "query"), REFUSED.values(), ids=REFUSED)
 async def test_an_authoritys_account_is_refused(tmp_path: Path, method: str, path: str, query: dict[str, str]) -> None:
-    async with control_kit.running(tmp_path, regulators=(getpass.getuser(),)) as node:
+    async with control_kit.running(tmp_path, settings=REGULATED) as node:
         status, answer = await node.call(method, path, {"reason": "x"} if method == "POST" else None, **query)
         assert (status, answer["type"].rpartition(":")[2]) in ((403, "regulator"), (403, "cause"))
 
 
 async def test_an_authoritys_account_may_say_why_and_look_at_spot_checks(tmp_path: Path, node: RecordedNode) -> None:
-    async with control_kit.running(tmp_path, regulators=(getpass.getuser(),)) as lone:
+    async with control_kit.running(tmp_path, settings=REGULATED) as lone:
         (lone.run / "recorder.sock").symlink_to(node.node.run / "recorder.sock")
         for path in ("/v1/status", "/v1/reads", "/v1/spotchecks"):
             assert (await lone.call("GET", path))[0] == 200, path

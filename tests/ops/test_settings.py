@@ -52,6 +52,9 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
 def test_settings_survive_the_way_to_a_child() -> None:
     settings = load_settings(EXAMPLE)
     assert parse_settings(settings.to_json(), "json") == settings
+    with_token = GOOD.replace("}]", ", kind: http, tls: {certificate: /c, key: /k}}]")
+    secure = parse_settings(with_token, "f.yaml")
+    assert parse_settings(secure.to_json(), "json") == secure, "TLS without certificates of clients"
     least = parse_settings(GOOD, "f.yaml")
     assert parse_settings(least.to_json(), "json") == least
     assert least.worker_count >= 1

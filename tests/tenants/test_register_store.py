@@ -8,11 +8,17 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, text
 
+from tenants.change import ConflictingChange
 from tenants.register import Register
+from tenants.schema import metadata
 from tenants.store import RegisterUnavailable, Store
-from tests.tenants.zone import NOW, ZONE, change, grant, tenant
+from tests.tenants.zone import NOW, ZONE, change, grant, line, tenant
 from whitelist.store import KINDS, open_register
 
 
@@ -40,14 +46,38 @@ def test_a_register_is_read_back_by_the_next_process(zone: Register) -> None:
     again.store.close()
 
 
-def test_the_first_migration_makes_exactly_the_tables_of_the_schema(register: Register) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.runtime.migration import MigrationContext
-
-    from tenants.schema import metadata
-
+def test_the_migrations_make_exactly_the_tables_of_the_schema(register: Register) -> None:
     with register.store.transaction(write=False) as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_register_of_the_first_schema_keeps_all_it_has(zone: Register, tmp_path: Path) -> None:
+    zone.apply_changes([grant("g-1"), line("hk2", "l2"), change("lines", "retire", "hk2")], "root", "x", NOW)
+    before = zone.everything()
+    zone.store.close()
+    old = tmp_path / "old.db"
+    engine, config = create_engine(f"sqlite:///{old}"), Config()
+    config.set_main_option("script_location", "tenants:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "r0001")
+    engine.dispose()
+    with sqlite3.connect(old, isolation_level=None) as plain:
+        plain.execute("ATTACH ? AS zone", (str(zone.store.path),))
+        names = [name for (name,) in plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for name in names:
+            if name != "alembic_version":
+                plain.execute(f"INSERT INTO main.{name} SELECT * FROM zone.{name}")
+    plain.close()
+    again = open_register(old, create=False)
+    assert again.everything() == before
+    with again.store.transaction(write=False) as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    with pytest.raises(ConflictingChange, match="used by grant g-1"):
+        again.apply_change(change("lines", "retire", "hk1"), "root", "the reference is there", NOW)
+    assert again.apply_change(line("hk3", "l3"), "root", "x", NOW).items[0].index == 3
+    again.store.close()
 
 
 def test_a_register_of_a_later_release_is_left_alone(zone: Register) -> None:
