@@ -25,7 +25,7 @@ from ops.cli.spotcheck_files import (
     secret_of,
     told,
     wait_for,
-    witnessed,
+    witness_keys,
 )
 from ops.cli.times import format_moment
 from ops.cli.words import t
@@ -162,7 +162,7 @@ def draw(
     example="feiyu spotcheck verify check.json --key flows.vkey",
 )
 @click.argument("file", type=FILE)
-@witnessed
+@witness_keys
 @placed
 @pass_app
 def verify(app: App, file: Path, *, witnesses: tuple[str, ...], directory: Path | None, key: str | None) -> None:

@@ -22,12 +22,13 @@ from telemetry.evidence import checkpoint, note
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.reader import Reader
 from telemetry.spotcheck.error import SpotcheckError
-from telemetry.spotcheck.file import make
+from telemetry.spotcheck.file import make, witnessed
 from telemetry.spotcheck.form import File, Fixed, parse
 from telemetry.spotcheck.plan import Stratum
 from telemetry.spotcheck.population import leaves, steps
 from telemetry.spotcheck.repeat import Repeated, repeat
 
+WITNESSES = 10.0  # seconds that a plan waits for a cosignature, where the log has witnesses
 WAIT = 30.0  # seconds that a record may take until a checkpoint covers it
 _FIELDS = frozenset(Stratum.__struct_fields__) - {"name"}
 
@@ -51,7 +52,7 @@ def _fields() -> str:
 STRATUM = Parsed("STRATUM", parse_stratum)
 
 
-def witnessed(function: click.decorators.FC) -> click.decorators.FC:
+def witness_keys(function: click.decorators.FC) -> click.decorators.FC:
     """--witness, which may be repeated."""
     option: Callable[[click.decorators.FC], click.decorators.FC] = click.option(
         "--witness", "witnesses", multiple=True, metavar="VKEY", help=t("A witness's verifier key, or a file with it.")
@@ -126,7 +127,9 @@ def wait_for(
                 index = next((at for at, r in found if r.detail == "plan"), None)
                 if index is None:
                     index = next(at for at, r in steps(reader, _size(reader, key), ref) if r.detail == "plan")
-                return make(reader, key, ref, index, fixed)
+                seen = witnessed(reader, key) if fixed is None else None
+                if not seen or seen[1].size > index or time.monotonic() > end - WAIT + WITNESSES:
+                    return make(reader, key, ref, index, fixed)
         except (EvidenceError, SpotcheckError) as error:
             raise not_valid(EvidenceError(str(error))) from None
         if time.monotonic() > end:

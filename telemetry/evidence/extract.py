@@ -74,12 +74,15 @@ def open_extract(
     return head, found
 
 
-def beginning(reader: Reader, head: Checkpoint, size: int) -> tuple[Checkpoint, list[str]]:
-    """The head that the log had at an earlier size, and the consistency proof to this one. Raises EvidenceError."""
-    tree = TileTree(head.size, reader.tile)
+def beginning(
+    reader: Reader, head: Checkpoint, size: int, to: Checkpoint | None = None
+) -> tuple[Checkpoint, list[str]]:
+    """The head that the log had at an earlier size, and the consistency proof to this one, or to one between. Raises
+    EvidenceError."""
+    tree, later = TileTree(head.size, reader.tile), to or head
     old = Checkpoint(head.origin, size, tree.root(size))
-    proof = prove_consistency(size, head.size, tree.node)
-    verify_consistency(size, head.size, old.root, head.root, proof)
+    proof = prove_consistency(size, later.size, tree.node)
+    verify_consistency(size, later.size, old.root, later.root, proof)
     return old, [note.encode64(hash_) for hash_ in proof]
 
 

@@ -128,6 +128,23 @@ def test_a_witness_says_that_the_plan_was_there_before_the_value(log: Log, plann
     assert repeat(file, log.key).early == [], "an unknown witness counts for nothing"
 
 
+def test_the_file_of_a_plan_holds_the_cosigned_checkpoint_where_there_is_one_behind_it(log: Log, planned: int) -> None:
+    beside = log.reader.directory / "witnessed"
+    signed, size = log.reader.checkpoint(), log.log.size
+    log.add("heartbeat", 2600)
+    for second, head in ((2999, signed), (2998, log.reader.checkpoint())):
+        beside.write_text(cosigned(head, second))
+        log.add("heartbeat", 2600)
+        file = make(log.reader, log.key, REF, planned)
+        assert file.fixed.checkpoint == beside.read_text()
+        assert repeat(file, log.key, [WITNESS_KEY]).early == ["witness.example"]
+    plain = make(log.reader, log.key, REF, log.step(Act.PLAN, 2700, plan=plan.encode(PLAN)))
+    assert plain.fixed.checkpoint == log.reader.checkpoint().decode(), (
+        "a cosigned one from before it says nothing of it"
+    )
+    assert size == planned + 1
+
+
 def test_plans_that_were_never_drawn_are_named(log: Log, planned: int) -> None:
     other = log.add("spotcheck", 2400, detail="plan", ref="0000000000000001", facts={"plan": plan.encode(PLAN)})
     told = repeat(checked(log, planned), log.key, reader=log.reader)
