@@ -107,7 +107,7 @@ def repeated(
 def counted(reader: Reader, key: note.VerifierKey, told: Repeated) -> dict[str, int]:
     """How many records of the log each stratum has. Raises CliError (exit 1)."""
     try:
-        found = leaves(reader, _size(reader, key), told.head, told.plan)
+        found = leaves(reader, checkpoint.open_signed(reader.checkpoint(), key), told.head, told.plan)
     except EvidenceError as error:
         raise not_valid(error) from None
     return {name: len(indexes) for name, indexes in found.items()}

@@ -33,7 +33,7 @@ def make(reader: Reader, key: note.VerifierKey, ref: str, index: int, fixed: Fix
     told, _ = read_steps(file, key, [])
     if not told.seed:
         return file
-    found = population.leaves(reader, head.size, old, told.plan)
+    found = population.leaves(reader, head, old, told.plan)
     samples = {
         stratum.name: [found[stratum.name][at] for at in told.samples[stratum.name]] for stratum in told.plan.strata
     }

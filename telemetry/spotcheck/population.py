@@ -6,9 +6,10 @@ import msgspec
 
 from telemetry.evidence.checkpoint import Checkpoint
 from telemetry.evidence.error import EvidenceError
-from telemetry.evidence.frontier import Frontier
+from telemetry.evidence.extract import beginning
 from telemetry.evidence.reader import Reader
-from telemetry.evidence.tile import ENTRIES, WIDTH, bundles, tile_at
+from telemetry.evidence.tile import WIDTH, bundles
+from telemetry.evidence.verify import verify_range
 from telemetry.record import Kind, Record, decode
 from telemetry.spotcheck.plan import Plan
 from telemetry.spotcheck.states import Act
@@ -16,26 +17,24 @@ from telemetry.spotcheck.states import Act
 _HINT = f'"{Kind.SPOTCHECK}"'.encode()
 
 
-def leaves(reader: Reader, size: int, head: Checkpoint, plan: Plan) -> dict[str, list[int]]:
-    """By stratum the indexes of its records among the leaves under head, in their order. size: of the log by now, whose
-    files are read. Every entry is hashed anew, so nothing is believed but the head. Raises EvidenceError where the
-    entries do not have its root."""
-    if size < head.size:
-        raise EvidenceError(f"the log has {size} entries, but the plan was fixed with {head.size}")
-    frontier = Frontier()
+def leaves(reader: Reader, published: Checkpoint, head: Checkpoint, plan: Plan) -> dict[str, list[int]]:
+    """By stratum the indexes of its records among the leaves under head, in their order. published: the log's verified
+    head by now. Every entry is shown to be under it, and head to be a beginning of it, so nothing else is believed.
+    Raises EvidenceError."""
+    if published.size < head.size:
+        raise EvidenceError(f"the log has {published.size} entries, but the plan was fixed with {head.size}")
+    if beginning(reader, published, head.size)[0] != head:
+        raise EvidenceError(f"the first {head.size} entries of the log are not those that the plan was fixed with")
     found: dict[str, list[int]] = {stratum.name: [] for stratum in plan.strata}
     needles = [stratum.filter().needles() for stratum in plan.strata]
     for bundle in bundles(head.size):
-        entries = reader.entries(tile_at(ENTRIES, bundle.number, size))[: bundle.width]
-        frontier.fill(entries)
-        for index, entry in enumerate(entries, bundle.number * WIDTH):
+        first = bundle.number * WIDTH
+        for index, entry in enumerate(verify_range(reader, published, first, first + bundle.width), first):
             if not any(all(needle in entry for needle in each) for each in needles):
                 continue  # most records need not be decoded
             record = read(entry)
             if record and (stratum := plan.stratum_of(record)):
                 found[stratum.name].append(index)
-    if frontier.root() != head.root:
-        raise EvidenceError(f"the first {head.size} entries of the log are not those that the plan was fixed with")
     return found
 
 

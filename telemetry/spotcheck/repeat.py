@@ -50,13 +50,13 @@ def repeat(
     or SpotcheckError for the first thing that does not agree."""
     others = list(others)
     told, entries = read_steps(file, key, others)
-    size = checkpoint.open_signed(reader.checkpoint(), key, others).size if reader else 0
+    published = checkpoint.open_signed(reader.checkpoint(), key, others) if reader else None
     if told.seed:
-        if reader:
-            _find_anew(told, reader, size)
+        if reader and published:
+            _find_anew(told, reader, published)
         _compare(told, file, entries)
-    if reader:
-        told.unfinished = population.unfinished(reader, size)
+    if reader and published:
+        told.unfinished = population.unfinished(reader, published.size)
         told.unfinished.pop(told.ref, None)
     return told
 
@@ -145,8 +145,8 @@ def _draw_again(told: Repeated, drawn: Record) -> None:
     told.samples = {s.name: sample.draw(told.seed, s.name, counts[s.name], s.size) for s in plan.strata}
 
 
-def _find_anew(told: Repeated, reader: Reader, size: int) -> None:
-    found = population.leaves(reader, size, told.head, told.plan)
+def _find_anew(told: Repeated, reader: Reader, published: Checkpoint) -> None:
+    found = population.leaves(reader, published, told.head, told.plan)
     for name, indexes in found.items():
         if len(indexes) != told.counts[name]:
             raise SpotcheckError(

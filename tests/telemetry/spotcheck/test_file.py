@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from telemetry.evidence import note
+from telemetry.evidence import checkpoint, note
+from telemetry.evidence.checkpoint import Checkpoint
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.integrate import open_log
 from telemetry.evidence.log import EvidenceLog
@@ -51,9 +52,12 @@ class Log:
     def step(self, act: Act, second: float, **facts: str) -> int:
         return self.add("spotcheck", second, detail=act.value, ref=REF, facts=facts)
 
+    def head(self) -> Checkpoint:
+        return checkpoint.open_signed(self.reader.checkpoint(), self.key)
+
     def draw(self, index: int, second: float = 3100, value: str = "0badc0de", **wrong: str) -> None:
         told = repeat(make(self.reader, self.key, REF, index), self.key)
-        found = population.leaves(self.reader, self.log.size, told.head, told.plan)
+        found = population.leaves(self.reader, self.head(), told.head, told.plan)
         facts = {
             "value": value,
             "seed": sample.seed_of(told.head, value.encode()).hex(),
@@ -139,9 +143,7 @@ def test_the_file_of_a_plan_holds_the_cosigned_checkpoint_where_there_is_one_beh
         assert file.fixed.checkpoint == beside.read_text()
         assert repeat(file, log.key, [WITNESS_KEY]).early == ["witness.example"]
     plain = make(log.reader, log.key, REF, log.step(Act.PLAN, 2700, plan=plan.encode(PLAN)))
-    assert plain.fixed.checkpoint == log.reader.checkpoint().decode(), (
-        "a cosigned one from before it says nothing of it"
-    )
+    assert plain.fixed.checkpoint == log.reader.checkpoint().decode(), "one from before says nothing of it"
     assert size == planned + 1
 
 
@@ -252,8 +254,12 @@ def test_another_log_with_the_same_records_is_not_believed(log: Log, planned: in
     other.log.append([b'{"v":1,"other":%d}' % index for index in range(log.log.size)])
     head = repeat(file, log.key).head
     with pytest.raises(EvidenceError, match="are not those that the plan was fixed with"):
-        population.leaves(other.reader, other.log.size, head, PLAN)
+        population.leaves(other.reader, other.head(), head, PLAN)
     with pytest.raises(EvidenceError, match="the log has 9 entries, but the plan was fixed with 301"):
-        population.leaves(log.reader, 9, head, PLAN)
+        population.leaves(log.reader, Checkpoint(head.origin, 9, head.root), head, PLAN)
+    spoilt = log.reader.directory / "tile/entries/000"
+    spoilt.write_bytes(spoilt.read_bytes().replace(b'"flow":"F9"', b'"flow":"F8"'))
+    with pytest.raises(EvidenceError, match="entry 9 does not have the hash that tile/0/000 holds for it"):
+        population.leaves(log.reader, log.head(), head, PLAN)
     with pytest.raises(EvidenceError, match="and by none of the keys to verify it with"):
         repeat(file, log.key, reader=other.reader)
