@@ -19,7 +19,7 @@ from telemetry.record import Kind
 from telemetry.search import MAX_LIMIT
 from telemetry.spotcheck import plan as plans
 from telemetry.spotcheck.error import SpotcheckError
-from telemetry.spotcheck.repeat import seed_and_counts, value_of
+from telemetry.spotcheck.repeat import sample_of, seed_and_counts, value_of
 from telemetry.spotcheck.states import Act, State, step
 from tenants.credential import crockford
 
@@ -27,6 +27,7 @@ Step = dict[str, Any]
 RECENT: web.AppKey[dict[str, list[Step]]] = web.AppKey("spotchecks")  # steps that the recorder may not have yet
 MAX_RECENT = 64
 MAX_NOTE = 2000  # characters
+MAX_SAMPLE = 50_000  # characters: the sample's indexes
 
 
 def routes() -> list[web.RouteDef]:
@@ -78,8 +79,10 @@ async def act(request: web.Request) -> web.Response:
     if name not in set(Act) - {Act.PLAN}:
         raise Problem(404, "no-route", "Not Found", f"a spot check takes no {name}", f"take one of {', '.join(Act)}")
     chosen = Act(name)
-    if wrong := [key for key, value in fields.items() if not isinstance(value, str) or len(value) > MAX_NOTE]:
-        raise _invalid(wrong[0], f"needs text of at most {MAX_NOTE} characters")
+    for key, value in fields.items():
+        most = MAX_SAMPLE if (chosen, key) == (Act.DRAW, "sample") else MAX_NOTE
+        if not isinstance(value, str) or len(value) > most:
+            raise _invalid(key, f"needs text of at most {most} characters")
     try:
         if chosen is Act.DRAW:
             made = plans.parse(steps[0]["facts"]["plan"])
@@ -87,6 +90,7 @@ async def act(request: web.Request) -> web.Response:
                 raise SpotcheckError("the value of this plan has not appeared yet")
             value_of(made, fields)
             seed_and_counts(fields)
+            sample_of(fields)
         if chosen is Act.CLOSE:
             _all_seen(steps)
         if chosen in (Act.PASS, Act.FIND):
@@ -144,6 +148,8 @@ async def _steps(request: web.Request) -> tuple[str, list[Step]]:
         raise Problem(404, "unknown", "Not found", f"there is no spot check {ref}", "see feiyu spotcheck show")
     since = newest[0].get("facts", {}).get("planned", str(newest[0]["time"]))
     found, _ = await request.app[RECORDER].records("/records", {**query, "since": since, "limit": str(MAX_LIMIT)})
+    if not found or found[-1]["detail"] != Act.PLAN.value:
+        raise Problem(404, "unknown", "Not found", f"the plan of spot check {ref} is not in the log any more", "")
     steps = request.app[RECENT].get(ref) or found[::-1]  # one asked at the same time may have been faster
     _remember(request, ref, steps)
     return ref, steps
@@ -192,6 +198,9 @@ def _all_seen(steps: list[Step]) -> None:
 def _not_seen(steps: list[Step], index: str) -> None:
     if not (index.isascii() and index.isdecimal()):
         raise SpotcheckError("say which record of the sample it is about: its index in the log")
+    drawn = next((sample_of(record["facts"]) for record in steps if record["detail"] == Act.DRAW.value), None)
+    if drawn is not None and not any(int(index) in indexes for indexes in drawn.values()):
+        raise SpotcheckError(f"record {index} is not in the sample")
     if index in _seen(steps):
         raise SpotcheckError(f"record {index} has its result already")
 

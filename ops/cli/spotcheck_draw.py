@@ -16,7 +16,7 @@ from ops.cli.errors import usage
 from ops.cli.evidence_files import FILE, directory_of, key_of, placed
 from ops.cli.spotcheck_files import (
     STRATUM,
-    counted,
+    drawn_facts,
     load,
     percent,
     repeated,
@@ -148,8 +148,7 @@ def draw(
         seed = sample.seed_of(seen.head, value_of(seen.plan, facts))
     except SpotcheckError as error:
         raise usage(str(error)) from None
-    counts = counted(reader, vkey, seen)
-    facts |= {"seed": seed.hex(), "counts": output.as_json(counts, indent=None)}
+    facts |= {"seed": seed.hex(), **drawn_facts(reader, vkey, seen, seed)}
     answer = app.write("POST", ["spotchecks", seen.ref, Act.DRAW], facts)
     save(wait_for(reader, vkey, seen.ref, answer["record"], held.fixed), file)
     told(app, answer)

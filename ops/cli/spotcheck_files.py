@@ -27,7 +27,9 @@ from telemetry.spotcheck.form import File, Fixed, parse
 from telemetry.spotcheck.plan import Stratum
 from telemetry.spotcheck.population import leaves, steps
 from telemetry.spotcheck.repeat import Repeated, repeat
+from telemetry.spotcheck.sample import draw
 
+LISTED = 4000  # records of a sample that stand in the record of the draw
 WITNESSES = 10.0  # seconds that a plan waits for a cosignature, where the log has witnesses
 WAIT = 30.0  # seconds that a record may take until a checkpoint covers it
 _FIELDS = frozenset(Stratum.__struct_fields__) - {"name"}
@@ -104,13 +106,23 @@ def repeated(
         raise not_valid(EvidenceError(str(error))) from None
 
 
-def counted(reader: Reader, key: note.VerifierKey, told: Repeated) -> dict[str, int]:
-    """How many records of the log each stratum has. Raises CliError (exit 1)."""
+def drawn_facts(reader: Reader, key: note.VerifierKey, told: Repeated, seed: bytes) -> dict[str, str]:
+    """What the record of the draw says of the strata: how many records each has, and which of them are drawn (where
+    these are not too many for a record). Raises CliError (exit 1)."""
     try:
         found = leaves(reader, checkpoint.open_signed(reader.checkpoint(), key), told.head, told.plan)
     except EvidenceError as error:
         raise not_valid(error) from None
-    return {name: len(indexes) for name, indexes in found.items()}
+    drawn = {
+        stratum.name: [
+            found[stratum.name][at] for at in draw(seed, stratum.name, len(found[stratum.name]), stratum.size)
+        ]
+        for stratum in told.plan.strata
+    }
+    facts = {"counts": msgspec.json.encode({name: len(indexes) for name, indexes in found.items()}).decode()}
+    if sum(map(len, drawn.values())) <= LISTED:
+        facts["sample"] = msgspec.json.encode(drawn).decode()
+    return facts
 
 
 def wait_for(

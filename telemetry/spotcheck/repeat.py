@@ -56,6 +56,7 @@ def repeat(
             _find_anew(told, reader, published)
         _compare(told, file, entries)
     if reader and published:
+        _all_steps(file, reader, told.ref, published.size)
         told.unfinished = population.unfinished(reader, published.size)
         told.unfinished.pop(told.ref, None)
     return told
@@ -85,6 +86,15 @@ def seed_and_counts(facts: dict[str, str]) -> tuple[str, dict[str, int]]:
         return facts["seed"], msgspec.json.decode(facts["counts"], type=dict[str, int])
     except (KeyError, msgspec.DecodeError):
         raise SpotcheckError("the record of the draw does not hold a seed and the counts of its strata") from None
+
+
+def sample_of(facts: dict[str, str]) -> dict[str, list[int]] | None:
+    """The sample as a draw's record lists it, by stratum; None where it was too large to stand there. Raises
+    SpotcheckError."""
+    try:
+        return msgspec.json.decode(facts["sample"], type=dict[str, list[int]]) if "sample" in facts else None
+    except msgspec.DecodeError:
+        raise SpotcheckError("the sample in the record of the draw cannot be read") from None
 
 
 def value_of(plan: Plan, facts: dict[str, str]) -> bytes:
@@ -170,6 +180,21 @@ def _compare(told: Repeated, file: File, entries: dict[int, bytes]) -> None:
                 raise SpotcheckError(f"record {index} in the sample does not belong to stratum {stratum.name}")
         if not told.checked:
             told.samples[stratum.name] = listed
+    drawn = {str(index) for found in told.samples.values() for index in found}
+    for at, record in told.steps:
+        facts = record.facts or {}
+        if record.detail == Act.DRAW.value and sample_of(facts) not in (None, told.samples):
+            raise SpotcheckError(f"record {at} lists another sample than its seed draws")
+        if record.detail in (Act.PASS.value, Act.FIND.value) and facts.get("index") not in drawn:
+            raise SpotcheckError(f"record {at} is about a record that is not in the sample")
+
+
+def _all_steps(file: File, reader: Reader, ref: str, size: int) -> None:
+    """The file's steps are the log's first, none left out in between (of two draws, say, the one that suits)."""
+    known = [index for index, _ in population.steps(reader, size, ref, file.plan + 1)]
+    if known[: len(file.steps)] != file.steps:
+        missing = next(index for index, have in zip(known, [*file.steps, -1], strict=False) if index != have)
+        raise SpotcheckError(f"record {missing} of the log is a step of this spot check too, and not in the file")
 
 
 def _ranks(numbers: list[int]) -> list[int]:

@@ -73,6 +73,7 @@ def test_a_spot_check_from_plan_to_end(feiyu: Any, config: Path, tmp_path: Path)
         answer = feiyu("spotcheck", "find", ref, index, "--nothing")
     assert (answer["state"], answer["seen"], answer["sampled"]) == ("IN_REVIEW", 23, 24)
     assert "1 records of the sample have no result yet" in feiyu("spotcheck", "close", ref, code=1)
+    assert "record 0 is not in the sample" in feiyu("spotcheck", "find", ref, "0", code=1)
     assert "has its result already" in feiyu("spotcheck", "find", ref, indexes[1], code=1)
     assert feiyu("spotcheck", "find", ref, indexes[0])["state"] == "FINDING"
     assert "that is FINDING takes no close; it takes" in feiyu("spotcheck", "close", ref, code=1)

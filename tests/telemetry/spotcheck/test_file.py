@@ -1,6 +1,8 @@
 """A spot check's file is repeated from itself and from the log, and the first thing that was tampered with is named."""
 
+import contextlib
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from telemetry.evidence import checkpoint, note
 from telemetry.evidence.checkpoint import Checkpoint
 from telemetry.evidence.error import EvidenceError
+from telemetry.evidence.extract import beginning, collect
 from telemetry.evidence.integrate import open_log
 from telemetry.evidence.log import EvidenceLog
+from telemetry.evidence.tile import ENTRIES, tile_at
 from telemetry.record import Record, encode
 from telemetry.spotcheck import plan, population, sample
 from telemetry.spotcheck.error import SpotcheckError
@@ -92,7 +96,8 @@ def checked(log: Log, index: int) -> File:
     log.add("close", 1500, flow="late")  # inside of the time, but behind the plan: outside of the population
     log.draw(index)
     log.step(Act.REVIEW, 3200)
-    log.step(Act.PASS, 3300, index="1")
+    first = make(log.reader, log.key, REF, index).samples["transfers"][0]
+    log.step(Act.PASS, 3300, index=str(first))
     return parse(msgspec.json.encode(make(log.reader, log.key, REF, index)))
 
 
@@ -188,6 +193,58 @@ def test_counts_that_leave_records_out_are_found_with_the_log(log: Log, planned:
     repeat(file, log.key)
     with pytest.raises(SpotcheckError, match="stratum transfers has 75 records in the log, but was drawn from as 70"):
         repeat(file, log.key, reader=log.reader)
+
+
+def test_a_draw_that_lists_another_sample_is_found(log: Log, planned: int) -> None:
+    log.draw(planned, sample='{"transfers":[1],"refusals":[2]}')
+    file = make(log.reader, log.key, REF, planned)
+    with pytest.raises(SpotcheckError, match="lists another sample than its seed draws"):
+        repeat(file, log.key)
+
+
+def test_a_result_for_a_record_outside_of_the_sample_is_found(log: Log, planned: int) -> None:
+    log.draw(planned)
+    log.step(Act.REVIEW, 3200)
+    log.step(Act.PASS, 3300, index="0")
+    with pytest.raises(SpotcheckError, match="is about a record that is not in the sample"):
+        repeat(make(log.reader, log.key, REF, planned), log.key)
+
+
+def test_of_two_draws_the_log_shows_the_one_that_the_file_leaves_out(log: Log, planned: int) -> None:
+    hidden = log.log.size
+    log.draw(planned, value="1")
+    log.draw(planned, value="2")
+    raw = _with_steps(log, planned, [hidden + 1])
+    repeat(raw, log.key)
+    with pytest.raises(SpotcheckError, match=f"record {hidden} of the log is a step of this spot check too"):
+        repeat(raw, log.key, reader=log.reader)
+
+
+def _with_steps(log: Log, planned: int, steps: list[int]) -> File:
+    """A file as an operator would make it who shows only these steps."""
+    old, hashes = beginning(log.reader, log.head(), planned + 1)
+    record = population.read(log.reader.entries(tile_at(ENTRIES, steps[0] // 256, log.log.size))[steps[0] % 256])
+    assert record
+    seed = bytes.fromhex((record.facts or {})["seed"])
+    found = population.leaves(log.reader, log.head(), old, PLAN)
+    samples = {s.name: [found[s.name][at] for at in sample.draw(seed, s.name, 75, s.size)] for s in PLAN.strata}
+    signed = log.reader.checkpoint()
+    wanted = [planned, *steps, *(at for each in samples.values() for at in each)]
+    return File(
+        plan=planned, root=note.encode64(old.root), hashes=hashes, fixed=Fixed(signed.decode(), hashes), steps=steps,
+        samples=samples, extract=collect(log.reader, signed, log.head(), wanted),
+    )  # fmt: skip
+
+
+def test_a_file_cut_or_changed_anywhere_is_never_a_traceback(log: Log, planned: int) -> None:
+    data = msgspec.json.encode(checked(log, planned))
+    chance = random.Random(7)
+    for _ in range(300):
+        at = chance.randrange(len(data))
+        for wrong in (data[:at], data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]):
+            with contextlib.suppress(EvidenceError, SpotcheckError):
+                told = repeat(parse(wrong), log.key)
+                assert told.samples == repeat(parse(data), log.key).samples, at
 
 
 def test_a_second_draw_is_not_allowed(log: Log, planned: int) -> None:
