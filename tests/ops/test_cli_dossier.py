@@ -1,6 +1,8 @@
 """feiyu evidence dossier: made on a node, verified by whoever has the key; the first wrong thing is named."""
 
+import contextlib
 import json
+import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +12,10 @@ from typing import Any
 import pytest
 
 from ops.cli.main import run
+from telemetry.evidence import note
+from telemetry.evidence.dossier import parse
+from telemetry.evidence.dossier import verify as verify_held
+from telemetry.evidence.error import EvidenceError
 from tests.ops.recorded_node import RecordedNode, recorded
 from tests.telemetry import spool_kit
 
@@ -120,6 +126,21 @@ def test_what_was_tampered_with_is_named(
     code, shown, said = verify(out, node.key, capsys)
     assert (code, shown) == (1, "")
     assert why in said
+
+
+def test_a_dossier_cut_or_changed_anywhere_is_never_a_traceback(node: RecordedNode, tmp_path: Path) -> None:
+    data = json.dumps(dossier(node, FLOW, tmp_path / "dossier.json")).encode()
+    key, chance = note.parse_key(node.key.read_text().strip()), random.Random(7)
+    held = parse(data)
+    records = [record for _, record in verify_held(held, key).records]
+    for _ in range(400):
+        at = chance.randrange(len(data))
+        for wrong in (data[:at], data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]):
+            with contextlib.suppress(EvidenceError):
+                seen = verify_held(found := parse(wrong), key)
+                assert [record for _, record in seen.records] == records, at
+                proved = [item.fields for item in found.policy if item.leaf >= 0]
+                assert all(fields in [item.fields for item in held.policy] for fields in proved), at
 
 
 def test_an_entry_without_its_record_is_only_told(node: RecordedNode, tmp_path: Path, capsys: Output) -> None:
