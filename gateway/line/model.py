@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from whitelist.device import device_fault
+from whitelist.line_rules import machine_fault
 from whitelist.model import LineShare, Srv6, Vxlan
 from whitelist.name import TargetError, canonical_name
 
@@ -189,12 +190,14 @@ class Transparent:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """What the node adds to its lines; what neither lists cannot leave the node. worker_uids:
-    users that may only answer clients and use lines, whatever else is listed; root cannot be one. transparent: at most
+    users that may only answer clients and use lines, whatever else is listed; root cannot be one. listener_addresses:
+    those that are listened on one by one. transparent: at most
     one for each access device and family; transparent_mark: what their packets carry on their way to them, no line's.
     Raises ValueError for what could not stand in the table."""
 
     access: tuple[Access, ...] = ()
     listener_ports: tuple[int, ...] = ()
+    listener_addresses: tuple[str, ...] = ()
     control_traffic: tuple[ControlTraffic, ...] = ()
     management: tuple[Management, ...] = ()
     worker_uids: tuple[int, ...] = ()
@@ -239,8 +242,9 @@ class NodeConfig:
         return self.mark_mask & ~INDEX_BITS
 
 
-def canonical(entry: LineEntry, text: str, version: int, what: str) -> str:
-    """An address of an entry in its one spelling; empty stays empty. Raises LineError naming what it is."""
+def canonical(entry: LineEntry, text: str, version: int, what: str, *, hop: bool = False) -> str:
+    """The address of one machine in an entry, in its one spelling; empty stays empty. hop: a next hop, which may be
+    link-local in IPv6. Raises LineError naming what it is."""
     if not text:
         return ""
     try:
@@ -249,6 +253,9 @@ def canonical(entry: LineEntry, text: str, version: int, what: str) -> str:
         raise LineError(entry.id, f"{what} {text!r} is not an address", f"give an IPv{version} address") from None
     if address.version != version or getattr(address, "scope_id", None):
         raise LineError(entry.id, f"{what} {text!r} is not IPv{version}", f"give an IPv{version} address without zone")
+    if fault := machine_fault(str(address), version, hop=hop):
+        seen, _, remedy = fault.partition("; ")
+        raise LineError(entry.id, f"{what} {text} {seen}", remedy)
     return str(address)
 
 
