@@ -121,7 +121,7 @@ case ${1:-} in
       env -u PIP_FIND_LINKS "$tool/bin/uv" pip compile -q "$@" --universal --python-version 3.12 \
         --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
     }
-    compile pyproject.toml --extra dev -o requirements.lock
+    compile pyproject.toml --extra dev --extra analytics -o requirements.lock
     compile tests/acceptance/clients.in -o tests/acceptance/clients.lock
     ;;
   *)

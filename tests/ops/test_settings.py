@@ -46,6 +46,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
         "metrics",
         "portal_name",
         "pac",
+        "regulators",
     ):
         shown = shown.replace(f"# {key}: ", f"{key}: ")
     assert shown != EXAMPLE.read_text()
