@@ -110,6 +110,11 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 3 if self.base else None
 
     @property
+    def cosigner(self) -> int | None:
+        """uid of the cosigner, or None."""
+        return self.base + 4 if self.base else None
+
+    @property
     def group(self) -> int | None:
         """The shared gid: it may read the snapshot and the public key, and write the spool."""
         return self.base + 9 if self.base else None
@@ -138,11 +143,27 @@ class Pac(msgspec.Struct, frozen=True, kw_only=True):
     others: str = "direct"
 
 
+class Witness(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody else's witness (C2SP tlog-witness). url: its submission prefix; key: its verifier key, NAME+ID+KEY."""
+
+    url: str
+    key: str
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence log. interval: seconds between checkpoints; what is decided is under a published one after at most
-    that and half a second."""
+    that and half a second. signatures: kinds of second signatures under them; witnesses: who is asked to cosign them;
+    quorum: how many must have, 0 for all."""
 
     interval: float = 1.0
+    signatures: tuple[str, ...] = ()
+    witnesses: tuple[Witness, ...] = ()
+    quorum: int = 0
+
+    @property
+    def needed(self) -> int:
+        """How many witnesses make a checkpoint a witnessed one."""
+        return self.quorum or len({witness.key.partition("+")[0] for witness in self.witnesses})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,9 @@ from gateway.config import Health, Limits, Timeouts, Tls
 from ops import settings as s
 from ops.settings_listeners import listener_faults
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
+from telemetry.evidence.keys import FURTHER
+from telemetry.evidence.note import parse_key
+from telemetry.witness.policy import Policy
 from tenants.model import Side
 from whitelist.device import device_fault
 from whitelist.name import TargetError, canonical_name
@@ -115,6 +118,11 @@ def _portal(value: str) -> str:
     return value
 
 
+def _witness_key(value: str) -> str:
+    Policy((parse_key(value),), 1)
+    return value
+
+
 def _side(value: str) -> Side:
     try:
         return Side(value)
@@ -155,6 +163,13 @@ _access = section(
         "room": _name,
         "prefixes": listing(_prefix, "prefixes", unique=("",), least=1),
         "side": parsed("offshore, domestic or abroad", _side),
+    },
+)
+_witness = section(
+    s.Witness,
+    {
+        "url": parsed("a URL such as https://witness.example, without a slash at its end", _portal),
+        "key": parsed("the witness's verifier key NAME+ID+KEY, quoted", _witness_key),
     },
 )
 _management = section(
@@ -216,7 +231,17 @@ _settings = section(
             },
         ),
         # a longer interval would come near the 30 s after which unproved records stop new flows
-        "evidence": section(s.Evidence, {"interval": number(0.05, 10, "seconds")}),
+        "evidence": section(
+            s.Evidence,
+            {
+                "interval": number(0.05, 10, "seconds"),
+                "signatures": listing(
+                    text(f"one of {', '.join(FURTHER)}", lambda v: v in FURTHER), "signatures", unique=("",)
+                ),
+                "witnesses": listing(_witness, "witnesses", unique=("key",)),
+                "quorum": integer(0, 16),
+            },
+        ),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )
@@ -262,6 +287,9 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         )
     if settings.health.timeout > settings.health.interval:
         add("health", "timeout is longer than interval", "timeout at most as long as interval")
+    names = len({witness.key.partition("+")[0] for witness in settings.evidence.witnesses})
+    if settings.evidence.quorum > names:
+        add("evidence", f"quorum {settings.evidence.quorum} cannot be had of {names} witnesses", "at most as many")
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
     for key, wrong, expected in listener_faults(settings):

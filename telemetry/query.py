@@ -136,6 +136,8 @@ class Service:
         if evidence := self._recorder.evidence:
             answer["evidence_size"] = evidence.log.size
             answer["evidence_damage"] = evidence.damage
+            if evidence.cosigned:
+                answer["evidence_witnessed"] = evidence.cosigned.size
             answer["evidence_lag_seconds"] = round(max(0.0, time.monotonic() - evidence.covered), 3)
         return web.json_response(answer, status=200 if good else 503)
 

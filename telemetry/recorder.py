@@ -22,13 +22,17 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
 
 from telemetry import checkpoint as store
+from telemetry.evidence.cosigned import COSIGNED, Cosigned
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.integrate import DIRECTORY, INTERVAL, Integrator, open_log
+from telemetry.evidence.keys import FURTHER, NAME
+from telemetry.evidence.note import parse_key
 from telemetry.evidence.restore import restore
 from telemetry.evidence.source import Source
 from telemetry.fold import OpenFlow
@@ -262,11 +266,14 @@ def run(
     metrics: str = "",
     segment_bytes: int = 256 << 20,
     evidence_interval: float = INTERVAL,
+    signatures: Sequence[str] = (),
+    witness: Sequence[str] = (),
 ) -> int:
     """Runs the recorder until SIGTERM (0), or until the log cannot be written or is another recorder's (1).
 
-    metrics: HOST:PORT for /metrics, empty for none; evidence_interval: seconds between checkpoints. Raises ValueError
-    for an odd boot.
+    metrics: HOST:PORT for /metrics, empty for none; evidence_interval: seconds between checkpoints; signatures: kinds
+    of second ones under them; witness: verifier keys of those that the cosigner process asks. Raises ValueError for an
+    odd boot.
     """
     check_process(boot, "recorder")
     directory, spool = state_dir / "log", run_dir / "spool"
@@ -280,10 +287,12 @@ def run(
         return 1
     status = open_status(spool)
     try:
-        proofs = open_log(state_dir / DIRECTORY, node)
+        proofs = open_log(state_dir / DIRECTORY, node, signatures)
         restored = restore(directory, proofs)
         journal = Journal(directory, node, boot, Segments(directory, segment_bytes))
         evidence = Integrator(proofs, Source(directory, proofs.size), evidence_interval)
+        if witness:
+            evidence.cosigned = Cosigned(state_dir / COSIGNED / NAME, tuple(map(parse_key, witness)))
     except (OSError, EvidenceError) as error:
         remedy = f"put the file back from a copy, or move {state_dir / DIRECTORY} aside to begin a log with a new key"
         log.critical("the log cannot be opened: %s%s", _said(error), f"; {remedy}" * isinstance(error, EvidenceError))
@@ -304,6 +313,8 @@ def main() -> int:
     parser.add_argument("--metrics", default="", help="HOST:PORT of /metrics; empty for none")
     parser.add_argument("--segment-bytes", type=int, default=256 << 20)
     parser.add_argument("--evidence-interval", type=float, default=INTERVAL, help="seconds between checkpoints")
+    parser.add_argument("--signatures", nargs="*", default=[], choices=FURTHER, help="second ones under checkpoints")
+    parser.add_argument("--witness", nargs="*", default=[], metavar="VKEY", help="whose cosignatures are taken")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
     return run(**vars(arguments))

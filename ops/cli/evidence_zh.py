@@ -37,5 +37,30 @@ EVIDENCE_ZH: dict[str, str] = {
     "NOT VALID: {why}": "无效：{why}",
     "Keep the files as they are. A copy, a witness or an earlier checkpoint (--since) can say what was changed.":
         "请保持文件原状。副本、见证方或以前的检查点（--since）可以说明改动了什么。",
+    "Run a witness (C2SP tlog-witness): it cosigns checkpoints that continue what it saw before.":
+        "运行见证方（C2SP tlog-witness）：检查点与其先前所见一致，方予联署。",
+    "The witness's name, as verifiers will know it.": "见证方名称，校验者以此识别。",
+    "Its keys and what it remembers; back it up, and never put back an old copy of logs/.":
+        "存放其密钥与记忆的目录；请备份，切勿用旧副本覆盖 logs/。",
+    "Verifier key of a log to witness, or a file of such lines; may be repeated.":
+        "要见证的日志的验证公钥，或每行一个公钥的文件；可重复。",
+    "Where to listen.": "监听地址。",
+    "Keep a parent log, NAME/parent, of all it cosigns.": "将所联署的检查点记入上级日志 NAME/parent。",
+    "Sign with ML-DSA-44 too (post-quantum).": "同时以 ML-DSA-44（抗量子）签名。",
+    "Serve TLS with this certificate.": "以此证书提供 TLS。",
+    "The certificate's private key.": "证书的私钥。",
+    "{text} is not HOST:PORT": "{text} 不是 HOST:PORT 形式",
+    "another witness runs in {path}": "{path} 中已有见证方在运行",
+    "the witness cannot run: {why}": "见证方无法运行：{why}",
+    "A witness's key, or a file of such.": "见证方的验证公钥，或存放公钥的文件。",
+    "How many of the witnesses must have signed (default: all).": "至少须有几个见证方联署（默认：全部）。",
+    "The log is a parent log: a node's key, or a file.": "该日志为上级日志：给出节点日志的公钥或文件。",
+    "A parent log that this log must be under (with --parent-key).":
+        "本日志须在其下的上级日志（与 --parent-key 同用）。",
+    "The parent log's verifier key, or a file with it.": "上级日志的验证公钥，或存放它的文件。",
+    "followed to size {size}": "逐条核对至 {size} 条",
+    "size {size}, by {names}, at {time}": "{size} 条，{names} 于 {time} 联署",
+    "give --parent-key, too": "请同时给出 --parent-key",
+    "--quorum counts witnesses: name them with --witness": "--quorum 是见证方数目：请用 --witness 列出见证方",
     "Nothing proves its records without its key.": "没有密钥，其记录便无从证明。",
 }  # fmt: skip

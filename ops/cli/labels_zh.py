@@ -51,6 +51,7 @@ LABELS_ZH: dict[str, str] = {
     "FIELD": "字段",
     "VALUE": "值",
     "Name": "名称",
+    "Witnessed": "已见证",
     "Name (zh)": "中文名称",
     "Kind": "类型",
     "Credit code": "信用代码",

@@ -8,6 +8,7 @@ from telemetry.evidence.merkle import HASH_SIZE
 from telemetry.evidence.tile import ENTRIES, Tile, frame, split_entries, split_hashes
 
 CHECKPOINT = "checkpoint"
+WITNESSED = "witnessed"
 
 
 class Reader:
@@ -19,6 +20,10 @@ class Reader:
     def checkpoint(self) -> bytes:
         """The published checkpoint's note. Raises EvidenceError where there is none."""
         return self._read(CHECKPOINT)
+
+    def witnessed(self) -> bytes | None:
+        """The newest checkpoint with cosignatures, None where no witness ever signed one."""
+        return read_or_none(self.directory / WITNESSED)
 
     def tile(self, tile: Tile) -> bytes:
         """A tile's or bundle's bytes. For a partial one that is gone the full one serves, cut to its width (tlog-tiles,

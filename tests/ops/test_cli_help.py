@@ -47,7 +47,7 @@ RELEASED = {
     "line": "list show add edit drain undrain retire share unshare probe",
     "flow": "list show cut",
     "log": "search tail",
-    "evidence": "verify prove checkpoint verifier export",
+    "evidence": "verify prove checkpoint verifier export witness",
 }
 
 
