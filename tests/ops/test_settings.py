@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ops.settings import Access, Listener, Settings, SettingsError, load_settings, parse_settings, split_address
+from telemetry.evidence.note import VerifierKey
 from tenants.model import Side
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "zone" / "feiyu.yaml"
@@ -77,7 +78,22 @@ def test_typed_values() -> None:
     assert settings.listeners[0].endpoint == ("10.0.0.1", 3128)
 
 
+LOG_KEY = str(VerifierKey("gw1.zone.example/flows", 1, bytes(32)))
+
 WRONG = {
+    "a quorum of more witnesses than there are": (
+        f"{GOOD}evidence: {{quorum: 1}}\n",
+        3,
+        "quorum 1 cannot be had of 0 witnesses",
+        "at most as many",
+    ),
+    "a witness with the key of a log": (
+        f"{GOOD}evidence: {{witnesses: [{{url: 'https://w1.example', key: {LOG_KEY}}}]}}\n",
+        3,
+        "is not one for cosignatures",
+        "NAME+ID+KEY",
+    ),
+    "a second signature of no known kind": (f"{GOOD}evidence: {{signatures: [rsa]}}\n", 3, "'rsa'", "mldsa44, sm2"),
     "an empty file": ("", 1, "the file is empty", "node"),
     "no mapping at all": ("- 1\n", 1, "a list is not a mapping", "node"),
     "broken YAML": ("node: [\n", 2, "not YAML", "valid YAML"),
