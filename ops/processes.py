@@ -31,6 +31,7 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
         *("--state-dir", settings.state_dir, "--run-dir", settings.run_dir),
         *("--node", settings.node, "--boot", boot, "--metrics", settings.metrics.address),
         *("--evidence-interval", str(settings.evidence.interval)),
+        *("--retention-days", str(settings.retention.days)),
         *("--signatures", *settings.evidence.signatures),
         *("--witness", *(witness.key for witness in settings.evidence.witnesses)),
     )

@@ -13,6 +13,7 @@ import msgspec
 from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts, Tls
 from gateway.line.model import TRANSPARENT_MARK
 from ops.yamlnode import Problem, ProblemsError, compose
+from telemetry.retention import CEILING, DEFAULT
 from tenants.model import Side
 
 DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
@@ -166,6 +167,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         return self.quorum or len({witness.key.partition("+")[0] for witness in self.witnesses})
 
 
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long records of flows are kept. days: then they are deleted, unless a legal hold keeps them; ceiling: most
+    days that may be set, and that a hold may last."""
+
+    days: int = DEFAULT
+    ceiling: int = CEILING
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole node. max_staleness: seconds without a word from control before new flows are refused."""
 
@@ -185,6 +194,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics = Metrics()
     ca: Ca = Ca()
     evidence: Evidence = Evidence()
+    retention: Retention = Retention()
     portal: str = ""
     portal_name: str = "feiyu.zone"
     pac: Pac = Pac()

@@ -12,6 +12,7 @@ from ops.settings_listeners import listener_faults
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from telemetry.evidence.keys import FURTHER
 from telemetry.evidence.note import parse_key
+from telemetry.retention import FLOOR
 from telemetry.witness.policy import Policy
 from tenants.model import Side
 from whitelist.device import device_fault
@@ -242,6 +243,8 @@ _settings = section(
                 "quorum": integer(0, 16),
             },
         ),
+        # the floor is the law's: logs of a network for not less than six months
+        "retention": section(s.Retention, dict.fromkeys(("days", "ceiling"), integer(FLOOR, 36_530, "days"))),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )
@@ -290,6 +293,8 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
     names = len({witness.key.partition("+")[0] for witness in settings.evidence.witnesses})
     if settings.evidence.quorum > names:
         add("evidence", f"quorum {settings.evidence.quorum} cannot be had of {names} witnesses", "at most as many")
+    if settings.retention.days > settings.retention.ceiling:
+        add("retention", "days is more than ceiling", "at most the ceiling")
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
     for key, wrong, expected in listener_faults(settings):

@@ -35,12 +35,14 @@ from telemetry.evidence.keys import FURTHER, NAME
 from telemetry.evidence.note import parse_key
 from telemetry.evidence.restore import restore
 from telemetry.evidence.source import Source
-from telemetry.fold import OpenFlow
+from telemetry.expiry import Expiry
 from telemetry.follow import Follower, Process
 from telemetry.journal import Journal
+from telemetry.mourning import Mourning
 from telemetry.query import Service
+from telemetry.retention import DEFAULT, HOLDS
 from telemetry.segments import Segments
-from telemetry.spooldir import Status, check_process, open_status, read_status, reserve_name, spool_bytes, write_status
+from telemetry.spooldir import Status, check_process, open_status, read_status, spool_bytes, write_status
 
 # Seconds. What a turn costs beside its records (waking, the fsync) is shared by all of them, so turns are as rare as
 # leaves room for the fsync: a record is durable well within 100 ms.
@@ -48,7 +50,6 @@ TURN = 0.04
 LOOK = 0.25  # seconds between looks for dead processes, and between status updates
 CHECKPOINT = 5.0  # seconds, or longer where storing takes long
 BUDGET = 8 << 20  # bytes of one process in one turn
-SLICE = 500  # closing records of one dead process made in one turn
 
 log = logging.getLogger("feiyu.recorder")
 
@@ -70,20 +71,21 @@ class Recorder:
         if evidence:
             evidence.covered = self.durable
         self._restored = restored
+        self.expiry: Expiry | None = None
         self._damage = ""
         self.spool_bytes = 0
         self.service: Service | None = None
         self._status_fd = status_fd
         self._looked = self._stored = float("-inf")
         self._changed = True
-        self._ending: dict[str, list[tuple[str, OpenFlow]]] = {}  # dead processes, and their flows still to be closed
+        self._mourning = Mourning(journal, self.follower, spool, self._drain)
         self._every = CHECKPOINT
 
     def run(self) -> None:
         """Until stopping is set. Raises OSError when the log or a spool cannot be used, EvidenceError when the evidence
         does not fit them."""
         self.follower.scan()
-        self._find_orphans()
+        self._mourning.find_orphans()
         found = self.journal.recovery
         self.journal.act(_now(), found.words, {"replayed": found.replayed, "cut": found.cut})
         if self._restored:
@@ -103,10 +105,10 @@ class Recorder:
             stopping = self.stopping
             started = time.monotonic()
             complete = self._turn(started)
-            if stopping and complete and not self._ending:
+            if stopping and complete and not self._mourning.busy:
                 break
             rest = TURN - (time.monotonic() - started)
-            if complete and rest > 0 and not self._ending:
+            if complete and rest > 0 and not self._mourning.busy:
                 time.sleep(rest)
         if self.evidence:
             self.evidence.finish(self._safe)
@@ -136,9 +138,11 @@ class Recorder:
             complete &= self._drain(process)
         if look := started - self._looked >= LOOK:
             self._looked = started
-            self._mourn()
+            self._mourning.find_dead(_now())
             self._tell_damage()
-        self._bury()
+            if self.expiry:
+                self.expiry.turn(started)
+        self._mourning.close_some(_now())
         self._commit()
         if complete:
             self.durable = started
@@ -157,19 +161,6 @@ class Recorder:
             taken += len(chunk.data)
         return taken < BUDGET
 
-    def _mourn(self) -> None:
-        """Finds processes that died, takes their last words, and tells what others did to spool files."""
-        for process, what in self.follower.odd():
-            self.journal.act(_now(), f"{process.name} of boot {process.boot}: {what}", {"gaps": 1})
-        for process in list(self.follower.processes.values()):
-            if process.key in self._ending or not self.follower.dead(process):
-                continue
-            while not self._drain(process):
-                pass
-            if torn := self.follower.torn(process):
-                self.journal.take(process, torn, _now())
-            self._ending[process.key] = list(self.journal.state.flows_of(process.key).items())
-
     def _tell_damage(self) -> None:
         """Old evidence that does not verify any more becomes a record, and so does its mending."""
         if self.evidence and self.evidence.damage != self._damage:
@@ -177,28 +168,6 @@ class Recorder:
             words = f"the evidence is damaged: {self._damage}" if self._damage else "the damaged evidence is mended"
             log.error("%s; feiyu evidence verify says more", words)
             self.journal.act(_now(), words, {"damaged": 1 if self._damage else 0})
-
-    def _bury(self) -> None:
-        """Closes the flows of the dead, some in each turn, so that the records of the living do not wait."""
-        for key, flows in list(self._ending.items()):
-            if flows:
-                self.journal.close_flows(dict(flows[:SLICE]), _now())
-                del flows[:SLICE]
-            if flows:
-                continue
-            del self._ending[key]
-            if process := self.follower.processes.get(key):
-                self.follower.finish(process)
-                (self.spool / reserve_name(process.boot, process.name)).unlink(missing_ok=True)
-
-    def _find_orphans(self) -> None:
-        """Flows of processes that have no spool file any more: their host or their spool is gone."""
-        alive, state = self.follower.processes, self.journal.state
-        for id_, flow in state.flows.items():
-            if flow.process not in alive:
-                self._ending.setdefault(flow.process, []).append((id_, flow))
-        for key in [key for key in state.sequences if key not in alive and key != self.journal.own_key]:
-            state.forget(key)
 
     def _commit(self) -> None:
         journal = self.journal
@@ -268,12 +237,13 @@ def run(
     evidence_interval: float = INTERVAL,
     signatures: Sequence[str] = (),
     witness: Sequence[str] = (),
+    retention_days: int = DEFAULT,
 ) -> int:
     """Runs the recorder until SIGTERM (0), or until the log cannot be written or is another recorder's (1).
 
     metrics: HOST:PORT for /metrics, empty for none; evidence_interval: seconds between checkpoints; signatures: kinds
-    of second ones under them; witness: verifier keys of those that the cosigner process asks. Raises ValueError for an
-    odd boot.
+    of second ones under them; witness: verifier keys of those that the cosigner process asks; retention_days: how long
+    records are kept. Raises ValueError for an odd boot.
     """
     check_process(boot, "recorder")
     directory, spool = state_dir / "log", run_dir / "spool"
@@ -298,7 +268,9 @@ def run(
         log.critical("the log cannot be opened: %s%s", _said(error), f"; {remedy}" * isinstance(error, EvidenceError))
         write_status(status, Status(time.monotonic(), 0.0, _said(error)))
         return 1
-    return uvloop.run(_serve(Recorder(journal, spool, status, evidence, restored), run_dir, metrics))
+    recorder = Recorder(journal, spool, status, evidence, restored)
+    recorder.expiry = Expiry(journal, evidence, retention_days, state_dir / HOLDS)
+    return uvloop.run(_serve(recorder, run_dir, metrics))
 
 
 def main() -> int:
@@ -315,6 +287,7 @@ def main() -> int:
     parser.add_argument("--evidence-interval", type=float, default=INTERVAL, help="seconds between checkpoints")
     parser.add_argument("--signatures", nargs="*", default=[], choices=FURTHER, help="second ones under checkpoints")
     parser.add_argument("--witness", nargs="*", default=[], metavar="VKEY", help="whose cosignatures are taken")
+    parser.add_argument("--retention-days", type=int, default=DEFAULT, help="how long records are kept")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
     return run(**vars(arguments))

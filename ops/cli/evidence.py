@@ -101,6 +101,7 @@ def verify(
         "entries": found.entries,
         "bytes": found.bytes,
         "tiles": found.tiles,
+        "pruned": found.pruned,
         "kept": len(earlier),
         **witnessed_facts(witnessed),
         **({"nodes": {origin: head.size for origin, (head, _) in followed.items()}} if nodes else {}),
@@ -112,6 +113,7 @@ def verify(
             *_rows(found.head),
             ("Tiles", found.tiles),
             ("Bytes", found.bytes),
+            ("Deleted", _pruned(found.pruned)),
             ("Records", t("{count} in the node's own log agree", count=records) if not directory else None),
             ("Earlier checkpoints", t("{count} lead to this one", count=len(earlier)) if earlier else None),
             *witnessed_rows(witnessed),
@@ -255,6 +257,10 @@ def _find(reader: Reader, head: Checkpoint, text: str) -> tuple[int, bytes]:
 
 evidence_export.add_to(group)
 evidence_witness.add_to(group)
+
+
+def _pruned(count: int) -> str | None:
+    return t("the first {count}, as a record says; their hashes stand", count=count) if count else None
 
 
 def _facts(head: Checkpoint) -> dict[str, Any]:

@@ -60,6 +60,7 @@ EVIDENCE_ZH: dict[str, str] = {
     "The parent log's verifier key, or a file with it.": "上级日志的验证公钥，或存放它的文件。",
     "followed to size {size}": "逐条核对至 {size} 条",
     "size {size}, by {names}, at {time}": "{size} 条，{names} 于 {time} 联署",
+    "the first {count}, as a record says; their hashes stand": "前 {count} 条已删除（有记录为证），其哈希仍在",
     "give --parent-key, too": "请同时给出 --parent-key",
     "--quorum counts witnesses: name them with --witness": "--quorum 是见证方数目：请用 --witness 列出见证方",
     "Nothing proves its records without its key.": "没有密钥，其记录便无从证明。",

@@ -52,6 +52,7 @@ LABELS_ZH: dict[str, str] = {
     "VALUE": "值",
     "Name": "名称",
     "Witnessed": "已见证",
+    "Deleted": "已删除",
     "Name (zh)": "中文名称",
     "Kind": "类型",
     "Credit code": "信用代码",

@@ -18,7 +18,7 @@ def export(
     EvidenceError, OSError."""
     tree = TileTree(head.size, reader.tile)
     count = 0
-    for bundle in bundles(head.size):
+    for bundle in bundles(head.size, reader.first_bundle(head.size) * WIDTH):
         for index, entry in enumerate(reader.entries(bundle), bundle.number * WIDTH):
             if hint in entry and wanted(entry):
                 made = proof.make(index, tree, signed, entry)

@@ -13,11 +13,13 @@ from telemetry.evidence.cosigned import Cosigned
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.keys import NAME, further_keys, load_key, make_key, settle_origin
 from telemetry.evidence.log import MAX_BATCH, EvidenceLog
+from telemetry.evidence.prune import Pruner
 from telemetry.evidence.source import Source
 from telemetry.evidence.tile import WIDTH
 from telemetry.evidence.verify import verify_range
 
 DIRECTORY = "evidence"  # below state_dir
+PRUNED_AT_ONCE = 1000  # bundles
 LOOK = 0.05  # seconds between looks for cosignatures
 INTERVAL = 1.0  # seconds: with the recorder's turn a decision is under a published checkpoint within 1.5 s
 
@@ -27,6 +29,8 @@ type Durable = Callable[[], tuple[float, tuple[int, int]]]
 class Integrator:
     """interval: seconds between checkpoints; cosigned: where witnesses are asked. covered: all written before this
     moment (CLOCK_MONOTONIC) is under a published checkpoint; failed: why nothing is taken any more.
+
+    minimum: entries below it are deleted, some at a time; whoever sets it has said so in a record that is published.
 
     Between batches one old bundle after the other is verified again, a bundle each interval, so that damage shows
     before somebody needs what it hit; damage: what was found, until it is mended. It stops nothing: new records are
@@ -46,6 +50,8 @@ class Integrator:
         self.covered = covered
         self.failed: Exception | None = None
         self.damage = ""
+        self.pruner = Pruner(log.reader.directory.parent, log.reader.directory.name)
+        self.minimum = self.pruner.minimum
         self._scrubbed = 0  # bundles, of this round
         self._source = source
         self._interval = interval
@@ -83,8 +89,9 @@ class Integrator:
 
     def scrub(self) -> None:
         """Verifies the next full bundle from the disk up to the published root."""
-        number = self._scrubbed if self._scrubbed < self.log.size // WIDTH else 0
-        if not self.log.size // WIDTH:
+        first, end = self.pruner.minimum // WIDTH, self.log.size // WIDTH
+        number = self._scrubbed if first <= self._scrubbed < end else first
+        if number >= end:
             return
         try:
             head = checkpoint.open_signed(self.log.reader.checkpoint(), self.log.key)
@@ -95,12 +102,19 @@ class Integrator:
             self.damage = ""
             self._scrubbed = number + 1
 
+    def prune(self) -> None:
+        """Deletes some of what is to go. Raises OSError."""
+        if self.minimum > self.pruner.minimum:
+            self.pruner.raise_to(self.minimum)
+        self.pruner.work(PRUNED_AT_ONCE)
+
     def _run(self, durable: Durable) -> None:
         while not self._ending.is_set():
             started = time.monotonic()
             try:
                 self.catch_up(durable)
                 self.scrub()
+                self.prune()
                 self._rest(started + self._interval)
             except Exception as error:  # noqa: BLE001 - the recorder's thread raises it again
                 self.failed = error

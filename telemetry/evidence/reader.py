@@ -5,7 +5,7 @@ from pathlib import Path
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.files import read_or_none
 from telemetry.evidence.merkle import HASH_SIZE
-from telemetry.evidence.tile import ENTRIES, Tile, frame, split_entries, split_hashes
+from telemetry.evidence.tile import ENTRIES, WIDTH, Tile, frame, split_entries, split_hashes
 
 CHECKPOINT = "checkpoint"
 WITNESSED = "witnessed"
@@ -44,6 +44,19 @@ class Reader:
     def entries(self, tile: Tile) -> list[bytes]:
         """The entries of a bundle. Raises EvidenceError."""
         return split_entries(self.tile(tile), tile)
+
+    def first_bundle(self, size: int) -> int:
+        """The number of the first bundle of a log of `size` entries that is there: those before were deleted, since
+        they go in their order (prune.py)."""
+        low, high = 0, size // WIDTH  # the partial one never goes
+        middle = 0  # looked for first: most logs are whole
+        while low < high:
+            if (self.directory / Tile(ENTRIES, middle).path).exists():
+                high = middle
+            else:
+                low = middle + 1
+            middle = (low + high) // 2
+        return low
 
     def _read(self, name: str) -> bytes:
         data = read_or_none(self.directory / name)
