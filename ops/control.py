@@ -17,6 +17,7 @@ import uvloop
 from aiohttp import web
 
 from gateway import portal_visit
+from ops.acts_log import ActsLog
 from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
@@ -27,6 +28,7 @@ from ops.ca import CaFiles
 from ops.keys import load_keys
 from ops.portal.app import portal_application
 from ops.settings import Settings, SettingsError, load_settings, settings_path
+from telemetry.evidence.note import parse_key
 
 _log = logging.getLogger("feiyu.control")
 DRAIN = 10.0  # seconds that requests may still take after SIGTERM
@@ -57,7 +59,10 @@ async def serve(settings: Settings) -> None:
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     keys = load_keys(state)
     policy = Policy(state / "snapshot", keys.snapshot)
-    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)))
+    evidence = settings.evidence
+    witnesses = [parse_key(witness.key) for witness in evidence.witnesses]
+    acts = Acts(spool_of(settings), ActsLog(state, settings.node, evidence.signatures, witnesses))
+    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), acts)
     recorder = RecorderClient(run / "recorder.sock")
     users = settings.users
     node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)

@@ -8,6 +8,7 @@ state_dir  control:group    0750   the register
   snapshot control:group    0750   workers read
   log      recorder:group   0750
   evidence recorder:group   0750     the private key itself is 0600
+  acts     control:group    0750   evidence of administrative acts; the private key itself is 0600
   witnessed  cosigner:group 0750   what witnesses signed; the recorder reads
   lines    lines:group      0750     the nft table for the next boot
   usage    worker:group     0750     bytes per tenant, day and month
@@ -53,6 +54,7 @@ def prepare(settings: Settings) -> None:
         (state / "snapshot", control, 0o750, True),
         (state / "log", recorder, 0o750, True),
         (state / "evidence", recorder, 0o750, True),
+        (state / "acts", control, 0o750, True),
         (state / COSIGNED, cosigner, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 import ops
-from ops import listeners, privileges
+from ops import acts_log, listeners, privileges
 from ops.privileges import CAP_NET_ADMIN, CAP_NET_RAW, Privileges
 from ops.settings import Settings
 from ops.spawn import ProcessSpec
@@ -71,7 +71,7 @@ def cosigner(settings: Settings, environment: dict[str, str]) -> list[ProcessSpe
     if not evidence.witnesses:
         return []
     arguments = (
-        *(f"--log={name}={state / DIRECTORY / name}" for name in (NAME,)),
+        *(f"--log={log.name}={log}" for log in (state / DIRECTORY / NAME, state / acts_log.DIRECTORY / acts_log.NAME)),
         *("--out", str(state / COSIGNED), "--quorum", str(evidence.needed)),
         *(f"--witness={witness.url}={witness.key}" for witness in evidence.witnesses),
     )

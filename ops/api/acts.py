@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from ops.acts_log import ActsLog
 from ops.settings import Settings
 from telemetry.record import Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
@@ -16,10 +17,12 @@ _log = logging.getLogger("feiyu.control")
 
 
 class Acts:
-    """Writes the records. Without a writer (a process without a supervisor) they go to the process's log alone."""
+    """Writes the records. Without a writer (a process without a supervisor) they go to the process's log alone. log:
+    the acts' own evidence, which follows the register."""
 
-    def __init__(self, writer: SpoolWriter | None) -> None:
+    def __init__(self, writer: SpoolWriter | None, log: ActsLog | None = None) -> None:
         self._writer = writer
+        self.log = log
 
     def applied(self, applied: Applied, actor: str) -> None:
         """A change of the register."""

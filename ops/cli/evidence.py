@@ -7,10 +7,11 @@ from typing import Any
 
 import rich_click as click
 
-from ops.cli import evidence_export, evidence_witness, output
+from ops.cli import evidence_export, evidence_hold, evidence_witness, output
 from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.errors import CliError, ExitCode
+from ops.cli.evidence_acts import acts_directory, register_agrees, register_words
 from ops.cli.evidence_files import FILE, OUT, directory_of, emit, key_of, not_valid, placed, read
 from ops.cli.evidence_trust import (
     PARENT,
@@ -52,6 +53,7 @@ def group() -> None:
 @click.option(
     "--node", "nodes", metavar="VKEY", multiple=True, help=t("The log is a parent log: a node's key, or a file.")
 )
+@click.option("--acts", is_flag=True, help=t("The log of administrative acts, and the register against it."))
 @click.option(
     "--parent", type=PARENT, metavar="DIR", help=t("A parent log that this log must be under (with --parent-key).")
 )
@@ -69,6 +71,7 @@ def verify(
     witnesses: tuple[str, ...],
     quorum: int | None,
     nodes: tuple[str, ...],
+    acts: bool,
     parent: Path | None,
     parent_key: str | None,
     range_: str | None,
@@ -80,6 +83,9 @@ def verify(
         if proof_file:
             _verify_proofs(app, proof_file, key_of(app, directory, key), entry, policy)
             return
+        register = acts and not directory
+        if register:
+            directory = acts_directory(app)
         where = directory_of(app, directory)
         reader, vkey = Reader(where), key_of(app, directory, key)
         earlier = [read(path) for path in kept]
@@ -92,6 +98,7 @@ def verify(
         began = time.monotonic()
         found = verify_log(reader, vkey, [*earlier, *(witnessed or ())[1:]])
         followed = follow(reader, found.head.size, all_keys(nodes)) if nodes else {}
+        agree = register_agrees(app, reader, found.head.size) if register else None
         records = 0 if directory else verify_records(reader, found.head, where.parent.parent / "log")
     except EvidenceError as error:
         raise not_valid(error) from None
@@ -104,6 +111,7 @@ def verify(
         "pruned": found.pruned,
         "kept": len(earlier),
         **witnessed_facts(witnessed),
+        **({"changes": agree[0], "put_back": agree[1]} if agree else {}),
         **({"nodes": {origin: head.size for origin, (head, _) in followed.items()}} if nodes else {}),
     }
     app.details(
@@ -117,6 +125,7 @@ def verify(
             ("Records", t("{count} in the node's own log agree", count=records) if not directory else None),
             ("Earlier checkpoints", t("{count} lead to this one", count=len(earlier)) if earlier else None),
             *witnessed_rows(witnessed),
+            ("Changes", register_words(agree)),
             *((origin, t("followed to size {size}", size=head.size)) for origin, (head, _) in followed.items()),
             ("Took", t("{seconds} s", seconds=f"{seconds:.1f}")),
         ],
@@ -257,6 +266,7 @@ def _find(reader: Reader, head: Checkpoint, text: str) -> tuple[int, bytes]:
 
 evidence_export.add_to(group)
 evidence_witness.add_to(group)
+group.add_command(evidence_hold.group)
 
 
 def _pruned(count: int) -> str | None:

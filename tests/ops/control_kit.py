@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from ops.acts_log import ActsLog
 from ops.api.acts import Acts
 from ops.api.app import application
 from ops.api.authority import Authority
@@ -21,6 +22,7 @@ from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
 from ops.control import listening
 from ops.keys import load_keys
+from ops.settings import Settings
 from telemetry.spool import SpoolWriter
 
 NODE = "gw1.zone.example"
@@ -139,6 +141,7 @@ async def running(
     busy: float | None = None,
     writer: SpoolWriter | None = None,
     node_uids: frozenset[int] = frozenset(),
+    acts_log: bool = False,
 ) -> AsyncIterator[Node]:
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
@@ -149,11 +152,13 @@ async def running(
         test_hub.open()
     policy = Policy(state / "snapshot", keys.snapshot)
     more = {} if busy is None else {"busy_timeout": busy}
+    acts = Acts(writer, ActsLog(state, NODE) if acts_log else None)
+    settings = Settings(node=NODE, listeners=(), state_dir=str(state))
     authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more
+        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), acts, **more
     )
     recorder = RecorderClient(run / "recorder.sock")
-    app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"))
+    app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"), settings)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await authority.beat()
