@@ -33,14 +33,16 @@ class Cosigned:
         self._seen = seen
         try:
             data = read_or_none(self.path, note.MAX_BYTES) or b""
-            head = checkpoint.open_signed(data, log.key, self.keys)
+            head = checkpoint.open_signed(data, log.key, (*log.keys[1:], *self.keys))
             found = note.parse(data)
-            known = {(key.name, key.key_id) for key in (log.key, *self.keys)}
+            witnesses = {(key.name, key.key_id) for key in self.keys}
+            known = witnesses | {(key.name, key.key_id) for key in log.keys}
             own = tuple(line for line in found.signatures if (line.name, line.key_id) in known)
         except EvidenceError as error:
             self.wrong = str(error)
             return
         self.wrong = ""
-        if self.size <= head.size <= log.size and len(own) > 1:
+        signed = any((line.name, line.key_id) in witnesses for line in own)
+        if self.size <= head.size <= log.size and signed:
             log.cosign(note.Note(found.text, own))
             self.size = head.size

@@ -49,6 +49,7 @@ class EvidenceLog:
     ) -> None:
         self.origin = origin
         self.key = note.VerifierKey(origin, note.ED25519, key.public_key().public_bytes_raw())
+        self.keys = (self.key, *(note.VerifierKey(origin, other.type, other.public) for other in further))
         self.reader = Reader(directory / name)
         self._private, self._further = key, further
         self._committed = directory / f"{name}.committed"

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from ops import directories, processes
 from ops.cli.main import run
+from ops.settings import parse_settings
 from telemetry.evidence import note
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.integrate import open_log
@@ -108,6 +110,30 @@ def test_cosignatures_stand_in_the_published_checkpoint(two: tuple[Node, Running
     assert facts["witnesses"] == ["w1.example", "w2.example"]
     assert run(["evidence", "verify", *arguments, "--quorum", "3"]) == 1
     assert "a quorum of 3 witnesses cannot be had of 2" in capsys.readouterr().err
+
+
+def test_the_node_s_own_plan_runs_them(two: tuple[Node, Running, Running], tmp_path: Path) -> None:
+    node, one, other = two
+    asked = [{"url": running.url, "key": str(running.keys[0])} for running in (one, other)]
+    written = {
+        "node": NODE, "state_dir": str(node.state), "run_dir": str(node.run), "workers": 1,
+        "listeners": [{"name": "plain", "address": "127.0.0.1:3128"}], "metrics": {"address": "127.0.0.1:19464"},
+        "evidence": {"interval": 0.05, "signatures": ["mldsa44"], "witnesses": asked, "quorum": 2},
+    }  # fmt: skip
+    settings = parse_settings(json.dumps(written), "feiyu.yaml")
+    directories.prepare(settings)
+    specs = {spec.name: spec for spec in processes.plan(settings, tmp_path / "none", "0000abcd", lambda _: {})}
+    assert (specs["cosigner"].role, specs["cosigner"].privileges.capabilities) == ("cosigner", frozenset())
+    running = [subprocess.Popen(specs[name].argv, env=specs[name].environment) for name in ("recorder", "cosigner")]
+    try:
+        policy = Policy((one.keys[0], other.keys[0]), 2)
+        until(lambda: witnessed_size(node, policy), "both have signed")
+    finally:
+        for process_ in running:
+            process_.terminate()
+            process_.wait(20)
+    without = parse_settings(json.dumps({**written, "evidence": {}}), "feiyu.yaml")
+    assert "cosigner" not in {spec.name for spec in processes.plan(without, tmp_path, "0000abcd", lambda _: {})}
 
 
 def test_a_witness_that_hangs_or_is_gone_holds_nobody_up(two: tuple[Node, Running, Running]) -> None:
