@@ -10,6 +10,7 @@ state_dir  control:group    0750   the register
   evidence recorder:group   0750     the private key itself is 0600
   acts     control:group    0750   evidence of administrative acts; the private key itself is 0600
   witnessed  cosigner:group 0750   what witnesses signed; the recorder reads
+  personal recorder:group   0750     keys of personal fields in records, themselves 0600
   lines    lines:group      0750     the nft table for the next boot
   usage    worker:group     0750     bytes per tenant, day and month
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 from ops import privileges
 from ops.settings import Settings
 from telemetry.evidence.cosigned import COSIGNED
+from telemetry.personal import PERSONAL
 
 
 class DirectoryError(Exception):
@@ -56,6 +58,7 @@ def prepare(settings: Settings) -> None:
         (state / "evidence", recorder, 0o750, True),
         (state / "acts", control, 0o750, True),
         (state / COSIGNED, cosigner, 0o750, True),
+        (state / PERSONAL, recorder, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
     )

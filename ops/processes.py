@@ -32,6 +32,7 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
         *("--node", settings.node, "--boot", boot, "--metrics", settings.metrics.address),
         *("--evidence-interval", str(settings.evidence.interval)),
         *("--retention-days", str(settings.retention.days)),
+        *("--personal-days", str(settings.retention.personal_days if settings.evidence.personal == "sealed" else 0)),
         *("--signatures", *settings.evidence.signatures),
         *("--witness", *(witness.key for witness in settings.evidence.witnesses)),
     )

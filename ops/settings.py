@@ -153,10 +153,11 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True):
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence log. interval: seconds between checkpoints; what is decided is under a published one after at most
-    that and half a second. signatures: kinds of second signatures under them; witnesses: who is asked to cosign them;
-    quorum: how many must have, 0 for all."""
+    that and half a second. personal: clear, or sealed (telemetry/personal.py). signatures: kinds of second signatures
+    under checkpoints; witnesses: who is asked to cosign them; quorum: how many must have, 0 for all."""
 
     interval: float = 1.0
+    personal: str = "clear"
     signatures: tuple[str, ...] = ()
     witnesses: tuple[Witness, ...] = ()
     quorum: int = 0
@@ -168,10 +169,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """How long records of flows are kept. days: then they are deleted, unless a legal hold keeps them; ceiling: most
-    days that may be set, and that a hold may last."""
+    """How long records of flows are kept. days: then they are deleted, unless a legal hold keeps them; personal_days:
+    how long personal fields in them can be read, where they are sealed; ceiling: the most days that may be set, and
+    that a hold may last."""
 
     days: int = DEFAULT
+    personal_days: int = DEFAULT
     ceiling: int = CEILING
 
 

@@ -236,6 +236,7 @@ _settings = section(
             s.Evidence,
             {
                 "interval": number(0.05, 10, "seconds"),
+                "personal": text("clear or sealed", lambda v: v in ("clear", "sealed")),
                 "signatures": listing(
                     text(f"one of {', '.join(FURTHER)}", lambda v: v in FURTHER), "signatures", unique=("",)
                 ),
@@ -244,7 +245,9 @@ _settings = section(
             },
         ),
         # the floor is the law's: logs of a network for not less than six months
-        "retention": section(s.Retention, dict.fromkeys(("days", "ceiling"), integer(FLOOR, 36_530, "days"))),
+        "retention": section(
+            s.Retention, dict.fromkeys(("days", "personal_days", "ceiling"), integer(FLOOR, 36_530, "days"))
+        ),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )
@@ -257,6 +260,18 @@ def check_settings(root: yaml.Node) -> s.Settings:
     if found:
         raise ProblemsError(*found)
     return settings
+
+
+def _kept(settings: s.Settings) -> list[tuple[str, str, str]]:
+    """What is wrong with evidence and retention: key, what, what is expected."""
+    evidence, retention = settings.evidence, settings.retention
+    names = len({witness.key.partition("+")[0] for witness in evidence.witnesses})
+    found = []
+    if evidence.quorum > names:
+        found.append(("evidence", f"quorum {evidence.quorum} cannot be had of {names} witnesses", "at most as many"))
+    most = retention.ceiling
+    too_long = [name for name in ("days", "personal_days") if getattr(retention, name) > most]
+    return found + [("retention", f"{name} is more than ceiling", "at most the ceiling") for name in too_long]
 
 
 def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
@@ -290,11 +305,8 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         )
     if settings.health.timeout > settings.health.interval:
         add("health", "timeout is longer than interval", "timeout at most as long as interval")
-    names = len({witness.key.partition("+")[0] for witness in settings.evidence.witnesses})
-    if settings.evidence.quorum > names:
-        add("evidence", f"quorum {settings.evidence.quorum} cannot be had of {names} witnesses", "at most as many")
-    if settings.retention.days > settings.retention.ceiling:
-        add("retention", "days is more than ceiling", "at most the ceiling")
+    for key, wrong, expected in _kept(settings):
+        add(key, wrong, expected)
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
     for key, wrong, expected in listener_faults(settings):

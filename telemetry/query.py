@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,6 +169,7 @@ class Service:
 
     async def _records(self, request: web.Request) -> web.Response:
         wanted, limit = _parse(request)
+        wanted = self._sealed_too(wanted)
         try:
             before = parse_place(request.query["before"]) if "before" in request.query else None
         except ValueError as error:
@@ -178,10 +180,22 @@ class Service:
             self._threads, search, segments.directory, wanted, limit, durable, before
         )
         headers = {"Feiyu-Next": str(page.next)} if page.next else {}
-        return web.Response(body=b"".join(line + b"\n" for line in page.lines), content_type=_LINES, headers=headers)
+        lines = page.lines
+        if sealer := self._journal.sealer:
+            lines = await asyncio.get_running_loop().run_in_executor(
+                self._threads, lambda: list(map(sealer.open_line, lines))
+            )
+        return web.Response(body=b"".join(line + b"\n" for line in lines), content_type=_LINES, headers=headers)
+
+    def _sealed_too(self, wanted: Filter) -> Filter:
+        """A source is looked for by what stands for it where personal fields are sealed."""
+        sealer = self._journal.sealer
+        if not sealer or not wanted.source:
+            return wanted
+        return replace(wanted, source="", sources=sealer.pseudonyms(wanted.source) | {wanted.source})
 
     async def _tail(self, request: web.Request) -> web.StreamResponse:
-        wanted, _ = _parse(request)
+        wanted = self._sealed_too(_parse(request)[0])
         if len(self._watchers) >= MAX_WATCHERS:
             raise web.HTTPServiceUnavailable(text=f"{MAX_WATCHERS} watchers already")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
@@ -199,7 +213,8 @@ class Service:
             except TimeoutError:
                 await response.write(b":\n\n")  # finds clients that are gone
                 continue
-            await response.write(b"id: %d\ndata: %b\n\n" % (index, line))
+            sealer = self._journal.sealer
+            await response.write(b"id: %d\ndata: %b\n\n" % (index, sealer.open_line(line) if sealer else line))
             if watcher.missed and watcher.queue.empty():
                 missed, watcher.missed = watcher.missed, 0
                 await response.write(b'event: gap\ndata: {"missed":%d}\n\n' % missed)

@@ -99,6 +99,7 @@ class Record(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, tag_fie
     retransmits: int = 0
     cause: str = ""  # CloseCause
     detail: str = ""  # machine-made words for kinds line, action, heartbeat; never text of a client
+    sealed: str = ""  # what personal fields held (telemetry/personal.py): PERIOD.base64
     values: dict[str, int] | None = None  # kind heartbeat and line: gauges by name
 
 

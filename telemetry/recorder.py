@@ -39,6 +39,7 @@ from telemetry.expiry import Expiry
 from telemetry.follow import Follower, Process
 from telemetry.journal import Journal
 from telemetry.mourning import Mourning
+from telemetry.personal import PERSONAL, Sealer
 from telemetry.query import Service
 from telemetry.retention import DEFAULT, HOLDS
 from telemetry.segments import Segments
@@ -238,12 +239,14 @@ def run(
     signatures: Sequence[str] = (),
     witness: Sequence[str] = (),
     retention_days: int = DEFAULT,
+    personal_days: int = 0,
 ) -> int:
     """Runs the recorder until SIGTERM (0), or until the log cannot be written or is another recorder's (1).
 
     metrics: HOST:PORT for /metrics, empty for none; evidence_interval: seconds between checkpoints; signatures: kinds
     of second ones under them; witness: verifier keys of those that the cosigner process asks; retention_days: how long
-    records are kept. Raises ValueError for an odd boot.
+    records are kept; personal_days: how long the personal fields in them can be read, 0 to leave them unsealed. Raises
+    ValueError for an odd boot.
     """
     check_process(boot, "recorder")
     directory, spool = state_dir / "log", run_dir / "spool"
@@ -259,7 +262,8 @@ def run(
     try:
         proofs = open_log(state_dir / DIRECTORY, node, signatures)
         restored = restore(directory, proofs)
-        journal = Journal(directory, node, boot, Segments(directory, segment_bytes))
+        sealer = Sealer(state_dir / PERSONAL, active=personal_days > 0)
+        journal = Journal(directory, node, boot, Segments(directory, segment_bytes), sealer)
         evidence = Integrator(proofs, Source(directory, proofs.size), evidence_interval)
         if witness:
             evidence.cosigned = Cosigned(state_dir / COSIGNED / NAME, tuple(map(parse_key, witness)))
@@ -269,7 +273,7 @@ def run(
         write_status(status, Status(time.monotonic(), 0.0, _said(error)))
         return 1
     recorder = Recorder(journal, spool, status, evidence, restored)
-    recorder.expiry = Expiry(journal, evidence, retention_days, state_dir / HOLDS)
+    recorder.expiry = Expiry(journal, evidence, retention_days, personal_days, state_dir / HOLDS)
     return uvloop.run(_serve(recorder, run_dir, metrics))
 
 
@@ -288,6 +292,9 @@ def main() -> int:
     parser.add_argument("--signatures", nargs="*", default=[], choices=FURTHER, help="second ones under checkpoints")
     parser.add_argument("--witness", nargs="*", default=[], metavar="VKEY", help="whose cosignatures are taken")
     parser.add_argument("--retention-days", type=int, default=DEFAULT, help="how long records are kept")
+    parser.add_argument(
+        "--personal-days", type=int, default=0, help="how long personal fields can be read; 0: unsealed"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
     return run(**vars(arguments))

@@ -49,12 +49,15 @@ class Segment:
     last: int | None
 
 
+def oldest_kept(now: int, days: int, holds: Iterable[Hold]) -> int:
+    """The time (Unix µs) before which nothing has to be kept: so many days ago, or where the first hold in force
+    begins. Pure."""
+    return min([now - max(days, FLOOR) * DAY, *(hold.since for hold in holds if hold.until > now)])
+
+
 def due(segments: list[Segment], now: int, days: int, holds: Iterable[Hold]) -> int:
     """The index below which everything may go: the first record of a segment, never the newest one. Pure."""
-    oldest = now - max(days, FLOOR) * DAY
-    for hold in holds:
-        if hold.until > now:
-            oldest = min(oldest, hold.since)
+    oldest = oldest_kept(now, days, holds)
     minimum = segments[0].first if segments else 0
     for segment, following in pairwise(segments):
         if segment.last is None or segment.last >= oldest:
