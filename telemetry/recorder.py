@@ -28,21 +28,16 @@ from pathlib import Path
 import uvloop
 
 from telemetry import checkpoint as store
-from telemetry.evidence.cosigned import COSIGNED, Cosigned
 from telemetry.evidence.error import EvidenceError
-from telemetry.evidence.integrate import DIRECTORY, INTERVAL, Integrator, open_log
-from telemetry.evidence.keys import FURTHER, NAME
-from telemetry.evidence.note import parse_key
-from telemetry.evidence.restore import restore
-from telemetry.evidence.source import Source
+from telemetry.evidence.integrate import DIRECTORY, INTERVAL, Integrator
+from telemetry.evidence.keys import FURTHER
 from telemetry.expiry import Expiry
 from telemetry.follow import Follower, Process
 from telemetry.journal import Journal
 from telemetry.mourning import Mourning
-from telemetry.personal import PERSONAL, Sealer
+from telemetry.opening import open_all
 from telemetry.query import Service
 from telemetry.retention import DEFAULT, HOLDS
-from telemetry.segments import Segments
 from telemetry.spooldir import Status, check_process, open_status, read_status, spool_bytes, write_status
 
 # Seconds. What a turn costs beside its records (waking, the fsync) is shared by all of them, so turns are as rare as
@@ -260,28 +255,29 @@ def run(
         return 1
     status = open_status(spool)
     try:
-        proofs = open_log(state_dir / DIRECTORY, node, signatures)
-        restored = restore(directory, proofs)
-        sealer = Sealer(state_dir / PERSONAL, active=personal_days > 0)
-        journal = Journal(directory, node, boot, Segments(directory, segment_bytes), sealer)
-        evidence = Integrator(proofs, Source(directory, proofs.size), evidence_interval)
-        if witness:
-            evidence.cosigned = Cosigned(state_dir / COSIGNED / NAME, tuple(map(parse_key, witness)))
+        opened = open_all(
+            state_dir,
+            node,
+            boot,
+            segment_bytes,
+            evidence_interval,
+            tuple(signatures),
+            tuple(witness),
+            personal_days > 0,
+        )
     except (OSError, EvidenceError) as error:
         remedy = f"put the file back from a copy, or move {state_dir / DIRECTORY} aside to begin a log with a new key"
         log.critical("the log cannot be opened: %s%s", _said(error), f"; {remedy}" * isinstance(error, EvidenceError))
         write_status(status, Status(time.monotonic(), 0.0, _said(error)))
         return 1
-    recorder = Recorder(journal, spool, status, evidence, restored)
-    recorder.expiry = Expiry(journal, evidence, retention_days, personal_days, state_dir / HOLDS)
+    recorder = Recorder(opened.journal, spool, status, opened.evidence, opened.restored)
+    recorder.expiry = Expiry(opened.journal, opened.evidence, retention_days, personal_days, state_dir / HOLDS)
     return uvloop.run(_serve(recorder, run_dir, metrics))
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="telemetry.recorder", description=__doc__.split("\n", 1)[0] if __doc__ else ""
-    )
+    parser = argparse.ArgumentParser(prog="telemetry.recorder", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--node", required=True)
