@@ -118,7 +118,9 @@ class Service:
         return max(0.0, time.monotonic() - self._recorder.durable)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes)
+        evidence = self._recorder.evidence
+        sizes = evidence.sizes() if evidence else {}
+        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes, sizes)
         body = await asyncio.get_running_loop().run_in_executor(self._threads, metrics.render, seen)
         return web.Response(body=body, headers={"Content-Type": _TEXT})
 

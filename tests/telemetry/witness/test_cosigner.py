@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -96,6 +97,8 @@ def test_cosignatures_stand_in_the_published_checkpoint(two: tuple[Node, Running
             until(lambda n=number: witnessed_size(node, policy) >= n + 2, "the newest checkpoint is witnessed")
         writer.close()
         until(lambda: b'"evidence_witnessed": ' in node.ask("/health")[2], "health says so")
+        until(lambda: b"feiyu_evidence_witnessed_size 6.0" in node.ask("/metrics")[2], "and so do the metrics")
+        assert b"feiyu_evidence_size 6.0" in node.ask("/metrics")[2]
     reader = Reader(node.state / "evidence/flows")
     signed = reader.checkpoint() if len(note.parse(reader.checkpoint()).signatures) > 2 else reader.witnessed() or b""
     assert open_witnessed(signed, log_key(node), policy).names == ("w1.example", "w2.example")
@@ -112,11 +115,18 @@ def test_cosignatures_stand_in_the_published_checkpoint(two: tuple[Node, Running
     assert "a quorum of 3 witnesses cannot be had of 2" in capsys.readouterr().err
 
 
-def test_the_node_s_own_plan_runs_them(two: tuple[Node, Running, Running], tmp_path: Path) -> None:
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory whose name leaves room for sockets."""
+    with TemporaryDirectory(prefix="fy") as name:
+        yield Path(name) / "run"
+
+
+def test_the_node_s_own_plan_runs_them(two: tuple[Node, Running, Running], tmp_path: Path, short: Path) -> None:
     node, one, other = two
     asked = [{"url": running.url, "key": str(running.keys[0])} for running in (one, other)]
     written = {
-        "node": NODE, "state_dir": str(node.state), "run_dir": str(node.run), "workers": 1,
+        "node": NODE, "state_dir": str(node.state), "run_dir": str(short), "workers": 1,
         "listeners": [{"name": "plain", "address": "127.0.0.1:3128"}], "metrics": {"address": "127.0.0.1:19464"},
         "evidence": {"interval": 0.05, "signatures": ["mldsa44"], "witnesses": asked, "quorum": 2},
     }  # fmt: skip

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from telemetry.evidence import checkpoint, note, signing
 from telemetry.evidence.checkpoint import Checkpoint
+from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.log import EvidenceLog
 from telemetry.evidence.merkle import EMPTY_ROOT
 from telemetry.witness import protocol
@@ -160,3 +163,16 @@ def test_what_it_remembers_may_not_be_another_s(tmp_path: Path) -> None:
         status, _, body = running.post(render(request(log, 0)))
         assert (status, body) == (500, b"this witness cannot keep what it would sign\n")
         assert any("put it back from a backup" in line for line in running.said)
+
+
+REQUESTS = [render(Request(old, proof, b"text\n\nsignatures\n")) for old, proof in ((0, ()), (7, (bytes(32),) * 3))]
+
+
+@given(data=st.sampled_from(REQUESTS), at=st.integers(0, 200), put_in=st.binary(max_size=5), cut=st.integers(0, 5))
+def test_whatever_is_read_as_a_request_says_itself_again(data: bytes, at: int, put_in: bytes, cut: int) -> None:
+    changed = data[:at] + put_in + data[at + cut :]
+    try:
+        found = protocol.parse(changed)
+    except EvidenceError:
+        return
+    assert render(found) == changed
