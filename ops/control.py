@@ -64,14 +64,12 @@ async def serve(settings: Settings) -> None:
     acts = Acts(spool_of(settings), ActsLog(state, settings.node, evidence.signatures, witnesses))
     authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), acts)
     recorder = RecorderClient(run / "recorder.sock")
-    users = settings.users
-    node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)
     app = application(
         authority,
         recorder,
         settings.node,
         keys.pseudonym,
-        node_uids,
+        settings.users.processes,
         CaFiles(state / "ca", int(settings.ca.client_life)),
         settings,
     )

@@ -116,6 +116,12 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 4 if self.base else None
 
     @property
+    def processes(self) -> frozenset[int]:
+        """uids of all the node's processes, which administer nothing; empty where they have none of their own."""
+        own = (self.lines, self.worker, self.control, self.recorder, self.cosigner)
+        return frozenset(uid for uid in own if uid is not None)
+
+    @property
     def group(self) -> int | None:
         """The shared gid: it may read the snapshot and the public key, and write the spool."""
         return self.base + 9 if self.base else None

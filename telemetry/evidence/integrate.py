@@ -15,8 +15,8 @@ from telemetry.evidence.keys import NAME, further_keys, load_key, make_key, sett
 from telemetry.evidence.log import MAX_BATCH, EvidenceLog
 from telemetry.evidence.prune import Pruner
 from telemetry.evidence.source import Source
-from telemetry.evidence.tile import WIDTH
-from telemetry.evidence.verify import verify_range
+from telemetry.evidence.tile import WIDTH, TileTree
+from telemetry.evidence.verify import verify_hashes, verify_range
 
 DIRECTORY = "evidence"  # below state_dir
 PRUNED_AT_ONCE = 1000  # bundles
@@ -88,14 +88,17 @@ class Integrator:
         self.covered = max(self.covered, moment)
 
     def scrub(self) -> None:
-        """Verifies the next full bundle from the disk up to the published root."""
-        first, end = self.pruner.minimum // WIDTH, self.log.size // WIDTH
-        number = self._scrubbed if first <= self._scrubbed < end else first
-        if number >= end:
+        """Verifies the next full bundle and its tiles from the disk up to the published root."""
+        end = self.log.size // WIDTH
+        number = self._scrubbed if self._scrubbed < end else 0
+        if not end:
             return
         try:
             head = checkpoint.open_signed(self.log.reader.checkpoint(), self.log.key)
-            verify_range(self.log.reader, head, number * WIDTH, (number + 1) * WIDTH)
+            if number < self.pruner.minimum // WIDTH:  # its entries are gone, its hashes must stand
+                verify_hashes(TileTree(head.size, self.log.reader.tile), head, number)
+            else:
+                verify_range(self.log.reader, head, number * WIDTH, (number + 1) * WIDTH)
         except EvidenceError as error:
             self.damage = str(error)  # and this bundle again, until somebody has put it back
         else:

@@ -108,13 +108,18 @@ def verify_range(reader: Reader, head: Checkpoint, start: int, end: int) -> list
         entries = reader.entries(whole)
         tile = tile_at(0, bundle.number, head.size)
         _compare(reader, tile, b"".join(map(leaf_hash, entries)))
-        # the proof of one leaf is made of all other hashes of its tile, so that it vouches for them too
-        first = bundle.number * WIDTH
-        proof = prove_inclusion(first, head.size, tree.node)
-        verify_inclusion(first, head.size, tree.leaf(first), proof, head.root)
+        verify_hashes(tree, head, bundle.number)
         found += entries
     skipped = start - start % WIDTH
     return found[start - skipped : end - skipped]
+
+
+def verify_hashes(tree: TileTree, head: Checkpoint, number: int) -> None:
+    """The tile of leaves of this number, and those that lead from it to the head's root. Raises EvidenceError."""
+    # the proof of one leaf is made of all other hashes of its tile, so that it vouches for them too
+    first = number * WIDTH
+    proof = prove_inclusion(first, head.size, tree.node)
+    verify_inclusion(first, head.size, tree.leaf(first), proof, head.root)
 
 
 def verify_records(reader: Reader, head: Checkpoint, directory: Path) -> int:

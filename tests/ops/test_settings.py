@@ -27,6 +27,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
     settings = load_settings(EXAMPLE)
     assert settings.users.worker == 62001
     assert settings.users.group == 62009
+    assert settings.users.processes == {62000, 62001, 62002, 62003, 62004}
     assert settings.access[0].side is Side.OFFSHORE
     shown = EXAMPLE.read_text().replace("#   ", "  ")
     for key in ("health", "limits"):
@@ -57,6 +58,7 @@ def test_settings_survive_the_way_to_a_child() -> None:
     assert parse_settings(least.to_json(), "json") == least
     assert least.worker_count >= 1
     assert least.users.worker is None
+    assert least.users.processes == frozenset()
 
 
 def test_typed_values() -> None:

@@ -240,6 +240,14 @@ def test_deleting_goes_on_after_a_kill_and_is_never_ahead_of_the_state(tmp_path:
     for _ in range(3):
         integrator.scrub()
     assert integrator.damage == "", "what was deleted is no damage"
+    tile = directory / "tile/0/000"
+    good = tile.read_bytes()
+    tile.write_bytes(bytes(32) + good[32:])
+    integrator.scrub()  # the third round has ended: the first tile again
+    assert "leads to another root" in integrator.damage, "but a tile that should stand is"
+    tile.write_bytes(good)
+    integrator.scrub()
+    assert integrator.damage == ""
     assert verify_log(Reader(directory), key).pruned == 512
     (tmp_path / "flows.minimum").write_bytes(b"all\n")
     with pytest.raises(EvidenceError, match="does not hold two numbers"):

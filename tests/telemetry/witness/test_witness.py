@@ -17,6 +17,7 @@ from telemetry.evidence.log import EvidenceLog
 from telemetry.evidence.merkle import EMPTY_ROOT
 from telemetry.witness import protocol
 from telemetry.witness.protocol import Request, render
+from tests.telemetry.spool_kit import until
 from tests.telemetry.witness.kit import ENTRIES, KEY, ORIGIN, SECRET, Running, log_in, request, witness
 
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -108,7 +109,7 @@ def test_both_trees_of_a_fork_stay_as_proof(here: tuple[Running, EvidenceLog, Pa
     caught = [path.read_bytes() for path in (root / "w/logs/caught").iterdir()]
     heads = [checkpoint.open_signed(data, KEY) for data in caught]
     assert Checkpoint(ORIGIN, 300, fork(root, 300)._frontier.root()) in heads, "signed by the log's own key"
-    assert any("FORK of gw1.zone.example/flows" in line for line in running.said)
+    until(lambda: any("FORK of gw1.zone.example/flows" in line for line in running.said), "it says so, loudly")
 
 
 def test_a_good_answer_is_a_cosignature_with_its_time(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ def test_what_it_remembers_may_not_be_another_s(tmp_path: Path) -> None:
         kept.write_bytes(signed(Checkpoint(ORIGIN, 0, EMPTY_ROOT), OTHER))
         status, _, body = running.post(render(request(log, 0)))
         assert (status, body) == (500, b"this witness cannot keep what it would sign\n")
-        assert any("put it back from a backup" in line for line in running.said)
+        until(lambda: any("put it back from a backup" in line for line in running.said), "it says so")
 
 
 REQUESTS = [render(Request(old, proof, b"text\n\nsignatures\n")) for old, proof in ((0, ()), (7, (bytes(32),) * 3))]
