@@ -23,6 +23,7 @@ from ops.api.hub_client import HubUnavailable
 from ops.api.problems import Problem, problems
 from ops.api.recorder_client import RecorderClient
 from ops.portal import pac, page
+from ops.portal.notice import notice
 from ops.portal.refusals import Refusals
 from ops.portal.view import view
 from ops.portal.ways import Way, ways
@@ -68,7 +69,10 @@ class Portal:
         held = await self._holdings(asked.tenant)
         states, refusals = await asyncio.gather(self._line_states(), self._last(asked.tenant))
         url = pac.url(self._ways(asked, held))
-        found = view(asked, held, states, refusals, int(time.time()), url)
+        kept = self._settings.retention
+        personal_days = kept.personal_days if self._settings.evidence.personal == "sealed" else 0
+        recording = notice(kept.days, personal_days)
+        found = view(asked, held, states, refusals, int(time.time()), url, recording)
         return self._told(asked, page.firm_page(found, self._settings.node) if asked.html else "", found)
 
     async def _last(self, tenant: str) -> list[dict[str, Any]] | None:
