@@ -8,12 +8,11 @@ import yaml
 
 from gateway.config import Health, Limits, Timeouts, Tls
 from ops import settings as s
+from ops.settings_evidence import evidence_faults, witness_key
 from ops.settings_listeners import listener_faults
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from telemetry.evidence.keys import FURTHER
-from telemetry.evidence.note import parse_key
 from telemetry.retention import FLOOR
-from telemetry.witness.policy import Policy
 from tenants.model import Side
 from whitelist.device import device_fault
 from whitelist.name import TargetError, canonical_name
@@ -119,11 +118,6 @@ def _portal(value: str) -> str:
     return value
 
 
-def _witness_key(value: str) -> str:
-    Policy((parse_key(value),), 1)
-    return value
-
-
 def _side(value: str) -> Side:
     try:
         return Side(value)
@@ -170,7 +164,7 @@ _witness = section(
     s.Witness,
     {
         "url": parsed("a URL such as https://witness.example, without a slash at its end", _portal),
-        "key": parsed("the witness's verifier key NAME+ID+KEY, quoted", _witness_key),
+        "key": parsed("the witness's verifier key NAME+ID+KEY, quoted", witness_key),
     },
 )
 _management = section(
@@ -262,18 +256,6 @@ def check_settings(root: yaml.Node) -> s.Settings:
     return settings
 
 
-def _kept(settings: s.Settings) -> list[tuple[str, str, str]]:
-    """What is wrong with evidence and retention: key, what, what is expected."""
-    evidence, retention = settings.evidence, settings.retention
-    names = len({witness.key.partition("+")[0] for witness in evidence.witnesses})
-    found = []
-    if evidence.quorum > names:
-        found.append(("evidence", f"quorum {evidence.quorum} cannot be had of {names} witnesses", "at most as many"))
-    most = retention.ceiling
-    too_long = [name for name in ("days", "personal_days") if getattr(retention, name) > most]
-    return found + [("retention", f"{name} is more than ceiling", "at most the ceiling") for name in too_long]
-
-
 def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
     """What only shows when keys are seen together."""
     lines = {key.value: line_of(key) for key, _ in root.value}
@@ -305,7 +287,7 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         )
     if settings.health.timeout > settings.health.interval:
         add("health", "timeout is longer than interval", "timeout at most as long as interval")
-    for key, wrong, expected in _kept(settings):
+    for key, wrong, expected in evidence_faults(settings):
         add(key, wrong, expected)
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
