@@ -98,7 +98,7 @@ case ${1:-} in
     rm -rf build  # also what setuptools left there: it would pack deleted modules
     mkdir -p build/bundle/wheels dist
     # What a node needs, without the tools of developers; wheels only, so that installing compiles nothing.
-    "$venv/bin/python" configs/bundle/runtime.py feiyu < requirements.lock > build/bundle/requirements.lock
+    "$venv/bin/python" configs/bundle/runtime.py 'feiyu[gm]' < requirements.lock > build/bundle/requirements.lock
     "$venv/bin/python" -m pip download -qq --require-hashes --only-binary :all: -r build/bundle/requirements.lock -d build/bundle/wheels
     "$venv/bin/python" -m pip wheel -qq --no-deps --no-build-isolation -w build/bundle/wheels .
     cp -r README.md CHANGELOG.md LICENSE configs/bundle/install.sh configs/systemd build/bundle/

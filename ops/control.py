@@ -19,6 +19,7 @@ from aiohttp import web
 
 from gateway import portal_visit
 from ops import own_network
+from ops.acts_log import ActsLog
 from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
@@ -30,6 +31,7 @@ from ops.ca import CaFiles
 from ops.keys import load_keys
 from ops.portal.app import portal_application
 from ops.settings import Settings, SettingsError, load_settings, settings_path
+from telemetry.evidence.note import parse_key
 
 _log = logging.getLogger("feiyu.control")
 DRAIN = 10.0  # seconds that requests may still take after SIGTERM
@@ -60,20 +62,19 @@ async def serve(settings: Settings) -> None:
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     keys = load_keys(state)
     policy = Policy(state / "snapshot", keys.snapshot)
+    evidence = settings.evidence
+    witnesses = [parse_key(witness.key) for witness in evidence.witnesses]
+    acts = Acts(spool_of(settings), ActsLog(state, settings.node, evidence.signatures, witnesses))
     own = partial(own_network.faults, settings=settings)
-    authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)), own=own
-    )
+    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), acts, own=own)
     recorder = RecorderClient(run / "recorder.sock")
     files = CaFiles(state / "ca", int(settings.ca.client_life))
-    users = settings.users
-    node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)
     app = application(
         authority,
         recorder,
         settings.node,
         keys.pseudonym,
-        node_uids,
+        settings.users.processes,
         files,
         settings,
     )

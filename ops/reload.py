@@ -69,7 +69,7 @@ async def reload(node: Node) -> tuple[str, str]:
         node.retire(name)
     if new != old:
         for spec in (spec for spec in specs if spec.role != "worker"):
-            child = node.children[spec.name]
+            child = node.children.get(spec.name) or node.add_child(spec)
             await child.stop()
             child.spec = spec
             child.start()

@@ -13,6 +13,7 @@ import msgspec
 from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts, Tls
 from gateway.line.model import TRANSPARENT_MARK
 from ops.yamlnode import Problem, ProblemsError, compose
+from telemetry.retention import CEILING, DEFAULT
 from tenants.model import Side
 
 DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
@@ -110,6 +111,17 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 3 if self.base else None
 
     @property
+    def cosigner(self) -> int | None:
+        """uid of the cosigner, or None."""
+        return self.base + 4 if self.base else None
+
+    @property
+    def processes(self) -> frozenset[int]:
+        """uids of all the node's processes, which administer nothing; empty where they have none of their own."""
+        own = (self.lines, self.worker, self.control, self.recorder, self.cosigner)
+        return frozenset(uid for uid in own if uid is not None)
+
+    @property
     def group(self) -> int | None:
         """The shared gid: it may read the snapshot and the public key, and write the spool."""
         return self.base + 9 if self.base else None
@@ -138,11 +150,38 @@ class Pac(msgspec.Struct, frozen=True, kw_only=True):
     others: str = "direct"
 
 
+class Witness(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody else's witness (C2SP tlog-witness). url: its submission prefix; key: its verifier key, NAME+ID+KEY."""
+
+    url: str
+    key: str
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence log. interval: seconds between checkpoints; what is decided is under a published one after at most
-    that and half a second."""
+    that and half a second. personal: clear, or sealed (telemetry/personal.py). signatures: kinds of second signatures
+    under checkpoints; witnesses: who is asked to cosign them; quorum: how many must have, 0 for all."""
 
     interval: float = 1.0
+    personal: str = "clear"
+    signatures: tuple[str, ...] = ()
+    witnesses: tuple[Witness, ...] = ()
+    quorum: int = 0
+
+    @property
+    def needed(self) -> int:
+        """How many witnesses make a checkpoint a witnessed one."""
+        return self.quorum or len({witness.key.partition("+")[0] for witness in self.witnesses})
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long records of flows are kept. days: then they are deleted, unless a legal hold keeps them; personal_days:
+    how long personal fields in them can be read, where they are sealed; ceiling: the most days that may be set, and
+    that a hold may last."""
+
+    days: int = DEFAULT
+    personal_days: int = DEFAULT
+    ceiling: int = CEILING
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +205,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ca: Ca = Ca()
     evidence: Evidence = Evidence()
     regulators: tuple[str, ...] = ()
+    retention: Retention = Retention()
     portal: str = ""
     portal_name: str = "feiyu.zone"
     pac: Pac = Pac()

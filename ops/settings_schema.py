@@ -8,8 +8,11 @@ import yaml
 
 from gateway.config import Health, Limits, Timeouts, Tls
 from ops import settings as s
+from ops.settings_evidence import evidence_faults, witness_key
 from ops.settings_listeners import listener_faults
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
+from telemetry.evidence.keys import FURTHER
+from telemetry.retention import FLOOR
 from tenants.model import Side
 from whitelist.device import device_fault
 from whitelist.name import TargetError, canonical_name
@@ -163,6 +166,13 @@ _access = section(
         "side": parsed("offshore, domestic or abroad", _side),
     },
 )
+_witness = section(
+    s.Witness,
+    {
+        "url": parsed("a URL such as https://witness.example, without a slash at its end", _portal),
+        "key": parsed("the witness's verifier key NAME+ID+KEY, quoted", witness_key),
+    },
+)
 _management = section(
     s.Management, {"interface": _interface, "prefixes": listing(_prefix, "prefixes", unique=("",), least=1)}
 )
@@ -226,8 +236,23 @@ _settings = section(
             },
         ),
         # a longer interval would come near the 30 s after which unproved records stop new flows
-        "evidence": section(s.Evidence, {"interval": number(0.05, 10, "seconds")}),
         "regulators": listing(_name, "accounts", unique=("",)),
+        "evidence": section(
+            s.Evidence,
+            {
+                "interval": number(0.05, 10, "seconds"),
+                "personal": text("clear or sealed", lambda v: v in ("clear", "sealed")),
+                "signatures": listing(
+                    text(f"one of {', '.join(FURTHER)}", lambda v: v in FURTHER), "signatures", unique=("",)
+                ),
+                "witnesses": listing(_witness, "witnesses", unique=("key",)),
+                "quorum": integer(0, 16),
+            },
+        ),
+        # the floor is the law's: logs of a network for not less than six months
+        "retention": section(
+            s.Retention, dict.fromkeys(("days", "personal_days", "ceiling"), integer(FLOOR, 36_530, "days"))
+        ),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )
@@ -273,6 +298,8 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         )
     if settings.health.timeout > settings.health.interval:
         add("health", "timeout is longer than interval", "timeout at most as long as interval")
+    for key, wrong, expected in evidence_faults(settings):
+        add(key, wrong, expected)
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
     for key, wrong, expected in listener_faults(settings):

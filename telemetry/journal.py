@@ -16,6 +16,7 @@ from telemetry.closing import OwnRecords
 from telemetry.fold import OWN, OpenFlow, State, process_key
 from telemetry.follow import Chunk, Follower, Process
 from telemetry.intake import Finding, sift, unreadable
+from telemetry.personal import Sealer
 from telemetry.record import Record, decode, encode
 from telemetry.segments import Segments, replay, segment_name
 
@@ -34,7 +35,8 @@ class Journal:
     """The recorder's log and state. All methods raise OSError when the log cannot be written; then nothing may be taken
     any more. now is Unix µs."""
 
-    def __init__(self, directory: Path, node: str, boot: str, segments: Segments) -> None:
+    def __init__(self, directory: Path, node: str, boot: str, segments: Segments, sealer: Sealer | None = None) -> None:
+        self.sealer = sealer
         self.directory = directory
         self.segments = segments
         loaded, why = store.load(directory)
@@ -64,7 +66,10 @@ class Journal:
         # Findings go first: were the end of this write lost, they would be made again rather than missing.
         self._found(now, sifted.findings)
         if sifted.records:
-            self._append(key, sifted.data, sifted.records, sifted.lengths)
+            data, lengths = sifted.data, sifted.lengths
+            if self.sealer:
+                data, lengths = self.sealer.seal(data, sifted.records, lengths, now)
+            self._append(key, data, sifted.records, lengths)
         chunk.file.offset += len(chunk.data)
 
     def act(self, now: int, detail: str, values: dict[str, int] | None = None) -> None:
@@ -85,7 +90,8 @@ class Journal:
         """The open record of a flow, from the log; None when it is not there any more."""
         line = read_line(self.directory, flow)
         try:
-            return decode(line) if line else None
+            record = decode(line) if line else None
+            return self.sealer.open(record) if self.sealer and record else record
         except msgspec.DecodeError:
             return None
 
@@ -111,7 +117,10 @@ class Journal:
     def _append_own(self, records: list[Record]) -> None:
         if records:
             lines = [encode(record) for record in records]
-            self._append(self.own_key, b"\n".join([*lines, b""]), records, [len(line) + 1 for line in lines])
+            data, lengths = b"\n".join([*lines, b""]), [len(line) + 1 for line in lines]
+            if self.sealer:
+                data, lengths = self.sealer.seal(data, records, lengths, records[0].time)
+            self._append(self.own_key, data, records, lengths)
 
     def _append(self, key: str, data: bytes, records: list[Record], lengths: list[int]) -> None:
         segment = self.segments.first

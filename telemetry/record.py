@@ -102,6 +102,7 @@ class Record(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, tag_fie
     retransmits: int = 0
     cause: str = ""  # CloseCause
     detail: str = ""  # machine-made words for kinds line, action, heartbeat; never text of a client
+    sealed: str = ""  # what personal fields held (telemetry/personal.py): PERIOD.base64
     values: dict[str, int] | None = None  # kinds heartbeat and line: gauges by name; kind statement: sums
     facts: dict[str, str] | None = None  # kinds read, spotcheck and action: what was done, by name
 

@@ -113,6 +113,13 @@ class Register:
         with self.store.transaction(write=False) as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
+    def changes_after(self, number: int, limit: int) -> list[dict[str, Any]]:
+        """The changes behind one, oldest first."""
+        columns = schema.changes.c
+        statement = select(schema.changes).where(columns.number > number).order_by(columns.number).limit(limit)
+        with self.store.transaction(write=False) as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
     def touched_since(self, revision: int) -> tuple[set[tuple[str, str]], int]:
         """The (collection, id) of all items changed after a revision, and the register's revision."""
         columns = schema.changes.c

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from ops.acts_log import ActsLog
 from ops.api.digests import digests
 from ops.api.problems import Problem
 from ops.settings import Settings
@@ -22,10 +23,12 @@ _log = logging.getLogger("feiyu.control")
 
 
 class Acts:
-    """Writes the records. Without a writer (a process without a supervisor) they go to the process's log alone."""
+    """Writes the records. Without a writer (a process without a supervisor) they go to the process's log alone. log:
+    the acts' own evidence, which follows the register."""
 
-    def __init__(self, writer: SpoolWriter | None) -> None:
+    def __init__(self, writer: SpoolWriter | None, log: ActsLog | None = None) -> None:
         self._writer = writer
+        self.log = log
 
     def applied(self, applied: Applied, actor: str) -> None:
         """A change of the register, with the digests of what it made."""

@@ -4,7 +4,19 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ops.api import certificates, explain, firm, flows, line_figures, present, reading, resources, spotchecks, status
+from ops.api import (
+    certificates,
+    explain,
+    firm,
+    flows,
+    holds,
+    line_figures,
+    present,
+    reading,
+    resources,
+    spotchecks,
+    status,
+)
 from ops.api.actor import NODE_UIDS, not_the_node
 from ops.api.authority import AUTHORITY, Authority
 from ops.api.problems import problems
@@ -38,7 +50,8 @@ def application(
     app[firm.SETTINGS] = settings or Settings(node=node, listeners=())
     app[reading.REGULATORS] = frozenset(app[firm.SETTINGS].regulators)
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
-    for part in (status, flows, line_figures, explain, certificates, firm, present, spotchecks, reading, resources):
+    parts = (status, flows, line_figures, explain, certificates, firm, present, spotchecks, reading, holds, resources)
+    for part in parts:
         app.router.add_routes(part.routes())
     return app
 

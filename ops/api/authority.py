@@ -12,9 +12,11 @@ from typing import Any
 
 from aiohttp import web
 
+from ops.acts_log import Act
 from ops.api.acts import Acts
 from ops.api.hub_client import HubClient, HubUnavailable
 from ops.api.policy import Policy
+from telemetry.evidence.error import EvidenceError
 from tenants.change import Applied, Change
 from tenants.register import Register
 from tenants.store import BUSY_TIMEOUT, RegisterUnavailable
@@ -33,6 +35,10 @@ class Outcome:
     applied: Applied
     enforced: dict[str, Any] | None
     why: str = ""
+
+
+class ActNotLogged(Exception):  # noqa: N818 - as RegisterUnavailable
+    """An act could not be put into its log; str() says why."""
 
 
 class Authority:
@@ -76,16 +82,30 @@ class Authority:
             if not applied.changed:
                 return Outcome(applied, None, "nothing had to be changed")
             self.acts.applied(applied, actor)
+            outcome = await self._enforce(applied)
+            await self._log_acts()
+            return outcome
+
+    async def record(self, act: Act) -> None:
+        """Puts an act that is no change of the register under a checkpoint of the acts' log, before it is done or
+        answered. Raises ActNotLogged: then it must not be."""
+        async with self._writing:
             try:
-                await self.run(lambda: self._publish(applied))
-                return Outcome(applied, await self._announce())
-            except HubUnavailable as error:
-                return Outcome(applied, None, str(error))
-            except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
-                # The change stands in the register; whatever kept it from being published, beat() tries again.
-                self.trouble = f"revision {applied.revision} is not published: {error}"
-                _log.exception("%s", self.trouble)
-                return Outcome(applied, None, self.trouble)
+                await self.run(lambda: self._record(act))
+            except (OSError, EvidenceError) as error:
+                raise ActNotLogged(f"the log of acts cannot be written: {error}") from None
+
+    async def _enforce(self, applied: Applied) -> Outcome:
+        try:
+            await self.run(lambda: self._publish(applied))
+            return Outcome(applied, await self._announce())
+        except HubUnavailable as error:
+            return Outcome(applied, None, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
+            # The change stands in the register; whatever kept it from being published, beat() tries again.
+            self.trouble = f"revision {applied.revision} is not published: {error}"
+            _log.exception("%s", self.trouble)
+            return Outcome(applied, None, self.trouble)
 
     async def beat(self) -> None:
         """Brings the policy up to date with the register and tells the workers that control lives.
@@ -96,6 +116,7 @@ class Authority:
             try:
                 await self.run(self._catch_up)
                 self.trouble = ""
+                await self._log_acts()
                 await self._announce()
                 self._unheard = ""
             except RegisterUnavailable as error:
@@ -141,7 +162,24 @@ class Authority:
     async def _announce(self) -> dict[str, Any]:
         return await self.hub.publish({"kind": "revision", "revision": self.policy.revision})
 
+    async def _log_acts(self) -> None:
+        """What is in the register's history goes into the acts' log. That this fails stops nothing: rights must be able
+        to be taken away, and the history is taken in later."""
+        if self.acts.log is None:
+            return
+        log = self.acts.log
+        try:
+            await self.run(lambda: log.catch_up(self._opened()))
+        except (OSError, EvidenceError, RegisterUnavailable) as error:
+            self.trouble = f"the log of acts cannot be written: {error}"
+            _log.error("%s", self.trouble)
+
     # What follows runs on the register's thread.
+
+    def _record(self, act: Act) -> None:
+        if self.acts.log is not None:
+            self.acts.log.catch_up(self._opened())
+            self.acts.log.record(act)
 
     def _opened(self) -> Register:
         if self._register is None:

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from ops.acts_log import ActsLog
 from ops.api.acts import Acts
 from ops.api.app import application
 from ops.api.authority import Authority
@@ -147,6 +148,7 @@ async def running(
     node_uids: frozenset[int] = frozenset(),
     own: NodeRule = lambda _line: [],
     settings: Settings | None = None,
+    acts_log: bool = False,
 ) -> AsyncIterator[Node]:
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
@@ -157,8 +159,10 @@ async def running(
         test_hub.open()
     policy = Policy(state / "snapshot", keys.snapshot)
     more = {} if busy is None else {"busy_timeout": busy}
+    acts = Acts(writer, ActsLog(state, NODE) if acts_log else None)
+    settings = settings or Settings(node=NODE, listeners=(), state_dir=str(state))
     authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), own=own, **more
+        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), acts, own=own, **more
     )
     recorder = RecorderClient(run / "recorder.sock")
     app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"), settings)

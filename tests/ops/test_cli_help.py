@@ -50,13 +50,14 @@ RELEASED = {
     "link": "enrol run status denials doctor bundle",
     "audit": "reads",
     "report": "compliance",
-    "evidence": "verify prove checkpoint verifier export dossier",
+    "evidence": "verify prove checkpoint verifier export dossier witness",
+    "evidence hold": "list add remove",
     "spotcheck": "plan commit draw show find rectify verify close",
 }
 
 
 def test_the_commands_are_those_of_this_release() -> None:
-    released = {(group, verb) if group else (verb,) for group, verbs in RELEASED.items() for verb in verbs.split()}
+    released = {(*group.split(), verb) for group, verbs in RELEASED.items() for verb in verbs.split()}
     assert set(COMMANDS) == released
 
 

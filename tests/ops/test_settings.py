@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ops.settings import Access, Listener, Settings, SettingsError, load_settings, parse_settings, split_address
+from telemetry.evidence.note import VerifierKey
 from tenants.model import Side
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "zone" / "feiyu.yaml"
@@ -30,6 +31,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
     settings = load_settings(EXAMPLE)
     assert settings.users.worker == 62001
     assert settings.users.group == 62009
+    assert settings.users.processes == {62000, 62001, 62002, 62003, 62004}
     assert settings.access[0].side is Side.OFFSHORE
     shown = EXAMPLE.read_text().replace("#   ", "  ")
     for key in ("health", "limits"):
@@ -43,6 +45,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
         "max_staleness",
         "ca",
         "evidence",
+        "retention",
         "metrics",
         "portal_name",
         "pac",
@@ -63,6 +66,7 @@ def test_settings_survive_the_way_to_a_child() -> None:
     assert parse_settings(least.to_json(), "json") == least
     assert least.worker_count >= 1
     assert least.users.worker is None
+    assert least.users.processes == frozenset()
 
 
 def test_typed_values() -> None:
@@ -85,7 +89,29 @@ def test_typed_values() -> None:
     assert settings.listeners[0].endpoint == ("10.0.0.1", 3128)
 
 
+LOG_KEY = str(VerifierKey("gw1.zone.example/flows", 1, bytes(32)))
+
 WRONG = {
+    "a quorum of more witnesses than there are": (
+        f"{GOOD}evidence: {{quorum: 1}}\n",
+        3,
+        "quorum 1 cannot be had of 0 witnesses",
+        "at most as many",
+    ),
+    "a witness with the key of a log": (
+        f"{GOOD}evidence: {{witnesses: [{{url: 'https://w1.example', key: {LOG_KEY}}}]}}\n",
+        3,
+        "is not one for cosignatures",
+        "NAME+ID+KEY",
+    ),
+    "a second signature of no known kind": (f"{GOOD}evidence: {{signatures: [rsa]}}\n", 3, "'rsa'", "mldsa44, sm2"),
+    "records kept for less than the law wants": (f"{GOOD}retention: {{days: 183}}\n", 3, "183", "from 184"),
+    "records kept for longer than the ceiling": (
+        f"{GOOD}retention: {{days: 400, ceiling: 365}}\n",
+        3,
+        "days is more than ceiling",
+        "at most the ceiling",
+    ),
     "an empty file": ("", 1, "the file is empty", "node"),
     "no mapping at all": ("- 1\n", 1, "a list is not a mapping", "node"),
     "broken YAML": ("node: [\n", 2, "not YAML", "valid YAML"),
