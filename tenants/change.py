@@ -77,6 +77,20 @@ class StaleChange(ChangeRefused):
     """The item is not as it was when the change was wished."""
 
 
+class Forbidden(ChangeRefused):
+    """The account may not do that, in any of its roles."""
+
+
+@dataclass(slots=True)
+class ApprovalNeeded(ChangeRefused):
+    """The change widens what somebody can reach, so it waits for a second person: nothing was changed. changes have
+    their ids; changed is what they would make of the items; roles: those in which the submitter may ask for it."""
+
+    changes: tuple[Change, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
 def merge(target: Any, patch: Any) -> Any:
     """JSON merge patch, RFC 7396 clause 2: objects merge, null removes (so the default returns), the rest replaces."""
     if not isinstance(patch, dict):

@@ -1,22 +1,26 @@
 """The register: the system of record, and the one door through which it changes.
 
 `apply_changes` is that door. It checks every change against the whole register, writes them in one transaction, bumps
-the revision and appends who, when, what before and after, and why. Whoever wants changes to wait for approval keeps
-the Change and calls the same door later, with Origin.APPROVED; nothing else writes.
+the revision and appends who, when, what before and after, and why. Once there are accounts it also asks who the actor
+is and what that person may do alone (tenants.law); what takes a second person is refused with ApprovalNeeded, kept as a
+request and applied by tenants.requests. Nothing else writes.
 """
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, func, insert, select
 
-from tenants import schema
+from tenants import law, people, schema
+from tenants.approval import Approval
 from tenants.change import (
     AlreadyExists,
     Applied,
     Change,
+    Changed,
     ChangeRefused,
     ConflictingChange,
     InvalidChange,
@@ -32,6 +36,17 @@ from tenants.rules import check_id, convert, invalid, refuse_given, refuse_used,
 from tenants.store import Store
 
 MAX_REASON = 1000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """Changes made in a transaction that is still open. current: the revision before; changes with their ids; items:
+    each after its change (None: removed); changed leaves out what already was as wished."""
+
+    current: int
+    changes: tuple[Change, ...]
+    items: tuple[Any, ...]
+    changed: tuple[Changed, ...]
 
 
 class Register:
@@ -135,51 +150,78 @@ class Register:
     def apply_changes(
         self, changes: Sequence[Change], actor: str, reason: str, now: int, origin: Origin = Origin.BOOTSTRAP
     ) -> Applied:
-        """Applies all the changes, or none: one transaction, one revision. now is in Unix seconds.
+        """Applies all the changes, or none: one transaction, one revision. now is in Unix seconds. Where there are
+        accounts, actor is the id of one, and origin is what the register finds it to be.
 
-        Raises a ChangeRefused (InvalidChange, AlreadyExists, UnknownItem, ConflictingChange, StaleChange) with the
-        index of the change that cannot be."""
-        reason = reason.strip()
-        if not reason or len(reason) > MAX_REASON or not reason.isprintable():
-            message = f"is needed: why, in one line of at most {MAX_REASON} characters"
-            raise InvalidChange("a change needs a reason", "say why", [("reason", message)])
+        Raises a ChangeRefused (InvalidChange, AlreadyExists, UnknownItem, ConflictingChange, StaleChange, and with
+        accounts Forbidden and ApprovalNeeded) with the index of the change that cannot be."""
+        check_reason(reason)
         with self.store.transaction(write=True) as connection:
-            draft = Draft(connection, self.kinds)
-            current = _revision(connection)
-            provenance = Provenance(
-                origin=origin, actor=actor, reason=reason, created=now, updated=now, revision=current + 1
-            )
-            changes = [self._named(change) for change in changes]
-            for collection in {change.collection for change in changes} & self.kinds.keys():
-                draft.prefetch(collection, (change.id for change in changes if change.collection == collection))
-            items = []
-            for index, change in enumerate(changes):
-                try:
-                    items.append(self._apply(draft, change, provenance))
-                except ChangeRefused as refused:
-                    refused.index = index
-                    raise
-            draft.flush()
-            changed = draft.changed()
-            if not changed:
-                return Applied(current, tuple(items), ())
-            stamp = {"time": now, "actor": actor, "reason": reason, "revision": current + 1}
-            connection.execute(insert(schema.revisions), {**stamp, "changes": len(changed)})
-            connection.execute(
-                insert(schema.changes),
-                [
-                    {
-                        **stamp,
-                        "collection": one.collection,
-                        "item": one.id,
-                        "verb": one.verb,
-                        "before": None if one.before is None else encode(one.before),
-                        "after": None if one.after is None else encode(one.after),
-                    }
-                    for one in changed
-                ],
-            )
-        return Applied(current + 1, tuple(items), changed)
+            governed = people.governed(connection)
+            made = self.perform(connection, changes, actor, reason, now, Origin.DIRECT if governed else origin)
+            if governed and made.changed:
+                account = people.account(connection, actor)
+                law.judge(account, actor, made.changes, made.items, made.changed, self.kinds)
+            return self.record(connection, made, actor, reason, now)
+
+    def perform(
+        self, connection: Connection, changes: Sequence[Change], actor: str, reason: str, now: int, origin: Origin
+    ) -> "Performed":
+        """Makes the changes within the transaction, without asking whether they may be made: record() completes it,
+        an exception undoes it."""
+        draft = Draft(connection, self.kinds)
+        current = _revision(connection)
+        provenance = Provenance(
+            origin=origin, actor=actor, reason=reason.strip(), created=now, updated=now, revision=current + 1
+        )
+        changes = [self._named(change) for change in changes]
+        for collection in {change.collection for change in changes} & self.kinds.keys():
+            draft.prefetch(collection, (change.id for change in changes if change.collection == collection))
+        items = []
+        for index, change in enumerate(changes):
+            try:
+                items.append(self._apply(draft, change, provenance))
+            except ChangeRefused as refused:
+                refused.index = index
+                raise
+        draft.flush()
+        return Performed(current, tuple(changes), tuple(items), draft.changed())
+
+    def record(
+        self,
+        connection: Connection,
+        made: "Performed",
+        actor: str,
+        reason: str,
+        now: int,
+        request: str = "",
+        digest: str = "",
+        approvals: Sequence[Approval] = (),
+    ) -> Applied:
+        """Bumps the revision and appends to history and, where there are accounts now, to the chain. request, digest,
+        approvals: of the request that is applied."""
+        changed, revision, reason = made.changed, made.current + 1, reason.strip()
+        if not changed:
+            return Applied(made.current, made.items, ())
+        stamp = {"time": now, "actor": actor, "reason": reason, "revision": revision}
+        connection.execute(insert(schema.revisions), {**stamp, "changes": len(changed)})
+        connection.execute(
+            insert(schema.changes),
+            [
+                {
+                    **stamp,
+                    "collection": one.collection,
+                    "item": one.id,
+                    "verb": one.verb,
+                    "before": None if one.before is None else encode(one.before),
+                    "after": None if one.after is None else encode(one.after),
+                }
+                for one in changed
+            ],
+        )
+        if people.governed(connection):
+            people.add_link(connection, revision, now, actor, reason, changed, request, digest, approvals)
+        return Applied(revision, made.items, changed)
 
     def skip_to(self, revision: int, actor: str, reason: str, now: int) -> int:
         """Moves the revision forward without a change, so that no number ever means two policies: needed when an older
@@ -188,7 +230,14 @@ class Register:
             if _revision(connection) < revision:
                 stamp = {"revision": revision, "time": now, "actor": actor, "reason": reason, "changes": 0}
                 connection.execute(insert(schema.revisions), stamp)
+                if people.governed(connection):
+                    people.add_link(connection, revision, now, actor, reason, ())
             return _revision(connection)
+
+    def governed(self) -> bool:
+        """Whether there are accounts."""
+        with self.store.transaction(write=False) as connection:
+            return people.governed(connection)
 
     def _apply(self, draft: Draft, change: Change, provenance: Provenance) -> Any:
         kind = self.kind(change.collection)
@@ -254,7 +303,10 @@ class Register:
         if errors:
             raise invalid(kind, errors)
         if before is not None:
-            provenance = msgspec.structs.replace(provenance, created=before.provenance.created)
+            first: Provenance = before.provenance
+            # What one person does alone opens nothing, so the item stands on the same word as before.
+            origin = first.origin if provenance.origin is Origin.DIRECT else provenance.origin
+            provenance = msgspec.structs.replace(provenance, created=first.created, origin=origin)
         after = msgspec.structs.replace(after, provenance=provenance)
         draft.put(kind.collection, after.id, change.verb, after)
         return after
@@ -265,6 +317,13 @@ class Register:
         if not item and change.verb == "add" and self.kind(change.collection).id_prefix:
             item = self.kind(change.collection).id_prefix + crockford(self._randomness(8), 10)
         return msgspec.structs.replace(change, id=item) if isinstance(item, str) else change
+
+
+def check_reason(reason: str) -> None:
+    """Raises InvalidChange for a reason that is none."""
+    if not reason.strip() or len(reason.strip()) > MAX_REASON or not reason.strip().isprintable():
+        message = f"is needed: why, in one line of at most {MAX_REASON} characters"
+        raise InvalidChange("a change needs a reason", "say why", [("reason", message)])
 
 
 def _refuse_stale(kind: Kind, change: Change, before: Any, own: int) -> None:

@@ -16,6 +16,7 @@ from tenants.kinds import (
     Errors,
     Kind,
     Reader,
+    account_kind,
     credential_kind,
     moves,
     once,
@@ -25,7 +26,7 @@ from tenants.kinds import (
 from tenants.model import GONE, Side
 from tenants.register import Register
 from tenants.store import BUSY_TIMEOUT, Store
-from whitelist import line_claims, validate
+from whitelist import line_claims, narrowing, validate
 from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Protocol, Service
 from whitelist.tls_terms import TERMS, USUAL
 
@@ -197,6 +198,7 @@ _SERVICES = Kind(
     ),
     given=_PROVENANCE | {"retired"},
     actions={"retire": once("retired", lambda _now: True, _grants_of_service)},
+    narrows=narrowing.service_narrows,
 )
 
 _GRANTS = Kind(
@@ -223,6 +225,7 @@ _GRANTS = Kind(
         "resume": moves("state", {GrantState.SUSPENDED: GrantState.EFFECTIVE}),
     },
     id_prefix="g-",
+    narrows=narrowing.grant_narrows,
 )
 
 _LINES = Kind(
@@ -243,6 +246,7 @@ _LINES = Kind(
         ),
         "retire": once("retired", lambda _now: True, _grants_of_line),
     },
+    narrows=narrowing.line_narrows,
 )
 
 _DENIES = Kind(
@@ -256,6 +260,7 @@ _DENIES = Kind(
     given=_PROVENANCE,
     users=lambda _reader, _item: [],
     id_prefix="d-",
+    narrows=narrowing.deny_narrows,
 )
 
 _GROUPS = Kind(
@@ -268,6 +273,7 @@ _GROUPS = Kind(
     validate=validate.validate_group,
     given=_PROVENANCE,
     users=_users_of_group,
+    narrows=narrowing.name_narrows,
 )
 
 _CATEGORIES = Kind(
@@ -280,6 +286,7 @@ _CATEGORIES = Kind(
     validate=validate.validate_category,
     given=_PROVENANCE,
     users=_users_of_category,
+    narrows=narrowing.name_narrows,
 )
 
 # Those referred to before those who refer.
@@ -288,11 +295,12 @@ KINDS: dict[str, Kind] = {
     for kind in (
         _GROUPS,
         _CATEGORIES,
-        tenant_kind(validate.validate_tenant),
+        replace(tenant_kind(validate.validate_tenant), narrows=narrowing.tenant_narrows),
         credential_kind(validate.validate_credential),
         _SERVICES,
         _LINES,
         _GRANTS,
         _DENIES,
+        account_kind(),
     )
 }
