@@ -1,6 +1,6 @@
 """Accounts: named people, their roles, and the key that their approvals are signed with.
 
-Roles as in the plan's domain; the three administrators exclude each other (三员分立, GB/T 22239-2019 8.1.5.1 to 8.1.5.3).
+Roles as in the plan's domain; the three administrators exclude each other (三员分立, GB/T 22239-2019 8.1.5).
 """
 
 import re

@@ -72,11 +72,11 @@ def check(
     for collection in collections:
         if not roles.may(role, collection, "approve"):
             raise FalseApproval(f"{role} does not decide on {collection}")
-    signed = text(
-        approval.request, approval.digest, approval.decision, approval.account, approval.role, approval.time
-    )
+    signed = text(approval.request, approval.digest, approval.decision, approval.account, approval.role, approval.time)
     try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(approval.key)).verify(bytes.fromhex(approval.signature), signed)
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(approval.key)).verify(
+            bytes.fromhex(approval.signature), signed
+        )
     except (InvalidSignature, ValueError):
         raise FalseApproval(f"the signature is not {account.id}'s over this decision") from None
 

@@ -40,6 +40,7 @@ class Applied:
     revision: int
     items: tuple[Any, ...]  # per change, in order: the item as it is now (None: removed)
     changed: tuple[Changed, ...]
+    link: str = ""  # digest of its link in the chain, where there are accounts
 
 
 @dataclass(slots=True)

@@ -56,8 +56,8 @@ class Child:
 class Kind:
     """A collection. keys: key columns of an item's row; children: rows of its child tables; validate: the item alone;
     check: the item among the others; given: fields only the register sets; fixed: fields an edit may not change;
-    assign: values of given fields for a new item; users: who forbids its removal (None: never removed); narrows: whether
-    an item after a change (None: removed) surely opens nothing that was closed before it (None: new)."""
+    assign: values of given fields for a new item; users: who forbids its removal (None: never removed); narrows:
+    whether an item after a change (None: removed) surely opens nothing that was closed before it (None: new)."""
 
     collection: str
     noun: str

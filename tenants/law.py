@@ -7,7 +7,7 @@ once. Changes by nobody's account are the gateway's own: a machine that comes wi
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tenants.accounts import OF_TENANTS, Account, Role
+from tenants.accounts import ADMINISTRATORS, OF_TENANTS, Account, Role
 from tenants.change import ApprovalNeeded, Change, Changed, Forbidden
 from tenants.kinds import Kind
 from tenants.roles import approvers, holding
@@ -49,6 +49,15 @@ def judge(
         changed=tuple(changed),
         roles=tuple(roles),
     )
+
+
+def found(changed: Sequence[Changed]) -> None:
+    """The first accounts, which nobody can approve: all three administrators at once, or none. Raises Forbidden."""
+    first = [one.after for one in changed if one.collection == "accounts"]
+    missing = ADMINISTRATORS - {role for account in first for role in account.roles}
+    if first and (missing or len(first) != len(ADMINISTRATORS)):
+        what = "the first accounts are the three administrators, all at once and nobody else"
+        raise Forbidden(what, "feiyu init --help says how")
 
 
 def _own(actor: str, changes: Sequence[Change]) -> None:

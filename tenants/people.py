@@ -91,13 +91,21 @@ def links(connection: Connection) -> list[tuple[int, str, bytes]]:
     return [(row["revision"], row["digest"], row["document"].encode()) for row in rows]
 
 
+def link(connection: Connection, revision: int) -> tuple[str, bytes] | None:
+    """The digest and the bytes of a revision's link."""
+    columns = schema.links.c
+    row = connection.execute(select(columns.digest, columns.document).where(columns.revision == revision)).first()
+    return None if row is None else (row.digest, row.document.encode())
+
+
 def add_link(
     connection: Connection, revision: int, now: int, actor: str, reason: str, changed: Sequence[Changed],
     request: str = "", digest: str = "", approvals: Sequence[Approval] = (),
-) -> None:  # fmt: skip
-    """Makes the next link."""
+) -> str:  # fmt: skip
+    """Makes the next link and returns its digest."""
     data, made = chain.link(revision, head(connection), now, actor, reason, changed, request, digest, approvals)
     connection.execute(insert(schema.links), {"revision": revision, "digest": made, "document": data.decode()})
+    return made
 
 
 def last_revision(connection: Connection) -> int:

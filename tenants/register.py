@@ -115,14 +115,16 @@ class Register:
             return items, _revision(connection)
 
     def history(
-        self, *, collection: str = "", item: str = "", before: int = 0, limit: int = 100
+        self, *, collection: str = "", item: str = "", revision: int = 0, before: int = 0, limit: int = 100
     ) -> list[dict[str, Any]]:
-        """Changes, newest first; before: only those with a smaller number."""
+        """Changes, newest first; revision: only those of this one; before: only those with a smaller number."""
         columns = schema.changes.c
         statement = select(schema.changes).order_by(columns.number.desc()).limit(limit)
         for column, value in ((columns.collection, collection), (columns.item, item)):
             if value:
                 statement = statement.where(column == value)
+        if revision:
+            statement = statement.where(columns.revision == revision)
         if before:
             statement = statement.where(columns.number < before)
         with self.store.transaction(write=False) as connection:
@@ -157,11 +159,13 @@ class Register:
         accounts Forbidden and ApprovalNeeded) with the index of the change that cannot be."""
         check_reason(reason)
         with self.store.transaction(write=True) as connection:
-            governed = people.governed(connection)
+            governed = people.governed(connection)  # before the changes: the first accounts are nobody's to approve
             made = self.perform(connection, changes, actor, reason, now, Origin.DIRECT if governed else origin)
             if governed and made.changed:
                 account = people.account(connection, actor)
                 law.judge(account, actor, made.changes, made.items, made.changed, self.kinds)
+            elif not governed:
+                law.found(made.changed)
             return self.record(connection, made, actor, reason, now)
 
     def perform(
@@ -219,9 +223,10 @@ class Register:
                 for one in changed
             ],
         )
+        link = ""
         if people.governed(connection):
-            people.add_link(connection, revision, now, actor, reason, changed, request, digest, approvals)
-        return Applied(revision, made.items, changed)
+            link = people.add_link(connection, revision, now, actor, reason, changed, request, digest, approvals)
+        return Applied(revision, made.items, changed, link)
 
     def skip_to(self, revision: int, actor: str, reason: str, now: int) -> int:
         """Moves the revision forward without a change, so that no number ever means two policies: needed when an older

@@ -14,8 +14,8 @@ from tenants.change import Applied, ApprovalNeeded, ConflictingChange, Forbidden
 from tenants.credential import crockford
 from tenants.model import Origin
 from tenants.register import Register, check_reason
-from tenants.roles import may
 from tenants.request import LIFE, Content, Request, RequestState, Step, after, decode, digest_of, encode, same, shown
+from tenants.roles import may
 
 MAX_CONTENT = 64 << 20  # bytes
 
@@ -153,7 +153,9 @@ class Requests:
             raise ConflictingChange(f"request {request.id} was made in another zone")
         submitter = people.account(connection, request.submitter)
         if submitter is None or submitter.disabled:
-            raise ConflictingChange(f"{request.submitter}, who submitted request {request.id}, is disabled", "reject it")
+            raise ConflictingChange(
+                f"{request.submitter}, who submitted request {request.id}, is disabled", "reject it"
+            )
         made = self._register.perform(
             connection, content.changes, request.submitter, content.reason, now, Origin.APPROVED
         )

@@ -1,12 +1,14 @@
 """What control did, as records of kind action in its own spool: beside the flows they changed, and beyond its own
 reach once the recorder has them. The reason is free text and stays in the register's history; the record names the
-revision."""
+revision and, where there are accounts, the digest of its link: so neither can be rewritten without the other showing
+it."""
 
 import logging
 import os
 import time
 from pathlib import Path
 
+from ops.api.caller import CALLER
 from ops.settings import Settings
 from telemetry.record import Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
@@ -25,7 +27,7 @@ class Acts:
         """A change of the register."""
         first = applied.changed[0]
         more = f" and {len(applied.changed) - 1} more" if len(applied.changed) > 1 else ""
-        self.did(f"{first.verb} {first.collection}/{first.id}{more} by {actor}", applied.revision)
+        self.did(f"{first.verb} {first.collection}/{first.id}{more} by {actor}{_as(applied)}", applied.revision)
 
     def did(self, what: str, revision: int) -> None:
         """Any act, in machine-made words. Never raises: the act has been done already."""
@@ -48,6 +50,15 @@ class Acts:
             writer.flush()
         except SpoolFull as error:  # the line waits in memory for the next one
             _log.error("%s", error)
+
+
+def _as(applied: Applied) -> str:
+    """Where there are accounts: in which role and from where, and the link that says before, after and why."""
+    caller = CALLER.get()
+    if not applied.link:
+        return ""
+    by = f" as {caller.roles[0]}" if caller and caller.roles else ""
+    return f"{by}{f' from {caller.where}' if caller else ''}, link {applied.link}"
 
 
 def spool_of(settings: Settings) -> SpoolWriter | None:

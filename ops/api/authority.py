@@ -6,17 +6,23 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from ops.api.acts import Acts
+from ops.api.caller import CALLER
 from ops.api.hub_client import HubClient, HubUnavailable
 from ops.api.policy import Policy
-from tenants.change import Applied, Change
+from telemetry.whole import write_whole
+from tenants import people
+from tenants.approval import Approval
+from tenants.change import Applied, ApprovalNeeded, Change, ChangeRefused
 from tenants.register import Register
+from tenants.request import Request
+from tenants.requests import Requests
 from tenants.store import BUSY_TIMEOUT, RegisterUnavailable
 from whitelist.store import NodeRule, open_register
 
@@ -33,6 +39,7 @@ class Outcome:
     applied: Applied
     enforced: dict[str, Any] | None
     why: str = ""
+    request: Request | None = None  # that waits for a second person, or was decided on
 
 
 class Authority:
@@ -53,7 +60,9 @@ class Authority:
         self._own = own
         self._busy_timeout = busy_timeout
         self._path = register
+        self._pin = register.with_name("zone")
         self._register: Register | None = None
+        self._governed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="register")
         self._writing = asyncio.Lock()  # holds from the commit until it is enforced, so that revisions go out in order
         self._clock = clock
@@ -68,24 +77,75 @@ class Authority:
         return await self.run(lambda: question(self._opened()))
 
     async def write(self, changes: Sequence[Change], actor: str, reason: str) -> Outcome:
-        """Applies changes, publishes the policy, and waits until the workers enforce it. Raises ChangeRefused or
-        RegisterUnavailable, both with nothing changed."""
+        """Applies changes, publishes the policy, and waits until the workers enforce it; or, where there are accounts
+        and the change opens something, keeps it as a request. actor: the account's id, or where there are none any
+        name. Raises ChangeRefused or RegisterUnavailable, both with nothing changed."""
         async with self._writing:
             now = int(self._clock())
-            applied = await self.run(lambda: self._opened().apply_changes(changes, actor, reason, now))
-            if not applied.changed:
-                return Outcome(applied, None, "nothing had to be changed")
-            self.acts.applied(applied, actor)
             try:
-                await self.run(lambda: self._publish(applied))
-                return Outcome(applied, await self._announce())
-            except HubUnavailable as error:
-                return Outcome(applied, None, str(error))
-            except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
-                # The change stands in the register; whatever kept it from being published, beat() tries again.
-                self.trouble = f"revision {applied.revision} is not published: {error}"
-                _log.exception("%s", self.trouble)
-                return Outcome(applied, None, self.trouble)
+                applied = await self.run(lambda: self._opened().apply_changes(changes, actor, reason, now))
+            except ApprovalNeeded as needed:
+                wish = needed
+            else:
+                return await self._enforce(applied, actor)
+            request = await self.run(lambda: Requests(self._opened()).submit(wish, actor, reason, now))
+            self.acts.did(f"submit {_named(request)} by {actor}{_where()}", self.revision)
+            waits = Applied(self.revision, (), ())
+            return Outcome(waits, None, f"request {request.id} waits for a second person", request)
+
+    async def decide(self, approval: Approval, reason: str) -> Outcome:
+        """Takes a signed decision on a request in; one that was approved is applied and enforced. Raises what
+        tenants.requests raises, with nothing changed."""
+        async with self._writing:
+            now = int(self._clock())
+            try:
+                decided = await self.run(lambda: Requests(self._opened()).decide(approval, reason, now))
+            except ChangeRefused as refused:
+                what = f"refused {approval.decision} of requests/{approval.request} by {approval.account}"
+                self.acts.did(f"{what}{_where()}: {type(refused).__name__}", self.revision)
+                raise
+            said = f"{approval.decision} {_named(decided.request)} by {approval.account} as {approval.role}"
+            self.acts.did(f"{said}{_where()}, signature {approval.signature}", self.revision)
+            outcome = Outcome(Applied(self.revision, (), ()), None, "nothing had to be changed")
+            if decided.applied is not None:
+                outcome = await self._enforce(decided.applied, decided.request.submitter)
+            return replace(outcome, request=decided.request)
+
+    async def withdraw(self, name: str, by: str, reason: str) -> Request:
+        """The submitter takes a request back."""
+        async with self._writing:
+            now = int(self._clock())
+            request = await self.run(lambda: Requests(self._opened()).withdraw(name, by, reason, now))
+            self.acts.did(f"withdraw {_named(request)} by {by}{_where()}", self.revision)
+            return request
+
+    async def governed(self) -> bool:
+        """Whether there are accounts. Once there were, it stays so: a register without any is then not this zone's.
+        Raises RegisterUnavailable."""
+        if not self._governed:
+            self._governed = await self.run(self._zone)
+        return self._governed
+
+    @property
+    def revision(self) -> int:
+        """The published one."""
+        return self.policy.revision
+
+    async def _enforce(self, applied: Applied, actor: str) -> Outcome:
+        """Publishes what was applied and waits for the workers."""
+        if not applied.changed:
+            return Outcome(applied, None, "nothing had to be changed")
+        self.acts.applied(applied, actor)
+        try:
+            await self.run(lambda: self._publish(applied))
+            return Outcome(applied, await self._announce())
+        except HubUnavailable as error:
+            return Outcome(applied, None, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
+            # The change stands in the register; whatever kept it from being published, beat() tries again.
+            self.trouble = f"revision {applied.revision} is not published: {error}"
+            _log.exception("%s", self.trouble)
+            return Outcome(applied, None, self.trouble)
 
     async def beat(self) -> None:
         """Brings the policy up to date with the register and tells the workers that control lives.
@@ -95,6 +155,7 @@ class Authority:
         async with self._writing:
             try:
                 await self.run(self._catch_up)
+                await self.run(self._lapse)
                 self.trouble = ""
                 await self._announce()
                 self._unheard = ""
@@ -154,6 +215,22 @@ class Authority:
             )
         return self._register
 
+    def _zone(self) -> bool:
+        """Whether there are accounts; the zone they were founded in is pinned beside the register."""
+        with self._opened().store.transaction(write=False) as connection:
+            zone = people.zone(connection)
+        pinned = self._pin.read_text().strip() if self._pin.exists() else ""
+        if pinned and pinned != zone:
+            what = f"register {self._path} is not of this node's zone: its first accounts are not those it began with"
+            raise RegisterUnavailable("foreign", what, f"put this zone's register back from a backup ({self._pin})")
+        if zone and not pinned:
+            write_whole(self._pin, f"{zone}\n".encode(), 0o644)
+        return bool(zone)
+
+    def _lapse(self) -> None:
+        for request in Requests(self._opened()).lapse(int(self._clock())):
+            self.acts.did(f"lapse {_named(request)}", self.revision)
+
     def _publish(self, applied: Applied) -> None:
         publisher = self.policy.open()
         if publisher.valid and publisher.revision == applied.revision - 1:
@@ -176,6 +253,15 @@ class Authority:
         if self._register is not None:
             self._register.store.close()
         self.policy.close()
+
+
+def _named(request: Request) -> str:
+    return f"requests/{request.id} digest {request.digest}"
+
+
+def _where() -> str:
+    caller = CALLER.get()
+    return f" from {caller.where}" if caller else ""
 
 
 AUTHORITY = web.AppKey("authority", Authority)
