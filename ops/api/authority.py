@@ -154,6 +154,7 @@ class Authority:
         max_staleness nothing is let through."""
         async with self._writing:
             try:
+                self._governed = await self.run(self._zone) or self._governed
                 await self.run(self._catch_up)
                 await self.run(self._lapse)
                 self.trouble = ""

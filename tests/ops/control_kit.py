@@ -115,6 +115,7 @@ class Node:
     authority: Authority
     hub: TestHub
     client: aiohttp.ClientSession
+    app: web.Application
 
     async def call(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, Any]:
         """Status and JSON of an answer."""
@@ -166,7 +167,7 @@ async def running(
     connector = aiohttp.UnixConnector(str(run / "control.sock"))
     try:
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(20)) as client:
-            yield Node(state, run, authority, test_hub, client)
+            yield Node(state, run, authority, test_hub, client, app)
     finally:
         await runner.cleanup()
         await recorder.close()
