@@ -8,7 +8,8 @@ from ops.cli.line_zh import LINE_ZH
 from ops.cli.link_zh import LINK_ZH
 from ops.cli.messages_zh import MESSAGES_ZH
 from ops.cli.onboard_zh import ONBOARD_ZH
+from ops.cli.people_zh import PEOPLE_ZH
 
 ZH: dict[str, str] = {
-    **MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **EVIDENCE_ZH, **LINE_ZH, **CA_ZH, **ONBOARD_ZH, **LINK_ZH,
+    **MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **EVIDENCE_ZH, **LINE_ZH, **CA_ZH, **ONBOARD_ZH, **LINK_ZH, **PEOPLE_ZH,
 }  # fmt: skip
