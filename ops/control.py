@@ -23,6 +23,7 @@ from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
+from ops.api.notary_client import NotaryClient
 from ops.api.policy import Policy
 from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
@@ -61,12 +62,19 @@ async def serve(settings: Settings) -> None:
     policy = Policy(state / "snapshot", keys.snapshot)
     own = partial(own_network.faults, settings=settings)
     authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)), own=own
+        state / "register.db",
+        policy,
+        HubClient(run / "live.sock"),
+        Acts(spool_of(settings)),
+        own=own,
+        notary=NotaryClient(run / "notary.sock") if settings.zone else None,
     )
     recorder = RecorderClient(run / "recorder.sock")
     files = CaFiles(state / "ca", int(settings.ca.client_life))
     users = settings.users
-    node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)
+    node_uids = frozenset(
+        uid for uid in (users.lines, users.worker, users.control, users.recorder, users.notary) if uid is not None
+    )
     app = application(
         authority,
         recorder,

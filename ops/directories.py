@@ -9,6 +9,7 @@ state_dir  control:group    0750   the register
   log      recorder:group   0750
   evidence recorder:group   0750     the private key itself is 0600
   lines    lines:group      0750     the nft table for the next boot
+  notary   notary:group     0750     what is lawful, and which published policy is admitted: workers read
   usage    worker:group     0750     bytes per tenant, day and month
 """
 
@@ -29,11 +30,13 @@ def prepare(settings: Settings) -> None:
     """Makes what is missing and sets owner and mode of all; files in them go to the directory's owner, also from those
     that it had under other settings. Raises DirectoryError. Where users cannot be changed, only the modes are set."""
     users = settings.users
-    owners: tuple[int | None, ...] = (users.control, users.recorder, users.lines, users.worker, users.group)
+    owners: tuple[int | None, ...] = (
+        users.control, users.recorder, users.lines, users.worker, users.notary, users.group
+    )  # fmt: skip
     if users.control is None or not privileges.usable(users.control):
         # Root's children have no capability to pass over owners: what others had must become root's again.
-        owners = (0 if os.geteuid() == 0 else None,) * 5
-    control, recorder, lines, worker, group = owners
+        owners = (0 if os.geteuid() == 0 else None,) * 6
+    control, recorder, lines, worker, notary, group = owners
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
         (run, None, 0o1770, False),
@@ -46,6 +49,7 @@ def prepare(settings: Settings) -> None:
         (state / "evidence", recorder, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
+        *([(state / "notary", notary, 0o750, True)] if settings.zone else []),
     )
     for path, owner, mode, contents in table:
         try:

@@ -110,6 +110,11 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 3 if self.base else None
 
     @property
+    def notary(self) -> int | None:
+        """uid of the notary, or None."""
+        return self.base + 4 if self.base else None
+
+    @property
     def group(self) -> int | None:
         """The shared gid: it may read the snapshot and the public key, and write the spool."""
         return self.base + 9 if self.base else None
@@ -146,7 +151,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole node. max_staleness: seconds without a word from control before new flows are refused."""
+    """A whole node. max_staleness: seconds without a word from control before new flows are refused. zone: digest of
+    the link that brought the first accounts, in hex: with it nothing is in force that the notary did not admit; "":
+    there is no notary, and what control publishes is in force."""
 
     node: str
     listeners: tuple[Listener, ...]
@@ -161,6 +168,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     max_staleness: float = 3_600
+    zone: str = ""
     metrics: Metrics = Metrics()
     ca: Ca = Ca()
     evidence: Evidence = Evidence()

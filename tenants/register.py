@@ -137,6 +137,13 @@ class Register:
         with self.store.transaction(write=False) as connection:
             return {(name, item) for name, item in connection.execute(statement)}, _revision(connection)
 
+    def revisions_since(self, revision: int) -> list[int]:
+        """The numbers of all revisions after one."""
+        columns = schema.revisions.c
+        later = select(columns.revision).where(columns.revision > revision).order_by(columns.revision)
+        with self.store.transaction(write=False) as connection:
+            return list(connection.execute(later).scalars())
+
     def kind(self, collection: str) -> Kind:
         """What is known of the collection. Raises UnknownItem."""
         if collection not in self.kinds:

@@ -10,20 +10,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from ops.api.acts import Acts
 from ops.api.caller import CALLER
 from ops.api.hub_client import HubClient, HubUnavailable
+from ops.api.notary_client import NotAdmitted, NotaryClient
 from ops.api.policy import Policy
 from telemetry.whole import write_whole
 from tenants import people
 from tenants.approval import Approval
 from tenants.change import Applied, ApprovalNeeded, Change, ChangeRefused
+from tenants.laws import law
 from tenants.register import Register
 from tenants.request import Request
 from tenants.requests import Requests
 from tenants.store import BUSY_TIMEOUT, RegisterUnavailable
+from whitelist.ledger import law_name
 from whitelist.store import NodeRule, open_register
 
 BEAT = 10.0  # seconds between signs of life to the hub
@@ -55,8 +59,11 @@ class Authority:
         clock: Callable[[], float] = time.time,
         busy_timeout: float = BUSY_TIMEOUT,
         own: NodeRule = lambda _line: [],
+        notary: NotaryClient | None = None,
     ) -> None:
-        """own: what a line may not take of the node itself."""
+        """own: what a line may not take of the node itself; notary: who must admit what is published, None for
+        nobody."""
+        self._notary = notary
         self._own = own
         self._busy_timeout = busy_timeout
         self._path = register
@@ -141,6 +148,9 @@ class Authority:
             return Outcome(applied, await self._announce())
         except HubUnavailable as error:
             return Outcome(applied, None, str(error))
+        except NotAdmitted as error:
+            self._refused(error)
+            return Outcome(applied, None, str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
             # The change stands in the register; whatever kept it from being published, beat() tries again.
             self.trouble = f"revision {applied.revision} is not published: {error}"
@@ -167,9 +177,19 @@ class Authority:
                 if self._unheard != str(error):  # said once, not at each beat
                     self._unheard = str(error)
                     _log.warning("%s", error)
+            except NotAdmitted as error:
+                # No sign of life: nothing could be revoked any more, so after max_staleness nothing goes through.
+                self._refused(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, control must go on and say so
                 self.trouble = f"the policy cannot be brought up to date: {error}"
                 _log.exception("%s", self.trouble)
+
+    def _refused(self, error: NotAdmitted) -> None:
+        what = f"revision {self.revision} is published and not in force: {error}"
+        if what != self.trouble:
+            _log.error("%s", what)
+            self.acts.did(what, self.revision)
+        self.trouble = what
 
     async def beat_for_ever(self) -> None:
         """Every BEAT seconds, until cancelled; the published files are verified first, large ones every SWEEP-th time.
@@ -201,6 +221,12 @@ class Authority:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _announce(self) -> dict[str, Any]:
+        if self._notary is not None:
+            head = await self._notary.ask("head")
+            written = await self.run(lambda: self._lay_out(head))
+            await self._notary.ask("admit")
+            for path in written:
+                path.unlink(missing_ok=True)
         return await self.hub.publish({"kind": "revision", "revision": self.policy.revision})
 
     # What follows runs on the register's thread.
@@ -227,6 +253,15 @@ class Authority:
         if zone and not pinned:
             write_whole(self._pin, f"{zone}\n".encode(), 0o644)
         return bool(zone)
+
+    def _lay_out(self, head: int) -> list[Path]:
+        """Writes the laws of all revisions after one for the notary to judge."""
+        register, written = self._opened(), []
+        for revision in register.revisions_since(head):
+            path = self.policy.directory / law_name(revision)
+            write_whole(path, msgspec.msgpack.encode(law(register, revision)), 0o644)
+            written.append(path)
+        return written
 
     def _lapse(self) -> None:
         for request in Requests(self._opened()).lapse(int(self._clock())):

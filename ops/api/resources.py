@@ -156,7 +156,7 @@ async def apply_many(request: web.Request) -> web.Response:
     if outcome.request is not None:
         return waiting(outcome.request, outcome)
     ids = [getattr(item, "id", None) for item in outcome.applied.items]
-    return answer({"ids": ids, **enforcement(outcome)})
+    return answer({"ids": ids, "link": outcome.applied.link, **enforcement(outcome)})
 
 
 async def list_changes(request: web.Request) -> web.Response:

@@ -53,17 +53,16 @@ def _asked(app: App, role: Role) -> dict[str, Any]:
     return _account(role, account, name, public)
 
 
-def found(app: App, settings: Settings, accounts: list[dict[str, Any]]) -> None:
-    """Puts them into the register: through control where it runs, else straight. Errors: CliError."""
+def found(app: App, settings: Settings, accounts: list[dict[str, Any]]) -> str:
+    """Puts them into the register: through control where it runs, else straight. The zone. Errors: CliError."""
     changes = [{"collection": "accounts", "verb": "add", "id": one["id"], "fields": one} for one in accounts]
     if (Path(settings.run_dir) / "control.sock").exists():
-        app.client.call("POST", "/v1/changes", {"changes": changes, "reason": REASON})
-        return
+        return str(app.client.call("POST", "/v1/changes", {"changes": changes, "reason": REASON})["link"])
     try:
         register = open_register(Path(settings.state_dir) / "register.db", create=False)
         try:
             wishes = [Change(**change) for change in changes]
-            register.apply_changes(wishes, "feiyu init", REASON, app.now())
+            return register.apply_changes(wishes, "feiyu init", REASON, app.now()).link
         finally:
             register.store.close()
     except RegisterUnavailable as error:

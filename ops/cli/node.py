@@ -57,8 +57,11 @@ def init(app: App, /, *, complete: bool, **administrators: tuple[str, str, str] 
     for made in setup.make_state(settings):
         app.say(t("made {path}", path=made))
     if accounts:
-        founding.found(app, settings, accounts)
+        zone = founding.found(app, settings, accounts)
         app.say(t("three accounts were made; from now on what opens something waits for a second person"))
+        if settings.zone != zone:
+            app.say(t("put this into {path}, so that the node itself checks each approval:", path=path))
+            app.show({"zone": zone}, lambda: output.write(f"zone: {zone}"))
     elif not complete:
         app.say(t("note: without accounts one person suffices for every change; name the administrators with init"))
     app.say(t("Next: feiyu check, then feiyu up."))

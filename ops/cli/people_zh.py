@@ -116,6 +116,7 @@ PEOPLE_ZH: dict[str, str] = {
     "three accounts were made; from now on what opens something waits for a second person": (
         "已建立三个账户；今后凡放宽的变更须第二人批准"
     ),
+    "put this into {path}, so that the node itself checks each approval:": ("请写入 {path}，使节点自行核验每项批准："),
     "whose? nobody is logged in": "谁的？无人登录",
     "{id!r} is no account": "{id!r} 不是账户",
     "{id} sets password and code at the next login": "{id} 将在下次登录时设置口令和动态口令",

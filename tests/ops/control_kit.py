@@ -16,6 +16,7 @@ from ops.api.acts import Acts
 from ops.api.app import application
 from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
+from ops.api.notary_client import NotaryClient
 from ops.api.policy import Policy
 from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
@@ -145,6 +146,7 @@ async def running(
     node_uids: frozenset[int] = frozenset(),
     own: NodeRule = lambda _line: [],
     settings: Settings | None = None,
+    notary: NotaryClient | None = None,
 ) -> AsyncIterator[Node]:
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
@@ -156,7 +158,13 @@ async def running(
     policy = Policy(state / "snapshot", keys.snapshot)
     more = {} if busy is None else {"busy_timeout": busy}
     authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), own=own, **more
+        state / "register.db",
+        policy,
+        HubClient(run / "live.sock", timeout=hub_timeout),
+        Acts(writer),
+        own=own,
+        notary=notary,
+        **more,
     )
     recorder = RecorderClient(run / "recorder.sock")
     app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"), settings)
