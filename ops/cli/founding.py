@@ -56,7 +56,7 @@ def _asked(app: App, role: Role) -> dict[str, Any]:
 def found(app: App, settings: Settings, accounts: list[dict[str, Any]]) -> str:
     """Puts them into the register: through control where it runs, else straight. The zone. Errors: CliError."""
     changes = [{"collection": "accounts", "verb": "add", "id": one["id"], "fields": one} for one in accounts]
-    if (Path(settings.run_dir) / "control.sock").exists():
+    if _runs(app):
         return str(app.client.call("POST", "/v1/changes", {"changes": changes, "reason": REASON})["link"])
     try:
         register = open_register(Path(settings.state_dir) / "register.db", create=False)
@@ -69,3 +69,14 @@ def found(app: App, settings: Settings, accounts: list[dict[str, Any]]) -> str:
         raise CliError(ExitCode.NO, str(error), error.remedy) from None
     except ChangeRefused as refused:
         raise CliError(ExitCode.USAGE, str(refused), refused.remedy) from None
+
+
+def _runs(app: App) -> bool:
+    """Whether control answers; a socket may be left of one that ended."""
+    try:
+        app.client.get("/v1/status")
+    except CliError as error:
+        if error.code is ExitCode.UNREACHABLE:
+            return False
+        raise
+    return True
