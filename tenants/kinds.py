@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from tenants import queries, schema
 from tenants.accounts import Account, bereft, validate_account
-from tenants.model import GONE, Credential, Tenant, TenantState
+from tenants.model import GONE, Credential, Origin, Tenant, TenantState
 
 Errors = list[tuple[str, str]]  # (field, message), as the validators return them
 
@@ -97,6 +97,12 @@ def once(
         refuses=lambda item: f"it is {field_name} already" if getattr(item, field_name) else "",
         check=check,
     )
+
+
+CONFIRM = Action(
+    effect=lambda _item, _now: {},
+    refuses=lambda item: "" if item.provenance.origin is Origin.BOOTSTRAP else f"it is {item.provenance.origin}",
+)  # what one person put in before there were accounts is stood by as it is: always by two
 
 
 def words(*parts: str) -> str:
@@ -205,6 +211,7 @@ def tenant_kind(validate: Callable[[Any], Errors]) -> Kind:
                 {TenantState.ACTIVE: TenantState.SUSPENDED, TenantState.RENEWAL_DUE: TenantState.SUSPENDED},
             ),
             "resume": moves("state", {TenantState.SUSPENDED: TenantState.ACTIVE}),
+            "confirm": CONFIRM,
         },
     )
 
@@ -224,6 +231,7 @@ def credential_kind(validate: Callable[[Any], Errors]) -> Kind:
         fixed=frozenset({"tenant", "user", "token_sha256", "certificate_sha256", "serial", "invite", "enrolment"}),
         actions={
             "revoke": once("revoked", lambda now: now),
+            "confirm": CONFIRM,
             "use": Action(effect=lambda _item, now: {"used": now}, refuses=_refuses_use),
         },
         id_prefix="c-",
@@ -267,5 +275,10 @@ def account_kind() -> Kind:
                 lambda account: "" if account.disabled else "it is not disabled",
             ),
         },
-        narrows=lambda before, after: before is not None and after.disabled > 0,
+        # All else stays as it was: what two people see when it is enabled again is all there is to see.
+        narrows=lambda before, after: (
+            before is not None
+            and after.disabled > 0
+            and msgspec.structs.replace(after, disabled=before.disabled, provenance=before.provenance) == before
+        ),
     )

@@ -1,7 +1,8 @@
 """What one person may do alone: judged on every change, whichever way it came in, as soon as there are accounts.
 
 A role must allow each change; what may open something that was closed waits for a second person; the rest is done at
-once. Changes by nobody's account are the gateway's own: a machine that comes with an invite, and nothing else.
+once. Changes by nobody's account are the gateway's own: a machine that comes with an invite, and grants from before
+there were accounts that two people never stood by.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from tenants.accounts import ADMINISTRATORS, OF_TENANTS, Account, Role
 from tenants.change import ApprovalNeeded, Change, Changed, Forbidden
 from tenants.kinds import Kind
 from tenants.roles import approvers, holding
+
+LAPSE = "control: lapse"  # no account can have this id
 
 
 def judge(
@@ -37,7 +40,8 @@ def judge(
         if held[0] in OF_TENANTS and getattr(item, "subject", "") != f"tenant:{account.tenant}":
             raise Forbidden(f"{change.collection}/{change.id} is not of tenant {account.tenant}", index=index)
         roles[held[0]] = None
-    if all(kinds[one.collection].narrows(one.before, one.after) for one in changed):
+    confirms = any(change.verb == "confirm" for change in changes)
+    if not confirms and all(kinds[one.collection].narrows(one.before, one.after) for one in changed):
         return tuple(roles)
     waits = sorted({one.collection for one in changed})
     for one in waits:
@@ -51,8 +55,11 @@ def judge(
     )
 
 
-def found(changed: Sequence[Changed]) -> None:
-    """The first accounts, which nobody can approve: all three administrators at once, or none. Raises Forbidden."""
+def found(changes: Sequence[Change], changed: Sequence[Changed]) -> None:
+    """Before there are accounts: the first ones, which nobody can approve, are all three administrators at once, or
+    none; and nobody is there to confirm anything. Raises Forbidden."""
+    if any(change.verb == "confirm" for change in changes):
+        raise Forbidden("it takes two people to confirm anything, and there are no accounts", "feiyu init --help")
     first = [one.after for one in changed if one.collection == "accounts"]
     missing = ADMINISTRATORS - {role for account in first for role in account.roles}
     if first and (missing or len(first) != len(ADMINISTRATORS)):
@@ -63,7 +70,8 @@ def found(changed: Sequence[Changed]) -> None:
 def _own(actor: str, changes: Sequence[Change]) -> None:
     for index, change in enumerate(changes):
         enrols = change.verb == "use" or (change.verb == "add" and change.fields.get("enrolment"))
-        if change.collection != "credentials" or not enrols:
+        lapses = actor == LAPSE and change.collection == "grants" and change.verb == "suspend"
+        if not lapses and (change.collection != "credentials" or not enrols):
             raise Forbidden(f"{actor} is no account", "log in: feiyu login ID", index=index)
 
 

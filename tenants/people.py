@@ -73,6 +73,22 @@ def succeeded(connection: Connection, name: str, step: int) -> None:
     connection.execute(update(schema.factors).where(schema.factors.c.account == name).values(values))
 
 
+def unconfirmed_grants(connection: Connection, limit: int) -> list[str]:
+    """Ids of grants in force on the word of one person, from before there were accounts."""
+    columns = schema.grants.c
+    found = select(columns.id).where(
+        columns.state == "EFFECTIVE", columns.document.contains('"origin":"bootstrap"', autoescape=True)
+    )
+    return list(connection.execute(found.order_by(columns.id).limit(limit)).scalars())
+
+
+def founded(connection: Connection) -> int:
+    """Unix second of the first link, 0 where there is none."""
+    links, revisions = schema.links.c, schema.revisions.c
+    first = select(revisions.time).join(schema.links, links.revision == revisions.revision)
+    return connection.execute(first.order_by(links.revision).limit(1)).scalar() or 0
+
+
 def head(connection: Connection) -> str:
     """The digest of the last link, "" where there is none."""
     last = select(schema.links.c.digest).order_by(schema.links.c.revision.desc()).limit(1)

@@ -172,7 +172,7 @@ class Register:
                 account = people.account(connection, actor)
                 law.judge(account, actor, made.changes, made.items, made.changed, self.kinds)
             elif not governed:
-                law.found(made.changed)
+                law.found(made.changes, made.changed)
             return self.record(connection, made, actor, reason, now)
 
     def perform(

@@ -4,6 +4,7 @@ It names the base by its digest and every delta by its own, and lies where only 
 signs the published files, can publish what it likes: nobody reads it before it was admitted.
 """
 
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -34,8 +35,7 @@ class Admission:
         """The policy that was admitted last. Raises SnapshotError."""
         path = self._path
         try:
-            owners = {path.parent.stat().st_uid, path.stat().st_uid}
-            data = path.read_bytes()
+            data, owners = _read(path)
         except OSError as error:
             raise SnapshotError(f"cannot be read: {error.strerror or error}", path, _WAIT) from error
         if self._owner is not None and owners != {self._owner}:
@@ -57,3 +57,15 @@ class Admission:
         admitted = self._last
         if admitted is None or admitted.deltas.get(revision) != sha256(data).digest():
             raise SnapshotError("is not the one that the notary admitted", path, _WAIT)
+
+
+def _read(path: Path) -> tuple[bytes, set[int]]:
+    """The file, and whose it and its directory are. By descriptors: control may rename the directory at any moment, and
+    what was looked at must be what is read. Raises OSError."""
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fd = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        with os.fdopen(fd, "rb") as file:
+            return file.read(), {os.fstat(directory).st_uid, os.fstat(fd).st_uid}
+    finally:
+        os.close(directory)

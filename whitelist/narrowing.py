@@ -1,6 +1,8 @@
 """Whether a change surely opens nothing: such a change one person makes at once, every other waits for a second one.
 
-What is not listed here is taken to open something. before is None for a new item, after for a removed one.
+What is not listed here is taken to open something. What closes an item leaves all else of it as it was: where it is
+opened again, two people see the difference, and must not find more in it than that. before is None for a new item,
+after for a removed one.
 """
 
 from ipaddress import ip_network
@@ -8,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tenants.model import GONE, Tenant, TenantState
+from tenants.model import Tenant, TenantState
 from whitelist.model import Deny, Grant, GrantState, Line, Service
 
 _OPEN = frozenset({TenantState.ACTIVE, TenantState.RENEWAL_DUE})
@@ -20,7 +22,7 @@ def tenant_narrows(before: Tenant | None, after: Tenant | None) -> bool:
     if before is None or after is None:
         return False
     if after.state not in _OPEN:
-        return after.state in GONE or _same(before, after, "state")
+        return _same(before, after, "state")
     return (
         _same(before, after, "valid_from", "valid_until", "places", "groups", *_LIMITS)
         and after.valid_from >= before.valid_from
@@ -36,8 +38,7 @@ def grant_narrows(before: Grant | None, after: Grant | None) -> bool:
     if before is None or after is None:
         return False
     if after.state is not GrantState.EFFECTIVE:
-        # One that is suspended must come back as it was.
-        return after.state is not GrantState.SUSPENDED or _same(before, after, "state")
+        return _same(before, after, "state")
     inside = (
         msgspec.structs.replace(after.window, valid_from=0, valid_until=0)
         == msgspec.structs.replace(before.window, valid_from=0, valid_until=0)
@@ -49,7 +50,7 @@ def grant_narrows(before: Grant | None, after: Grant | None) -> bool:
 
 def service_narrows(before: Service | None, after: Service | None) -> bool:
     """Retired."""
-    return before is not None and after is not None and after.retired
+    return before is not None and after is not None and after.retired and _same(before, after, "retired")
 
 
 def deny_narrows(before: Deny | None, after: Deny | None) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 
 from tenants import queries, schema
 from tenants.kinds import (
+    CONFIRM,
     Action,
     Child,
     Errors,
@@ -197,7 +198,7 @@ _SERVICES = Kind(
         ),
     ),
     given=_PROVENANCE | {"retired"},
-    actions={"retire": once("retired", lambda _now: True, _grants_of_service)},
+    actions={"retire": once("retired", lambda _now: True, _grants_of_service), "confirm": CONFIRM},
     narrows=narrowing.service_narrows,
 )
 
@@ -223,6 +224,7 @@ _GRANTS = Kind(
         "revoke": moves("state", dict.fromkeys(_LIVE, GrantState.REVOKED)),
         "suspend": moves("state", {GrantState.EFFECTIVE: GrantState.SUSPENDED}),
         "resume": moves("state", {GrantState.SUSPENDED: GrantState.EFFECTIVE}),
+        "confirm": CONFIRM,
     },
     id_prefix="g-",
     narrows=narrowing.grant_narrows,
@@ -245,6 +247,7 @@ _LINES = Kind(
             lambda _line, _now: {"drained": False}, lambda line: "" if line.drained else "it is not drained"
         ),
         "retire": once("retired", lambda _now: True, _grants_of_line),
+        "confirm": CONFIRM,
     },
     narrows=narrowing.line_narrows,
 )
@@ -259,6 +262,7 @@ _DENIES = Kind(
     validate=validate.validate_deny,
     given=_PROVENANCE,
     users=lambda _reader, _item: [],
+    actions={"confirm": CONFIRM},
     id_prefix="d-",
     narrows=narrowing.deny_narrows,
 )

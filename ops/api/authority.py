@@ -22,6 +22,7 @@ from telemetry.whole import write_whole
 from tenants import people
 from tenants.approval import Approval
 from tenants.change import Applied, ApprovalNeeded, Change, ChangeRefused
+from tenants.law import LAPSE
 from tenants.laws import law
 from tenants.register import Register
 from tenants.request import Request
@@ -33,6 +34,8 @@ from whitelist.store import NodeRule, open_register
 BEAT = 10.0  # seconds between signs of life to the hub
 SWEEP = 6  # beats between verifications of published files that are large
 SMALL = 64 << 20  # bytes of a policy that is verified with every beat
+CONFIRM_WITHIN = 30 * 86_400  # seconds after the first accounts, in which older grants are confirmed or lapse
+MANY = 1000  # suspended in one revision
 _log = logging.getLogger("feiyu.control")
 
 
@@ -70,6 +73,7 @@ class Authority:
         self._pin = register.with_name("zone")
         self._register: Register | None = None
         self._governed = False
+        self._ask_again = 0  # Unix second at which unconfirmed grants are looked for
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="register")
         self._writing = asyncio.Lock()  # holds from the commit until it is enforced, so that revisions go out in order
         self._clock = clock
@@ -165,6 +169,11 @@ class Authority:
         async with self._writing:
             try:
                 self._governed = await self.run(self._zone) or self._governed
+                now = int(self._clock())
+                if late := await self.run(lambda: self._unconfirmed(now)):
+                    why = "nobody confirmed in time what one person granted before there were accounts"
+                    applied = await self.run(lambda: self._opened().apply_changes(late, LAPSE, why, now))
+                    self.acts.applied(applied, LAPSE)
                 await self.run(self._catch_up)
                 await self.run(self._lapse)
                 self.trouble = ""
@@ -262,6 +271,17 @@ class Authority:
             write_whole(path, msgspec.msgpack.encode(law(register, revision)), 0o644)
             written.append(path)
         return written
+
+    def _unconfirmed(self, now: int) -> list[Change]:
+        """Suspensions of grants that two people should have stood by since there are accounts; asked once an hour, and
+        no more once there are none."""
+        if not self._governed or now < self._ask_again:
+            return []
+        with self._opened().store.transaction(write=False) as connection:
+            due = people.founded(connection) + CONFIRM_WITHIN
+            found = people.unconfirmed_grants(connection, MANY) if now >= due else []
+        self._ask_again = now if found else max(due, now + 3600)
+        return [Change(collection="grants", verb="suspend", id=name) for name in found]
 
     def _lapse(self) -> None:
         for request in Requests(self._opened()).lapse(int(self._clock())):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 TIMEOUT = 60.0  # seconds: a whole policy may have to be read and compared
-_TRIES = 30  # a tenth of a second apart: both processes start at once
+_FIRST, _LATER = 150, 10  # tries, a tenth of a second apart: both processes start at once, and the notary again
 
 
 class NotAdmitted(Exception):  # noqa: N818 - named for what happened
@@ -19,6 +19,7 @@ class NotaryClient:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._tries = _FIRST
 
     async def ask(self, question: str) -> int:
         """The revision that is the answer. Raises NotAdmitted."""
@@ -37,9 +38,11 @@ class NotaryClient:
         return int(answer["revision"])
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        for _ in range(_TRIES):
+        for _ in range(self._tries):
             try:
-                return await asyncio.open_unix_connection(self._path)
+                met = await asyncio.open_unix_connection(self._path)
+                self._tries = _LATER
+                return met
             except (FileNotFoundError, ConnectionRefusedError):
                 await asyncio.sleep(0.1)
         return await asyncio.open_unix_connection(self._path)

@@ -13,6 +13,10 @@ PEOPLE_ZH: dict[str, str] = {
         "系统管理员：添加账户、维护机器；给出其公钥或公钥文件。"
     ),
     "Approve a request with your signature; it is in force at once.": "以本人签名批准申请；立即生效。",
+    "Ask that two people stand by what one put in before there were accounts.": (
+        "申请由两人确认建立账户之前一人所作的登记。"
+    ),
+    "Nothing there is marked bootstrap.": "其中没有标为 bootstrap 的登记。",
     "Approve this?": "批准吗？",
     "CHANGES": "变更",
     "Changes that wait for a second person.": "等待第二人批准的变更。",

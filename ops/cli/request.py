@@ -13,7 +13,7 @@ from ops.cli.base import Group, pass_app
 from ops.cli.client import Json, path_of
 from ops.cli.errors import CliError, ExitCode, usage
 from ops.cli.output import Column, Item, field
-from ops.cli.result import enforcement
+from ops.cli.result import enforcement, waits
 from ops.cli.secret import PASSPHRASE, can_ask, from_file, secret
 from ops.cli.times import format_moment
 from ops.cli.words import t
@@ -21,6 +21,7 @@ from tenants.approval import sign
 from tenants.request import RequestState, Step, digest_of
 
 ID = values.Identifier("requests")
+CONFIRMED = ("tenants", "services", "grants", "denies", "credentials", "lines")
 MOST = 20  # items shown of a request that changes many; -o json shows all
 COLUMNS = [
     field("ID", "id"),
@@ -164,6 +165,26 @@ def reject(app: App, request: str, *, digest: str | None, passphrase_file: str |
     app.need_reason()
     answer = _decide(app, request, Step.REJECT, digest, passphrase_file)
     app.show(answer, lambda: output.write(t("request {id} rejected", id=request)))
+
+
+@group.command(
+    "bootstrap",
+    writes=True,
+    help=t("Ask that two people stand by what one put in before there were accounts."),
+    example="feiyu request bootstrap grants --reason 'reviewed with the contracts'",
+)
+@click.argument("collection", type=click.Choice(CONFIRMED))
+@pass_app
+def bootstrap(app: App, collection: str) -> None:
+    """All that is marked bootstrap, as one request; grants that nobody confirms in 30 days are suspended."""
+    of_one = [item for item in app.items(collection) if (item.get("provenance") or {}).get("origin") == "bootstrap"]
+    if not of_one:
+        app.say(t("Nothing there is marked bootstrap."))
+        return
+    changes = [{"collection": collection, "verb": "confirm", "id": item["id"]} for item in of_one]
+    answer = app.client.call("POST", "/v1/changes", {"changes": changes, "reason": app.need_reason()})
+    if answer.get("request"):
+        waits(app, answer)
 
 
 @group.command(

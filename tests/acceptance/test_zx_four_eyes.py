@@ -136,6 +136,9 @@ def test_two_people_open_one_person_closes_and_control_by_itself_opens_nothing(o
     assert "403" in acme.curl(f"https://{VIDEO}/").status_line
     done = stage.feiyu("grant", "list")
     assert done.returncode == 6, "root without a login reads nothing"
+    office.both("operator", "reviewer", "request", "bootstrap", "grants")
+    assert office.feiyu("operator", "grant", "show", "g-search")["provenance"]["origin"] == "approved"
+    assert acme.curl(f"https://{SEARCH}/").status_line.startswith("HTTP/1.1 200")
     office.log_in("aud")
     acts = office.feiyu("aud", "audit", "verify")
     assert (acts["broken"], acts["differ"]) == ("", 0)

@@ -36,7 +36,7 @@ COMMANDS = dict(leaves(main.build()))
 RELEASED = {
     "": "init up check doctor status demo explain version completion login logout whoami",
     "account": "list add roles key factor disable enable",
-    "request": "list show approve reject withdraw",
+    "request": "list show approve reject withdraw bootstrap",
     "audit": "tail verify",
     "tenant": "list show add edit suspend resume onboard",
     "pac": "render",
@@ -81,7 +81,7 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
     verbs |= {"share", "unshare", "onboard", "invite", "roles", "key", "factor", "disable", "enable"}
-    verbs |= {"reject", "withdraw"}
+    verbs |= {"reject", "withdraw", "bootstrap"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
         assert shown is (path[-1] in verbs or path[0] == "log"), path

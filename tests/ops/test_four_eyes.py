@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from ops.api.authority import CONFIRM_WITHIN
 from tenants.accounts import Role
 from tenants.approval import sign
 from tenants.request import LIFE, Step, digest_of
-from tests.ops.control_kit import GRANT, PLACE, UNTIL, ZONE, running
+from tests.ops.control_kit import GRANT, PLACE, UNTIL, ZONE, Node, running
 from tests.ops.people_kit import People
 
 
@@ -323,3 +324,40 @@ async def test_every_revision_since_the_accounts_is_in_the_chain(people: People)
     _, told = await people.call("aud", "GET", "/v1/audit/chain")
     assert told["broken"] == ""
     assert told["links"] == people.node.authority.revision - len(ZONE)
+
+
+async def bootstrapped(tmp_path: Path, node: Node) -> People:
+    """People of a node in which one person had granted something before."""
+    await node.set_up()
+    await node.add("grants", id="g-old", **GRANT)
+    made = People(node)
+    await made.found()
+    await made.hire()
+    return made
+
+
+async def test_what_one_person_put_in_before_is_confirmed_by_two(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        people = await bootstrapped(tmp_path, node)
+        assert await verdict(people) == "permit"
+        request = await waiting(people, "operator", "POST", "/v1/grants/g-old/confirm", {})
+        assert (await people.approve("reviewer", request))[0] == 200
+        _, item = await people.call("operator", "GET", "/v1/grants/g-old")
+        assert (item["provenance"]["origin"], item["state"]) == ("approved", "EFFECTIVE")
+        status, problem = await people.call("operator", "POST", "/v1/grants/g-old/confirm", {})
+        assert (status, "it is approved" in problem["detail"]) == (409, True)
+
+
+async def test_an_old_grant_that_nobody_confirms_lapses(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        people = await bootstrapped(tmp_path, node)
+        await node.authority.beat()
+        assert await verdict(people) == "permit"
+        node.authority._clock = lambda: time.time() + CONFIRM_WITHIN + 1
+        node.authority._ask_again = 0
+        await node.authority.beat()
+        assert node.authority.trouble == ""
+        assert await verdict(people) == "deny"
+        _, item = await people.call("operator", "GET", "/v1/grants/g-old")
+        assert (item["state"], item["provenance"]["actor"]) == ("SUSPENDED", "control: lapse")
+        assert node.hub.revisions[-1] == node.authority.revision

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tenants import law
 from tenants.accounts import Account, Role
-from tenants.change import Change, Forbidden
+from tenants.change import ApprovalNeeded, Change, Forbidden
 from tests.ops.control_kit import running
 from tests.ops.people_kit import WHO, People
 from whitelist.store import KINDS
@@ -34,14 +34,14 @@ READS: dict[str, set[Role]] = {
     "accounts": {SYS, SEC, AUD},
 }
 WRITES: dict[str, dict[str, set[Role]]] = {
-    "tenants": {"add": {O}, "edit": {O}, "suspend": {O, Z, W}, "resume": {O}},
-    "credentials": {"add": {O}, "edit": {O}, "revoke": {O, Z, W}, "use": set()},
-    "services": {"add": {O}, "edit": {O}, "retire": {O}},
+    "tenants": {"add": {O}, "edit": {O}, "suspend": {O, Z, W}, "resume": {O}, "confirm": {O}},
+    "credentials": {"add": {O}, "edit": {O}, "confirm": {O}, "revoke": {O, Z, W}, "use": set()},
+    "services": {"add": {O}, "edit": {O}, "confirm": {O}, "retire": {O}},
     "groups": {"add": {O}, "edit": {O}, "remove": {O}},
     "categories": {"add": {O}, "edit": {O}, "remove": {O}},
-    "grants": {"add": {O, A}, "edit": {O}, "suspend": {O, Z, W, C}, "resume": {O}, "revoke": {O, Z, C}},
-    "denies": {"add": {O, Z, W}, "edit": {O}, "remove": {O}},
-    "lines": {"add": {E}, "edit": {E}, "drain": {E, W}, "undrain": {E}, "retire": {E}},
+    "grants": {"add": {O, A}, "edit": {O}, "confirm": {O}, "suspend": {O, Z, W, C}, "resume": {O}, "revoke": {O, Z, C}},
+    "denies": {"add": {O, Z, W}, "edit": {O}, "confirm": {O}, "remove": {O}},
+    "lines": {"add": {E}, "edit": {E}, "confirm": {E}, "drain": {E, W}, "undrain": {E}, "retire": {E}},
     "accounts": {"add": {SYS, SEC}, "edit": {SYS, SEC}, "disable": {SYS, SEC}, "enable": {SYS, SEC}},
 }
 CALLS: dict[tuple[str, str], set[Role]] = {
@@ -141,7 +141,10 @@ def test_the_registers_own_door_judges_each_change_of_a_bulk(role: Role) -> None
     for name, verbs in WRITES.items():
         for verb, allowed in verbs.items():
             change = Change(collection=name, verb=verb, id="x")
-            if role in allowed:
+            if role in allowed and verb == "confirm":
+                with pytest.raises(ApprovalNeeded):
+                    law.judge(account, "x", [change], [item], [], KINDS)
+            elif role in allowed:
                 assert law.judge(account, "x", [change], [item], [], KINDS) == (role,)
             else:
                 with pytest.raises(Forbidden, match=f"may not {verb} {name}"):

@@ -267,6 +267,19 @@ def an_account_of_controls_own(zone: Zone) -> Law:
     return zone.law()
 
 
+def a_key_changed_while_it_was_disabled(zone: Zone) -> Law:
+    """What looks like a disabling brings control's own key in, for the day when the account is enabled again."""
+    zone.alone(change("accounts", "disable", "reviewer"), by="sec")
+    law = zone.law()
+    return relinked(law, steps=_other_after(law, key="ab" * 32))
+
+
+def places_changed_while_it_was_suspended(zone: Zone) -> Law:
+    zone.alone(change("tenants", "suspend", "firm-a"), by="operator")
+    law = zone.law()
+    return relinked(law, steps=_other_after(law, max_tunnels=77))
+
+
 def outside_of_the_chain(zone: Zone) -> Law:
     return msgspec.structs.replace(without_a_second_person(zone), link=b"")
 
@@ -321,6 +334,8 @@ FORGED: dict[Forge, str] = {
     narrower_than_what_never_was: "was not as it is said to have been",
     a_revoked_grant_said_to_be_in_force: "was not as it is said to have been",
     an_account_of_controls_own: "nobody approved it",
+    a_key_changed_while_it_was_disabled: "nobody approved it",
+    places_changed_while_it_was_suspended: "nobody approved it",
     outside_of_the_chain: "it is in no chain",
     long_after_it_lapsed: "had lapsed",
     at_a_time_that_has_not_come: "is not between",
