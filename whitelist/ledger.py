@@ -35,7 +35,9 @@ class Ledger:
 
     def __init__(self, directory: Path, zone: str) -> None:
         self._directory = directory
-        self._env = lmdb.open(str(directory / "ledger.lmdb"), subdir=False, max_dbs=2, map_size=_MAP, mode=0o600)
+        # metasync: power loss may take the last revision, which control then lays out again.
+        path = str(directory / "ledger.lmdb")
+        self._env = lmdb.open(path, subdir=False, max_dbs=2, map_size=_MAP, mode=0o600, metasync=False)
         self._rows = self._env.open_db(b"rows")
         self._own = self._env.open_db(b"own")
         self._fresh: dict[int, bytes] = {}  # fingerprints of the keys that lawful revisions changed, since the start
