@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | clients VENV | bench |
-# bench-peers | bundle VENV | lock
+# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | tests | clients VENV |
+# bench | bench-peers | bundle VENV | lock
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -65,6 +65,11 @@ case ${1:-} in
   system)
     need "lines, demo and tests" nft=nftables ip=iproute2 curl=curl tcpdump=tcpdump strace=strace
     ;;
+  tests)
+    # Small programs that tests run; those of `clients` are large, and left to who wants them.
+    need tests haproxy=haproxy iptables=iptables openssl=openssl git=git wget=wget unshare=util-linux ||
+      say "the tests with what is missing are skipped, and say so"
+    ;;
   clients)
     # About 400 MB to fetch and 1.5 GB on disk where all is missing. Tests of a program that is not there say so.
     for program in wget=wget git=git go=golang-go javac=default-jdk-headless chromium=chromium certutil=libnss3-tools; do
@@ -116,11 +121,11 @@ case ${1:-} in
       env -u PIP_FIND_LINKS "$tool/bin/uv" pip compile -q "$@" --universal --python-version 3.12 \
         --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
     }
-    compile pyproject.toml --extra dev -o requirements.lock
+    compile pyproject.toml --extra dev --extra analytics -o requirements.lock
     compile tests/acceptance/clients.in -o tests/acceptance/clients.lock
     ;;
   *)
-    say "usage: setup.sh python VENV | system | clients VENV | bench | bench-peers | bundle VENV | lock"
+    say "usage: setup.sh python VENV | system | tests | clients VENV | bench | bench-peers | bundle VENV | lock"
     exit 2
     ;;
 esac

@@ -153,7 +153,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole node. max_staleness: seconds without a word from control before new flows are refused. zone: digest of
     the link that brought the first accounts, in hex: with it nothing is in force that the notary did not admit; "":
-    there is no notary, and what control publishes is in force."""
+    there is no notary, and what control publishes is in force; regulators: accounts of this machine
+    that are an authority's, which read records with their cause only."""
 
     node: str
     listeners: tuple[Listener, ...]
@@ -172,6 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics = Metrics()
     ca: Ca = Ca()
     evidence: Evidence = Evidence()
+    regulators: tuple[str, ...] = ()
     portal: str = ""
     portal_name: str = "feiyu.zone"
     pac: Pac = Pac()

@@ -40,6 +40,10 @@ FIXED: dict[tuple[str, str], Call] = {
     ("POST", "/v1/requests/{id}/reject"): ("requests", "decide"),
     ("POST", "/v1/requests/{id}/withdraw"): ("requests", "withdraw"),
     ("POST", "/v1/accounts/{id}/reset"): ("accounts", "reset"),
+    ("GET", "/v1/reads"): ("reads", "read"),
+    ("GET", "/v1/spotchecks"): ("spotchecks", "read"),
+    ("POST", "/v1/spotchecks"): ("spotchecks", "plan"),
+    ("GET", "/v1/spotchecks/{ref}"): ("spotchecks", "read"),
     ("GET", "/v1/audit"): ("audit", "read"),
     ("GET", "/v1/audit/chain"): ("audit", "read"),
 }
@@ -66,6 +70,8 @@ def call_of(request: web.Request) -> Call | None:
         return FIXED[route]
     if route in _ITEMS:
         return info["collection"], _ITEMS[route]
+    if route == ("POST", "/v1/spotchecks/{ref}/{act}"):
+        return "spotchecks", info["act"]
     if route == ("POST", "/v1/{collection}/{id}/{action}"):
         return info["collection"], info["action"]
     return None

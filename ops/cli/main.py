@@ -40,6 +40,8 @@ MEMBERS = {
     "log": "log:group",
     "audit": "audit:group",
     "evidence": "evidence:group",
+    "spotcheck": "spotcheck:group",
+    "report": "report:group",
     "pac": "pac:group",
     "link": "link:group",
     "version": "version:version",

@@ -37,7 +37,6 @@ RELEASED = {
     "": "init up check doctor status demo explain version completion login logout whoami",
     "account": "list add roles key factor disable enable",
     "request": "list show approve reject withdraw bootstrap",
-    "audit": "tail verify",
     "tenant": "list show add edit suspend resume onboard",
     "pac": "render",
     "credential": "list issue invite revoke",
@@ -49,9 +48,12 @@ RELEASED = {
     "grant": "list show add revoke suspend resume",
     "line": "list show add edit drain undrain retire share unshare probe",
     "flow": "list show cut",
-    "log": "search tail",
+    "log": "search export tail",
     "link": "enrol run status denials doctor bundle",
-    "evidence": "verify prove checkpoint verifier export",
+    "audit": "tail verify reads",
+    "report": "compliance",
+    "evidence": "verify prove checkpoint verifier export dossier",
+    "spotcheck": "plan commit draw show find rectify verify close",
 }
 
 
@@ -80,7 +82,8 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
-    verbs |= {"share", "unshare", "onboard", "invite", "roles", "key", "factor", "disable", "enable"}
+    verbs |= {"share", "unshare", "onboard", "invite", "plan", "draw", "find", "rectify", "close"}
+    verbs |= {"roles", "key", "factor", "disable", "enable"}
     verbs |= {"reject", "withdraw", "bootstrap"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)

@@ -23,14 +23,14 @@ EVERY = set(Role)
 ITEMS = ("tenants", "credentials", "services", "groups", "categories", "grants", "denies", "lines", "accounts")
 
 READS: dict[str, set[Role]] = {
-    "tenants": {O, Z, E, W, G},
+    "tenants": {O, Z, E, W},
     "credentials": {O, Z, W},
-    "services": {O, Z, E, W, G},
-    "groups": {O, Z, E, W, G},
-    "categories": {O, Z, E, W, G},
-    "grants": {O, Z, E, W, G},
-    "denies": {O, Z, W, G},
-    "lines": {O, Z, E, W, G, SYS},
+    "services": {O, Z, E, W},
+    "groups": {O, Z, E, W},
+    "categories": {O, Z, E, W},
+    "grants": {O, Z, E, W},
+    "denies": {O, Z, W},
+    "lines": {O, Z, E, W, SYS},
     "accounts": {SYS, SEC, AUD},
 }
 WRITES: dict[str, dict[str, set[Role]]] = {
@@ -47,28 +47,34 @@ WRITES: dict[str, dict[str, set[Role]]] = {
 CALLS: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/whoami"): EVERY,
     ("POST", "/v1/logout"): EVERY,
-    ("GET", "/r/XXXXXXXXXXXXX"): {O, Z, W, G, AUD},
-    ("GET", "/v1/flows"): {O, Z, E, W, G},
-    ("GET", "/v1/flows/XXXX"): {O, Z, E, W, G},
+    ("GET", "/r/XXXXXXXXXXXXX"): {O, Z, W, AUD},
+    ("GET", "/v1/flows"): {O, Z, E, W},
+    ("GET", "/v1/flows/XXXX"): {O, Z, E, W},
     ("POST", "/v1/flows/XXXX/cut"): {O, W},
     ("GET", "/v1/log"): {O, Z, W, G, AUD},
-    ("GET", "/v1/log/tail"): {O, Z, W, G, AUD},
-    ("GET", "/v1/figures/lines"): {O, Z, E, W, G, SYS},
-    ("GET", "/v1/explain"): {O, Z, E, W, G},
+    ("GET", "/v1/log/tail"): {O, Z, W, AUD},
+    ("GET", "/v1/figures/lines"): {O, Z, E, W, SYS},
+    ("GET", "/v1/explain"): {O, Z, E, W},
     ("GET", "/v1/ca/crl"): {O, SYS},
     ("GET", "/v1/tenants/x/pac"): READS["tenants"],
     ("GET", "/v1/tenants/x/ways"): READS["tenants"],
     ("GET", "/v1/tenants/x/usage"): READS["tenants"],
-    ("GET", "/v1/changes"): {O, Z, E, W, G, AUD},
+    ("GET", "/v1/changes"): {O, Z, E, W, AUD},
     ("POST", "/v1/changes"): {O, E, W, SYS, SEC},
-    ("GET", "/v1/requests"): EVERY,
-    ("GET", "/v1/requests/x"): EVERY,
+    ("GET", "/v1/requests"): EVERY - {G},
+    ("GET", "/v1/requests/x"): EVERY - {G},
     ("POST", "/v1/requests/x/approve"): {Z, SYS, SEC},
     ("POST", "/v1/requests/x/reject"): {Z, SYS, SEC},
     ("POST", "/v1/requests/x/withdraw"): EVERY - {G, AUD},
     ("POST", "/v1/accounts/x/reset"): {SYS, SEC},
-    ("GET", "/v1/audit"): {G, AUD},
-    ("GET", "/v1/audit/chain"): {G, AUD},
+    ("GET", "/v1/reads"): {O, Z, G, AUD},
+    ("GET", "/v1/spotchecks"): {O, Z, G, AUD},
+    ("POST", "/v1/spotchecks"): {G},
+    ("GET", "/v1/spotchecks/x"): {O, Z, G, AUD},
+    ("POST", "/v1/spotchecks/x/draw"): {G},
+    ("POST", "/v1/spotchecks/x/rectify"): {O},
+    ("GET", "/v1/audit"): {AUD},
+    ("GET", "/v1/audit/chain"): {AUD},
 }
 OPEN = {("GET", "/v1"), ("GET", "/v1/status"), *(("POST", f"/v1/login{x}") for x in ("", "/challenge", "/factors"))}
 for _name in ITEMS:
@@ -103,7 +109,9 @@ async def answered(people: People, name: str, method: str, path: str) -> str:
         method, f"http://control{path}", json=body, params=query, headers=headers
     ) as response:
         kind = "" if response.status < 400 else (await response.json(content_type=None))["type"].rpartition(":")[2]
-    return {"role": "forbidden", "forbidden": "forbidden", "login": "nobody"}.get(kind, "allowed")
+    return {"role": "forbidden", "forbidden": "forbidden", "regulator": "forbidden", "login": "nobody"}.get(
+        kind, "allowed"
+    )
 
 
 @pytest.mark.asyncio(loop_scope="module")
