@@ -24,6 +24,7 @@ from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
+from ops.api.notary_client import NotaryClient
 from ops.api.policy import Policy
 from ops.api.reading import READS
 from ops.api.recorder_client import RecorderClient
@@ -66,7 +67,14 @@ async def serve(settings: Settings) -> None:
     witnesses = [parse_key(witness.key) for witness in evidence.witnesses]
     acts = Acts(spool_of(settings), ActsLog(state, settings.node, evidence.signatures, witnesses))
     own = partial(own_network.faults, settings=settings)
-    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), acts, own=own)
+    authority = Authority(
+        state / "register.db",
+        policy,
+        HubClient(run / "live.sock"),
+        acts,
+        own=own,
+        notary=NotaryClient(run / "notary.sock") if settings.zone else None,
+    )
     recorder = RecorderClient(run / "recorder.sock")
     files = CaFiles(state / "ca", int(settings.ca.client_life))
     app = application(

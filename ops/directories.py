@@ -12,6 +12,7 @@ state_dir  control:group    0750   the register
   witnessed  cosigner:group 0750   what witnesses signed; the recorder reads
   personal recorder:group   0750     keys of personal fields in records, themselves 0600
   lines    lines:group      0750     the nft table for the next boot
+  notary   notary:group     0750     what is lawful, and which published policy is admitted: workers read
   usage    worker:group     0750     bytes per tenant, day and month
 """
 
@@ -40,12 +41,13 @@ def prepare(settings: Settings) -> None:
         users.lines,
         users.worker,
         users.cosigner,
+        users.notary,
         users.group,
     )
     if users.control is None or not privileges.usable(users.control):
         # Root's children have no capability to pass over owners: what others had must become root's again.
-        owners = (0 if os.geteuid() == 0 else None,) * 6
-    control, recorder, lines, worker, cosigner, group = owners
+        owners = (0 if os.geteuid() == 0 else None,) * len(owners)
+    control, recorder, lines, worker, cosigner, notary, group = owners
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
         (run, None, 0o1770, False),
@@ -61,6 +63,7 @@ def prepare(settings: Settings) -> None:
         (state / PERSONAL, recorder, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
+        *([(state / "notary", notary, 0o750, True)] if settings.zone else []),
     )
     for path, owner, mode, contents in table:
         try:

@@ -44,6 +44,7 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             environment=environment,
             privileges=allowed(users.recorder, users.group),
         ),
+        *([notary(settings, config, environment)] if settings.zone else []),
         ProcessSpec(
             name="control",
             role="control",
@@ -85,6 +86,24 @@ def cosigner(settings: Settings, environment: dict[str, str]) -> list[ProcessSpe
             privileges=allowed(settings.users.cosigner, settings.users.group),
         )
     ]
+
+
+def notary(settings: Settings, config: Path, environment: dict[str, str]) -> ProcessSpec:
+    """The notary, where the configuration names the zone's first accounts."""
+    return ProcessSpec(
+        name="notary",
+        role="notary",
+        argv=module("ops.notary", "--config", str(config)),
+        environment=environment,
+        privileges=allowed(settings.users.notary, settings.users.group),
+    )
+
+
+def notary_uid(settings: Settings) -> int | None:
+    """Whose files an admission must be, as one of the node's processes sees it; None where all share one user."""
+    users = settings.users
+    own = {users.worker, users.lines, users.control}
+    return users.notary if users.base and os.geteuid() in own else None
 
 
 def worker(

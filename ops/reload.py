@@ -9,7 +9,7 @@ from ops.listeners import ListenError, Listeners
 from ops.settings import Settings, SettingsError, load_settings
 from ops.spawn import ProcessSpec
 
-FIXED = ("state_dir", "run_dir", "users")  # what a running node cannot change
+FIXED = ("state_dir", "run_dir", "users", "zone")  # what a running node cannot change
 
 
 @dataclass(slots=True)

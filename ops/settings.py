@@ -116,9 +116,14 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 4 if self.base else None
 
     @property
+    def notary(self) -> int | None:
+        """uid of the notary, or None."""
+        return self.base + 5 if self.base else None
+
+    @property
     def processes(self) -> frozenset[int]:
         """uids of all the node's processes, which administer nothing; empty where they have none of their own."""
-        own = (self.lines, self.worker, self.control, self.recorder, self.cosigner)
+        own = (self.lines, self.worker, self.control, self.recorder, self.cosigner, self.notary)
         return frozenset(uid for uid in own if uid is not None)
 
     @property
@@ -185,8 +190,10 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole node. max_staleness: seconds without a word from control before new flows are refused; regulators:
-    accounts of this machine that are an authority's, which read records with their cause only."""
+    """A whole node. max_staleness: seconds without a word from control before new flows are refused. zone: digest of
+    the link that brought the first accounts, in hex: with it nothing is in force that the notary did not admit; "":
+    there is no notary, and what control publishes is in force; regulators: accounts of this machine
+    that are an authority's, which read records with their cause only."""
 
     node: str
     listeners: tuple[Listener, ...]
@@ -201,6 +208,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     max_staleness: float = 3_600
+    zone: str = ""
     metrics: Metrics = Metrics()
     ca: Ca = Ca()
     evidence: Evidence = Evidence()

@@ -24,6 +24,7 @@ MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
+_ZONE = re.compile(r"(?:[0-9a-f]{64})?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([0-9.]+)):([0-9]+)", re.ASCII)
 
@@ -224,6 +225,7 @@ _settings = section(
             },
         ),
         "max_staleness": _seconds,
+        "zone": text("64 hex digits, as feiyu init prints them", lambda v: bool(_ZONE.fullmatch(v))),
         "metrics": section(s.Metrics, {"address": _address}),
         "ca": section(s.Ca, {"client_life": number(60, 31_536_000, "seconds")}),
         "portal_name": parsed("a host name with a dot, e.g. feiyu.zone", _portal_name),

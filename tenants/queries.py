@@ -46,6 +46,12 @@ def lines_in_use(connection: Connection, other_than: str) -> list[str]:
     return list(connection.execute(found).scalars())
 
 
+def other_accounts(connection: Connection, other_than: str) -> list[str]:
+    """Documents of all accounts but this one."""
+    columns = schema.accounts.c
+    return list(connection.execute(select(columns.document).where(columns.id != other_than)).scalars())
+
+
 def grants_naming(connection: Connection, column: str, item: str, states: Sequence[str] = ()) -> list[str]:
     """Ids of grants whose column ("tenant", "group_id", "service", "category") is the item, in these states or any."""
     columns = schema.grants.c

@@ -1,22 +1,26 @@
 """The register: the system of record, and the one door through which it changes.
 
 `apply_changes` is that door. It checks every change against the whole register, writes them in one transaction, bumps
-the revision and appends who, when, what before and after, and why. Whoever wants changes to wait for approval keeps
-the Change and calls the same door later, with Origin.APPROVED; nothing else writes.
+the revision and appends who, when, what before and after, and why. Once there are accounts it also asks who the actor
+is and what that person may do alone (tenants.law); what takes a second person is refused with ApprovalNeeded, kept as a
+request and applied by tenants.requests. Nothing else writes.
 """
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, func, insert, select
 
-from tenants import schema
+from tenants import law, people, schema
+from tenants.approval import Approval
 from tenants.change import (
     AlreadyExists,
     Applied,
     Change,
+    Changed,
     ChangeRefused,
     ConflictingChange,
     InvalidChange,
@@ -32,6 +36,17 @@ from tenants.rules import check_id, convert, invalid, refuse_given, refuse_used,
 from tenants.store import Store
 
 MAX_REASON = 1000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """Changes made in a transaction that is still open. current: the revision before; changes with their ids; items:
+    each after its change (None: removed); changed leaves out what already was as wished."""
+
+    current: int
+    changes: tuple[Change, ...]
+    items: tuple[Any, ...]
+    changed: tuple[Changed, ...]
 
 
 class Register:
@@ -100,14 +115,16 @@ class Register:
             return items, _revision(connection)
 
     def history(
-        self, *, collection: str = "", item: str = "", before: int = 0, limit: int = 100
+        self, *, collection: str = "", item: str = "", revision: int = 0, before: int = 0, limit: int = 100
     ) -> list[dict[str, Any]]:
-        """Changes, newest first; before: only those with a smaller number."""
+        """Changes, newest first; revision: only those of this one; before: only those with a smaller number."""
         columns = schema.changes.c
         statement = select(schema.changes).order_by(columns.number.desc()).limit(limit)
         for column, value in ((columns.collection, collection), (columns.item, item)):
             if value:
                 statement = statement.where(column == value)
+        if revision:
+            statement = statement.where(columns.revision == revision)
         if before:
             statement = statement.where(columns.number < before)
         with self.store.transaction(write=False) as connection:
@@ -127,6 +144,13 @@ class Register:
         with self.store.transaction(write=False) as connection:
             return {(name, item) for name, item in connection.execute(statement)}, _revision(connection)
 
+    def revisions_since(self, revision: int) -> list[int]:
+        """The numbers of all revisions after one."""
+        columns = schema.revisions.c
+        later = select(columns.revision).where(columns.revision > revision).order_by(columns.revision)
+        with self.store.transaction(write=False) as connection:
+            return list(connection.execute(later).scalars())
+
     def kind(self, collection: str) -> Kind:
         """What is known of the collection. Raises UnknownItem."""
         if collection not in self.kinds:
@@ -142,51 +166,81 @@ class Register:
     def apply_changes(
         self, changes: Sequence[Change], actor: str, reason: str, now: int, origin: Origin = Origin.BOOTSTRAP
     ) -> Applied:
-        """Applies all the changes, or none: one transaction, one revision. now is in Unix seconds.
+        """Applies all the changes, or none: one transaction, one revision. now is in Unix seconds. Where there are
+        accounts, actor is the id of one, and origin is what the register finds it to be.
 
-        Raises a ChangeRefused (InvalidChange, AlreadyExists, UnknownItem, ConflictingChange, StaleChange) with the
-        index of the change that cannot be."""
-        reason = reason.strip()
-        if not reason or len(reason) > MAX_REASON or not reason.isprintable():
-            message = f"is needed: why, in one line of at most {MAX_REASON} characters"
-            raise InvalidChange("a change needs a reason", "say why", [("reason", message)])
+        Raises a ChangeRefused (InvalidChange, AlreadyExists, UnknownItem, ConflictingChange, StaleChange, and with
+        accounts Forbidden and ApprovalNeeded) with the index of the change that cannot be."""
+        check_reason(reason)
         with self.store.transaction(write=True) as connection:
-            draft = Draft(connection, self.kinds)
-            current = _revision(connection)
-            provenance = Provenance(
-                origin=origin, actor=actor, reason=reason, created=now, updated=now, revision=current + 1
-            )
-            changes = [self._named(change) for change in changes]
-            for collection in {change.collection for change in changes} & self.kinds.keys():
-                draft.prefetch(collection, (change.id for change in changes if change.collection == collection))
-            items = []
-            for index, change in enumerate(changes):
-                try:
-                    items.append(self._apply(draft, change, provenance))
-                except ChangeRefused as refused:
-                    refused.index = index
-                    raise
-            draft.flush()
-            changed = draft.changed()
-            if not changed:
-                return Applied(current, tuple(items), ())
-            stamp = {"time": now, "actor": actor, "reason": reason, "revision": current + 1}
-            connection.execute(insert(schema.revisions), {**stamp, "changes": len(changed)})
-            connection.execute(
-                insert(schema.changes),
-                [
-                    {
-                        **stamp,
-                        "collection": one.collection,
-                        "item": one.id,
-                        "verb": one.verb,
-                        "before": None if one.before is None else encode(one.before),
-                        "after": None if one.after is None else encode(one.after),
-                    }
-                    for one in changed
-                ],
-            )
-        return Applied(current + 1, tuple(items), changed)
+            governed = people.governed(connection)  # before the changes: the first accounts are nobody's to approve
+            made = self.perform(connection, changes, actor, reason, now, Origin.DIRECT if governed else origin)
+            if governed and made.changed:
+                account = people.account(connection, actor)
+                law.judge(account, actor, made.changes, made.items, made.changed, self.kinds)
+            elif not governed:
+                law.found(made.changes, made.changed)
+            return self.record(connection, made, actor, reason, now)
+
+    def perform(
+        self, connection: Connection, changes: Sequence[Change], actor: str, reason: str, now: int, origin: Origin
+    ) -> "Performed":
+        """Makes the changes within the transaction, without asking whether they may be made: record() completes it,
+        an exception undoes it."""
+        draft = Draft(connection, self.kinds)
+        current = _revision(connection)
+        provenance = Provenance(
+            origin=origin, actor=actor, reason=reason.strip(), created=now, updated=now, revision=current + 1
+        )
+        changes = [self._named(change) for change in changes]
+        for collection in {change.collection for change in changes} & self.kinds.keys():
+            draft.prefetch(collection, (change.id for change in changes if change.collection == collection))
+        items = []
+        for index, change in enumerate(changes):
+            try:
+                items.append(self._apply(draft, change, provenance))
+            except ChangeRefused as refused:
+                refused.index = index
+                raise
+        draft.flush()
+        return Performed(current, tuple(changes), tuple(items), draft.changed())
+
+    def record(
+        self,
+        connection: Connection,
+        made: "Performed",
+        actor: str,
+        reason: str,
+        now: int,
+        request: str = "",
+        digest: str = "",
+        approvals: Sequence[Approval] = (),
+    ) -> Applied:
+        """Bumps the revision and appends to history and, where there are accounts now, to the chain. request, digest,
+        approvals: of the request that is applied."""
+        changed, revision, reason = made.changed, made.current + 1, reason.strip()
+        if not changed:
+            return Applied(made.current, made.items, ())
+        stamp = {"time": now, "actor": actor, "reason": reason, "revision": revision}
+        connection.execute(insert(schema.revisions), {**stamp, "changes": len(changed)})
+        connection.execute(
+            insert(schema.changes),
+            [
+                {
+                    **stamp,
+                    "collection": one.collection,
+                    "item": one.id,
+                    "verb": one.verb,
+                    "before": None if one.before is None else encode(one.before),
+                    "after": None if one.after is None else encode(one.after),
+                }
+                for one in changed
+            ],
+        )
+        link = ""
+        if people.governed(connection):
+            link = people.add_link(connection, revision, now, actor, reason, changed, request, digest, approvals)
+        return Applied(revision, made.items, changed, link)
 
     def skip_to(self, revision: int, actor: str, reason: str, now: int) -> int:
         """Moves the revision forward without a change, so that no number ever means two policies: needed when an older
@@ -195,7 +249,14 @@ class Register:
             if _revision(connection) < revision:
                 stamp = {"revision": revision, "time": now, "actor": actor, "reason": reason, "changes": 0}
                 connection.execute(insert(schema.revisions), stamp)
+                if people.governed(connection):
+                    people.add_link(connection, revision, now, actor, reason, ())
             return _revision(connection)
+
+    def governed(self) -> bool:
+        """Whether there are accounts."""
+        with self.store.transaction(write=False) as connection:
+            return people.governed(connection)
 
     def _apply(self, draft: Draft, change: Change, provenance: Provenance) -> Any:
         kind = self.kind(change.collection)
@@ -261,7 +322,10 @@ class Register:
         if errors:
             raise invalid(kind, errors)
         if before is not None:
-            provenance = msgspec.structs.replace(provenance, created=before.provenance.created)
+            first: Provenance = before.provenance
+            # What one person does alone opens nothing, so the item stands on the same word as before.
+            origin = first.origin if provenance.origin is Origin.DIRECT else provenance.origin
+            provenance = msgspec.structs.replace(provenance, created=first.created, origin=origin)
         after = msgspec.structs.replace(after, provenance=provenance)
         draft.put(kind.collection, after.id, change.verb, after)
         return after
@@ -272,6 +336,13 @@ class Register:
         if not item and change.verb == "add" and self.kind(change.collection).id_prefix:
             item = self.kind(change.collection).id_prefix + crockford(self._randomness(8), 10)
         return msgspec.structs.replace(change, id=item) if isinstance(item, str) else change
+
+
+def check_reason(reason: str) -> None:
+    """Raises InvalidChange for a reason that is none."""
+    if not reason.strip() or len(reason.strip()) > MAX_REASON or not reason.strip().isprintable():
+        message = f"is needed: why, in one line of at most {MAX_REASON} characters"
+        raise InvalidChange("a change needs a reason", "say why", [("reason", message)])
 
 
 def _refuse_stale(kind: Kind, change: Change, before: Any, own: int) -> None:

@@ -11,11 +11,13 @@ import msgspec
 
 from tenants import queries, schema
 from tenants.kinds import (
+    CONFIRM,
     Action,
     Child,
     Errors,
     Kind,
     Reader,
+    account_kind,
     credential_kind,
     moves,
     once,
@@ -25,7 +27,7 @@ from tenants.kinds import (
 from tenants.model import GONE, Side
 from tenants.register import Register
 from tenants.store import BUSY_TIMEOUT, Store
-from whitelist import line_claims, validate
+from whitelist import line_claims, narrowing, validate
 from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Protocol, Service
 from whitelist.tls_terms import TERMS, USUAL
 
@@ -196,7 +198,8 @@ _SERVICES = Kind(
         ),
     ),
     given=_PROVENANCE | {"retired"},
-    actions={"retire": once("retired", lambda _now: True, _grants_of_service)},
+    actions={"retire": once("retired", lambda _now: True, _grants_of_service), "confirm": CONFIRM},
+    narrows=narrowing.service_narrows,
 )
 
 _GRANTS = Kind(
@@ -221,8 +224,10 @@ _GRANTS = Kind(
         "revoke": moves("state", dict.fromkeys(_LIVE, GrantState.REVOKED)),
         "suspend": moves("state", {GrantState.EFFECTIVE: GrantState.SUSPENDED}),
         "resume": moves("state", {GrantState.SUSPENDED: GrantState.EFFECTIVE}),
+        "confirm": CONFIRM,
     },
     id_prefix="g-",
+    narrows=narrowing.grant_narrows,
 )
 
 _LINES = Kind(
@@ -242,7 +247,9 @@ _LINES = Kind(
             lambda _line, _now: {"drained": False}, lambda line: "" if line.drained else "it is not drained"
         ),
         "retire": once("retired", lambda _now: True, _grants_of_line),
+        "confirm": CONFIRM,
     },
+    narrows=narrowing.line_narrows,
 )
 
 _DENIES = Kind(
@@ -255,7 +262,9 @@ _DENIES = Kind(
     validate=validate.validate_deny,
     given=_PROVENANCE,
     users=lambda _reader, _item: [],
+    actions={"confirm": CONFIRM},
     id_prefix="d-",
+    narrows=narrowing.deny_narrows,
 )
 
 _GROUPS = Kind(
@@ -268,6 +277,7 @@ _GROUPS = Kind(
     validate=validate.validate_group,
     given=_PROVENANCE,
     users=_users_of_group,
+    narrows=narrowing.name_narrows,
 )
 
 _CATEGORIES = Kind(
@@ -280,6 +290,7 @@ _CATEGORIES = Kind(
     validate=validate.validate_category,
     given=_PROVENANCE,
     users=_users_of_category,
+    narrows=narrowing.name_narrows,
 )
 
 # Those referred to before those who refer.
@@ -288,11 +299,12 @@ KINDS: dict[str, Kind] = {
     for kind in (
         _GROUPS,
         _CATEGORIES,
-        tenant_kind(validate.validate_tenant),
+        replace(tenant_kind(validate.validate_tenant), narrows=narrowing.tenant_narrows),
         credential_kind(validate.validate_credential),
         _SERVICES,
         _LINES,
         _GRANTS,
         _DENIES,
+        account_kind(),
     )
 }

@@ -1,6 +1,7 @@
 """What control did, as records of kind action in its own spool: beside the flows they changed, and beyond its own
 reach once the recorder has them. The reason is free text and stays in the register's history; the record names the
-revision."""
+revision and, where there are accounts, the digest of its link: so neither can be rewritten without the other showing
+it."""
 
 import logging
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from ops.acts_log import ActsLog
+from ops.api.caller import CALLER
 from ops.api.digests import digests
 from ops.api.problems import Problem
 from ops.settings import Settings
@@ -34,7 +36,7 @@ class Acts:
         """A change of the register, with the digests of what it made."""
         first = applied.changed[0]
         more = f" and {len(applied.changed) - 1} more" if len(applied.changed) > 1 else ""
-        what = f"{first.verb} {first.collection}/{first.id}{more} by {actor}"
+        what = f"{first.verb} {first.collection}/{first.id}{more} by {actor}{_as(applied)}"
         for number, facts in enumerate(digests(applied.changed)):
             self.did(what if not number else f"{what}, continued", applied.revision, facts)
 
@@ -104,6 +106,15 @@ class Acts:
             writer.flush()
         except SpoolFull as error:  # the line waits in memory for the next one
             _log.error("%s", error)
+
+
+def _as(applied: Applied) -> str:
+    """Where there are accounts: in which role and from where, and the link that says before, after and why."""
+    caller = CALLER.get()
+    if not applied.link:
+        return ""
+    by = f" as {caller.roles[0]}" if caller and caller.roles else ""
+    return f"{by}{f' from {caller.where}' if caller else ''}, link {applied.link}"
 
 
 def spool_of(settings: Settings) -> SpoolWriter | None:

@@ -1,26 +1,31 @@
 """The application: routes and what they share."""
 
+import asyncio
 from pathlib import Path
 
 from aiohttp import web
 
 from ops.api import (
+    audit,
     certificates,
     explain,
     firm,
     flows,
     holds,
     line_figures,
+    login,
     present,
     reading,
+    requests,
     resources,
     spotchecks,
     status,
 )
-from ops.api.actor import NODE_UIDS, not_the_node
+from ops.api.actor import NODE_UIDS, SESSIONS, identified, not_the_node
 from ops.api.authority import AUTHORITY, Authority
 from ops.api.problems import problems
 from ops.api.recorder_client import RecorderClient
+from ops.api.sessions import Sessions
 from ops.ca import CaFiles
 from ops.settings import Settings
 
@@ -38,9 +43,12 @@ def application(
 ) -> web.Application:
     """The API of a node. pseudonym_key: what names of users in records are derived with; node_uids: the users of the
     node's own processes, where they have users of their own; settings: of the node, for what firms are told of it."""
-    app = web.Application(middlewares=[problems, not_the_node, reading.regulators_say_why], client_max_size=MAX_BULK)
+    middlewares = [problems, not_the_node, identified, reading.regulators_say_why]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BULK)
     app[NODE_UIDS] = node_uids
     app[AUTHORITY] = authority
+    app[SESSIONS] = Sessions()
+    app[login.LOGGING_IN] = asyncio.Lock()
     app[resources.PSEUDONYM_KEY] = pseudonym_key
     app[flows.RECORDER] = recorder
     app[status.NODE] = node
@@ -50,8 +58,10 @@ def application(
     app[firm.SETTINGS] = settings or Settings(node=node, listeners=())
     app[reading.REGULATORS] = frozenset(app[firm.SETTINGS].regulators)
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
-    parts = (status, flows, line_figures, explain, certificates, firm, present, spotchecks, reading, holds, resources)
-    for part in parts:
+    for part in (
+        status, login, requests, audit, flows, line_figures, explain, certificates, firm, present, spotchecks, reading,
+        holds, resources,
+    ):  # fmt: skip
         app.router.add_routes(part.routes())
     return app
 

@@ -9,10 +9,11 @@ from ops.cli.line_zh import LINE_ZH
 from ops.cli.link_zh import LINK_ZH
 from ops.cli.messages_zh import MESSAGES_ZH
 from ops.cli.onboard_zh import ONBOARD_ZH
+from ops.cli.people_zh import PEOPLE_ZH
 from ops.cli.report_zh import REPORT_ZH
 from ops.cli.spotcheck_zh import SPOTCHECK_ZH
 
 ZH: dict[str, str] = {
     **MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **EVIDENCE_ZH, **LINE_ZH, **CA_ZH, **ONBOARD_ZH, **LINK_ZH,
-    **SPOTCHECK_ZH, **AUDIT_ZH, **REPORT_ZH,
+    **PEOPLE_ZH, **SPOTCHECK_ZH, **AUDIT_ZH, **REPORT_ZH,
 }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ops.cli.errors import CliError
-from ops.doctor import host, marks, rivals
+from ops.doctor import approvals, host, marks, rivals
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.hub_client import HubError, send
 from ops.settings import Settings
@@ -25,7 +25,7 @@ class Api(Protocol):
 
 
 def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding]:
-    """All checks: hub, workers, lines, control, recorder, spool, clock, and who else would steer packets."""
+    """All checks: hub, workers, lines, control, approvals, recorder, spool, clock, and who else would steer packets."""
     run = Path(settings.run_dir)
     live: dict[str, Any] = {}
     try:
@@ -36,6 +36,7 @@ def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding
     if live:
         yield from hub_state(live, settings.worker_count, lines_in_use(control))
     yield from control_state(control, live)
+    yield approvals.examine(settings)
     yield from lines_in_kernel(settings, control)
     yield from recorder_state(recorder)
     yield spool(run / "spool", settings.limits.spool_bytes)

@@ -34,7 +34,9 @@ COMMANDS = dict(leaves(main.build()))
 
 
 RELEASED = {
-    "": "init up check doctor status demo explain version completion",
+    "": "init up check doctor status demo explain version completion login logout whoami",
+    "account": "list add roles key factor disable enable",
+    "request": "list show approve reject withdraw bootstrap",
     "tenant": "list show add edit suspend resume onboard",
     "pac": "render",
     "credential": "list issue invite revoke",
@@ -48,7 +50,7 @@ RELEASED = {
     "flow": "list show cut",
     "log": "search export tail",
     "link": "enrol run status denials doctor bundle",
-    "audit": "reads",
+    "audit": "tail verify reads",
     "report": "compliance",
     "evidence": "verify prove checkpoint verifier export dossier witness",
     "evidence hold": "list add remove",
@@ -82,6 +84,8 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
     verbs |= {"share", "unshare", "onboard", "invite", "plan", "draw", "find", "rectify", "close"}
+    verbs |= {"roles", "key", "factor", "disable", "enable"}
+    verbs |= {"reject", "withdraw", "bootstrap"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
         assert shown is (path[-1] in verbs or path[0] == "log"), path
