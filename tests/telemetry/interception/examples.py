@@ -22,18 +22,27 @@ _BASE: dict[Place, dict[str, Any]] = {
 }
 
 
-def examples(rule: Rule, place: Place, most: int = 40) -> Iterator[Record]:
+def examples(rule: Rule, place: Place, most: int = 6) -> Iterator[Record]:
     """Records of this place that the rule's condition is true of."""
     kind = "open" if "open" in rule.kinds else "close"
     for way in islice(_ways(rule.tree), 400):
         for fields in _realised(way, place):
             made = record(**{**_BASE[place], "kind": kind, **fields})
-            if rule.holds(made):
+            if _real(made, place) and rule.holds(made):
                 yield made
                 most -= 1
                 break
         if not most:
             return
+
+
+def _real(made: Record, place: Place) -> bool:
+    """Whether a gateway could have written it: what it never records, or records otherwise there, is made up."""
+    if (made.method == "CONNECT") != (place is Place.TUNNEL) or not re.fullmatch(r"[a-z0-9_.:-]+", made.host):
+        return False
+    if place is Place.TUNNEL:
+        return not made.path
+    return re.fullmatch(r"/[!-~]*", made.path) is not None and not set("?#") & set(made.path)
 
 
 def _ways(node: Node) -> Iterator[list[Leaf]]:

@@ -18,7 +18,6 @@ from tests.telemetry.interception import oracle
 from tests.telemetry.interception.examples import examples
 
 VECTORS = Path(os.environ.get("FEIYU_VECTORS", "/nonexistent")) / "sigma"
-OWN = Path(__file__).with_name("vectors")
 
 pytestmark = pytest.mark.skipif(not VECTORS.is_dir(), reason="FEIYU_VECTORS names no folder of public vectors")
 
@@ -31,7 +30,7 @@ def neighbours(record: Record) -> Iterator[Record]:
     """Records that differ in one character of one text."""
     for name in ("host", "path", "user_agent", "method"):
         text = getattr(record, name)
-        for at in range(len(text)):
+        for at in range(len(text) + 1):
             for changed in (text[:at] + text[at + 1 :], text[:at] + "~" + text[at + 1 :], text[:at] + "~" + text[at:]):
                 yield msgspec.structs.replace(record, **{name: changed})
 
