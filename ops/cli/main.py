@@ -34,6 +34,7 @@ MEMBERS = {
     "flow": "flow:group",
     "log": "log:group",
     "evidence": "evidence:group",
+    "rule": "rule:group",
     "pac": "pac:group",
     "version": "version:version",
     "completion": "version:completion",

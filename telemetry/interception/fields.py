@@ -191,6 +191,7 @@ def _fields() -> dict[str, Field]:
         Field("node", _plain("node"), places=_ANY),
         Field("kind", _plain("kind"), places=_ANY),
         Field("time", lambda r: r.time // 1_000_000, Type.NUMBER, _ANY),
+        Field("minute", lambda r: r.time // 60_000_000, Type.NUMBER, _ANY),  # since 1970; different ones can be counted
         Field("worker", _plain("worker"), places=_ANY),
         *(Field(name, _plain(name)) for name in text),
         *(Field(name, _plain(name), known=Known.CLOSE) for name in last_text),

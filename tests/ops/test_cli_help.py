@@ -48,6 +48,7 @@ RELEASED = {
     "flow": "list show cut",
     "log": "search tail",
     "evidence": "verify prove checkpoint verifier export",
+    "rule": "list lint test fields",
 }
 
 

@@ -97,7 +97,13 @@ def _of_pattern(pattern: str) -> str:
     fitting = pattern.replace(r"\z", r"\Z").replace("(?s)", "")
     found: list[str] = []
 
-    @settings(database=None, derandomize=True, max_examples=30, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        database=None,
+        derandomize=True,
+        max_examples=30,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.from_regex(re.compile(fitting, re.DOTALL), alphabet=printable))
     def collect(text: str) -> None:
         found.append(text)

@@ -33,7 +33,9 @@ def holds(rule: dict[str, Any], record: Record) -> bool:
     detection = rule["detection"]
     named = {name: _selection(what, record) for name, what in detection.items() if name != "condition"}
     condition = re.sub(r"\b(1|all) of (\S+?)(?=\)|\s|$)", lambda m: _of(m[1], m[2], named), detection["condition"])
-    words = re.sub(r"[A-Za-z_]\w*", lambda m: m[0] if m[0] in ("and", "or", "not") else str(_known(m[0], named)), condition)
+    words = re.sub(
+        r"[A-Za-z_]\w*", lambda m: m[0] if m[0] in ("and", "or", "not") else str(_known(m[0], named)), condition
+    )
     return bool(eval(words, {"__builtins__": {}}))  # only True, False, and, or, not and brackets are left
 
 

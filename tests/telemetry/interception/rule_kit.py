@@ -35,7 +35,9 @@ def rule(detection: Any, name: str = "a", category: str = "proxy", **more: Any) 
     }
 
 
-def correlation(name: str, rules: list[str], condition: Any = None, timespan: str = "10m", **more: Any) -> dict[str, Any]:
+def correlation(
+    name: str, rules: list[str], condition: Any = None, timespan: str = "10m", **more: Any
+) -> dict[str, Any]:
     """A correlation document; type, group-by and aliases come with more."""
     own = {"level", "response", "tests"}
     inside = {key.replace("_", "-"): value for key, value in more.items() if key not in own}

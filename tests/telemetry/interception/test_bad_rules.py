@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from telemetry.interception.problem import RulesError
+from telemetry.interception.problem import Problem, RulesError
 from telemetry.interception.ruleset import load
 
 HEAD = """title: A rule
@@ -46,14 +46,16 @@ CASES: list[tuple[str, str, int, str, str]] = [
     ("no mapping", "- 1", 1, "a document is a mapping", "correct"),
     ("nested without end", "a: " + "[" * 9000 + "]" * 9000, 1, "", "correct"),
     ("aliases that stand for millions", "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-        f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(8)), 1, "nodes", "correct"),
+        f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(8)), 1, "nodes",
+            "correct"),
     ("a key twice", RULE + "title: again\n", 10, "stands there twice", "correct"),
     ("an unknown field", item("cs-hots"), 8, "unknown field 'cs-hots'", "did you mean cs-host"),
     ("an unknown modifier", item("cs-host|contain"), 8, "unknown modifier 'contain'", "did you mean contains"),
     ("a pattern that looks around", item("cs-host|re", "'a(?=b)'"), 8, "cannot be used", "RE2"),
     ("a pattern with a back reference", item("cs-host|re", r"'(a)\1'"), 8, "cannot be used", "RE2"),
     ("a pattern that is none", item("cs-host|re", "'a('"), 8, "cannot be used", "RE2"),
-    ("a pattern that would grow without end", item("cs-host|re", "'((a{1,100}){1,100}){1,100}'"), 8, "cannot be used", "RE2"),
+    ("a pattern that would grow without end", item("cs-host|re", "'((a{1,100}){1,100}){1,100}'"), 8,
+        "cannot be used", "RE2"),
     ("a number of a text", item("cs-host|gt", "5"), 8, "cs-host is text, and gt needs a number", "cs-bytes"),
     ("a text of a number", item("dst_port", "https"), 8, "dst_port is a number", "write a number"),
     ("lt of a text", item("cs-bytes|lt", "many"), 8, "", "correct the value"),
@@ -63,7 +65,8 @@ CASES: list[tuple[str, str, int, str, str]] = [
     ("exists with a text", item("cs-host|exists", "perhaps"), 8, "", "correct the value"),
     ("a placeholder without values", item("cs-host|expand", "'%bad%'"), 8, "placeholder %bad%", "placeholders.yaml"),
     ("values inside values", item("cs-host", "{a: b}"), 8, "a text, a number, or a list", "as a list"),
-    ("a condition that names nothing", with_("condition: selection", "condition: selektion"), 9, "selektion", "condition"),
+    ("a condition that names nothing", with_("condition: selection", "condition: selektion"), 9, "selektion",
+        "condition"),
     ("a condition of old", with_("condition: selection", "condition: selection | count() > 5"), 9, "pipe", "condition"),
     ("a selector that selects nothing", with_("condition: selection", "condition: 1 of x*"), 9, "x*", "condition"),
     ("a condition with a gap", with_("condition: selection", "condition: selection and"), 9, "", "condition"),
@@ -88,12 +91,15 @@ CASES: list[tuple[str, str, int, str, str]] = [
     ("an alert for an hour", response("action: alert; for: 1h"), 13, "no duration", "remove for"),
     ("a throttle without a rate", response("action: throttle; scope: user; for: 1h"), 10, "needs a rate", "rate: 5"),
     ("simulate: perhaps", response("action: alert; simulate: perhaps"), 13, "neither true nor false", "true or false"),
-    ("new of an unknown field", RULE + "new: {field: cs-hots, per: [tenant]}\n", 10, "unknown field 'cs-hots'", "cs-host"),
+    ("new of an unknown field", RULE + "new: {field: cs-hots, per: [tenant]}\n", 10, "unknown field 'cs-hots'",
+        "cs-host"),
     ("new without a group", RULE + "new: {field: cs-host}\n", 10, "per", "per:"),
     ("a correlation of what is not there", with_("[a]", "[b]", RULE + COUNT), 15, "the id or name 'b'", "add it"),
-    ("of itself", with_("[a]", "[6c1c9c1a-6f0b-4a52-8a86-000000000002]", RULE + COUNT), 15, "refers to itself", "circle"),
+    ("of itself", with_("[a]", "[6c1c9c1a-6f0b-4a52-8a86-000000000002]", RULE + COUNT), 15, "refers to itself",
+        "circle"),
     ("by an unknown field", with_("[tenant]", "[tennant]", RULE + COUNT), 16, "unknown field 'tennant'", "tenant"),
-    ("by a field that is never recorded", with_("[tenant]", "[cs-cookie]", RULE + COUNT), 16, "never recorded", "another"),
+    ("by a field that is never recorded", with_("[tenant]", "[cs-cookie]", RULE + COUNT), 16, "never recorded",
+        "another"),
     ("of a type that is none", with_("event_count", "event_sum", RULE + COUNT), 13, "event_sum", "correct"),
     ("without a timespan", with_("  timespan: 5m\n", "", RULE + COUNT), 13, "timespan", "correct"),
     ("over a time that is none", with_("5m", "5x", RULE + COUNT), 17, "5x", "timespan"),
@@ -104,7 +110,8 @@ CASES: list[tuple[str, str, int, str, str]] = [
     ("a percentile without a number", with_("{gte: 5}", "{gte: 5, field: cs-bytes}",
         with_("event_count", "value_percentile", RULE + COUNT)), 18, "no percentile", "percentile: 95"),
     ("a block of a firm that hits are not grouped by", with_("[tenant]", "[src_ip]", RULE + COUNT)
-        + "response: {type: feiyu, action: block, scope: tenant, for: 1h}\n", 16, "does not know which tenant", "add tenant"),
+        + "response: {type: feiyu, action: block, scope: tenant, for: 1h}\n", 16, "does not know which tenant",
+            "add tenant"),
     ("two rules of one id", RULE + "---\n" + with_("name: a\n", ""), 12, "is that of", "another id"),
     ("two rules of one name", RULE + "---\n" + with_("0001", "0003"), 13, "the name 'a' is that of", "another name"),
     ("the same finding with two answers", RULE + "---\n" + with_("name: a\n", "", with_("0001", "0003"))
@@ -142,14 +149,28 @@ def test_the_rule_that_these_are_made_from_is_sound(tmp_path: Path) -> None:
 
 def test_values_of_odd_types_are_refused_and_break_nothing(tmp_path: Path) -> None:
     odd: list[Any] = ["[]", "{}", "null", "1", "'x'", "[[a]]", "[{a: 1}]", "2026-01-01", "!!binary aGk=", "[null]"]
-    keys = ("detection", "logsource", "correlation", "response", "tests", "new", "title", "id", "level", "tags", "related")
+    keys = (
+        "detection",
+        "logsource",
+        "correlation",
+        "response",
+        "tests",
+        "new",
+        "title",
+        "id",
+        "level",
+        "tags",
+        "related",
+    )
     for key in keys:
         for value in odd:
             base = "\n".join(line for line in RULE.splitlines() if not line.startswith((f"{key}:",)))
             if key in ("detection", "logsource"):
                 base = HEAD if key == "detection" else RULE.replace("logsource:\n  category: proxy\n", "")
             (tmp_path / "rule.yml").write_text(f"{base}\n{key}: {value}\n")
+            said: list[Problem] = []
             try:
                 load([tmp_path])
             except RulesError as refused:
-                assert all(problem.line > 0 and problem.remedy for problem in refused.problems)
+                said = refused.problems
+            assert all(problem.line > 0 and problem.remedy for problem in said)

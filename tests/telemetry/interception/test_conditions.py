@@ -54,7 +54,8 @@ def test_several_conditions_are_any_of_them() -> None:
             {"s": A, "f": {"cs-bytes|gte": 5}, "condition": "s and not f"}, {"close", "deny"}),
         ("the name in the hello comes with progress", {"sni": "x"}, {"progress", "close", "deny"}),
         ("the reason is final with the last", {"reason": "name-mismatch"}, {"close", "deny"}),
-        ("a rule that names kinds is asked of those", {"kind": ["progress", "open"], "cs-host": "x"}, {"progress", "open"}),
+        ("a rule that names kinds is asked of those", {"kind": ["progress", "open"], "cs-host": "x"}, {"progress",
+            "open"}),
         ("keywords look at everything, so at the end", ["x"], {"close", "deny"}),
     ],
 )  # fmt: skip

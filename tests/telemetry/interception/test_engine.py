@@ -35,7 +35,9 @@ def test_a_rule_hits_a_flow_once(sentence: str, given: list[dict[str, Any]], wan
 
 
 def test_what_is_remembered_of_flows_ends_with_them() -> None:
-    engine = Engine(ruleset(BIG, FLOWS, correlation("c", ["flows"], {"gte": 9**9, "field": "cs-bytes"}, type="value_sum")))
+    engine = Engine(
+        ruleset(BIG, FLOWS, correlation("c", ["flows"], {"gte": 9**9, "field": "cs-bytes"}, type="value_sum"))
+    )
     hits(engine, *(told(kind, 100, f"F{n}") for n in range(50) for kind in ("open", "progress", "close")))
     assert msgspec.msgpack.decode(engine.dump()).items() >= {"seen": {}, "moved": {}}.items()
 
@@ -71,7 +73,9 @@ EVERYTHING = [
     correlation("both", ["ssh", "web"], type="temporal", group_by=["src_ip"]),
     correlation("order", ["ssh", "web"], type="temporal_ordered", group_by=["tenant"]),
     correlation("sum", ["flows"], {"gte": 900, "field": "cs-bytes"}, type="value_sum", group_by=["tenant"]),
-    correlation("avg", ["flows"], {"gte": 60, "field": "cs-bytes"}, type="value_avg", group_by=["tenant"], timespan="1m"),
+    correlation(
+        "avg", ["flows"], {"gte": 60, "field": "cs-bytes"}, type="value_avg", group_by=["tenant"], timespan="1m"
+    ),
     correlation("median", ["flows"], {"gte": 60, "field": "cs-bytes"}, type="value_median", timespan="1m"),
     correlation("again", ["c"], {"gte": 2}, type="event_count", group_by=["tenant"], generate=True),
 ]
@@ -83,8 +87,17 @@ def stream(seed: int, length: int = 600) -> list[Record]:
     for n in range(length):
         kind = random.choice(["open", "progress", "close", "deny"])
         number = random.randrange(len(live))
-        fields = {"kind": kind, "flow": live[number], "tenant": f"t{number % 3}", "host": f"h{random.randrange(5 + n // 60)}.example"}
-        fields |= {"port": random.choice([22, 80, 443]), "bytes_out": random.randrange(200), "count": random.choice([0, 0, 3])}
+        fields = {
+            "kind": kind,
+            "flow": live[number],
+            "tenant": f"t{number % 3}",
+            "host": f"h{random.randrange(5 + n // 60)}.example",
+        }
+        fields |= {
+            "port": random.choice([22, 80, 443]),
+            "bytes_out": random.randrange(200),
+            "count": random.choice([0, 0, 3]),
+        }
         fields |= {"client_ip": f"10.0.0.{random.randrange(3)}", "time": 1_800_000_000_000_000 + n * 700_000}
         made.append(record(**fields))
         if kind == "close":
@@ -117,13 +130,18 @@ def test_a_restart_at_any_moment_changes_no_hit(seed: int) -> None:
 def test_a_rule_that_was_changed_begins_anew_and_the_others_do_not() -> None:
     engine = Engine(ruleset(FLOWS, COUNT))
     hits(engine, {"repeat": 3})
-    same, other = Engine(ruleset(FLOWS, COUNT)), Engine(ruleset(FLOWS, {**COUNT, "correlation": {**COUNT["correlation"], "timespan": "9m"}}))
+    same, other = (
+        Engine(ruleset(FLOWS, COUNT)),
+        Engine(ruleset(FLOWS, {**COUNT, "correlation": {**COUNT["correlation"], "timespan": "9m"}})),
+    )
     for each in (same, other):
         each.load(engine.dump())
     assert (hits(same, {}), hits(other, {})) == (["Correlation c"], [])
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00", b"{}", msgspec.msgpack.encode({"v": 1}), msgspec.msgpack.encode({"v": 9})])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00", b"{}", msgspec.msgpack.encode({"v": 1}), msgspec.msgpack.encode({"v": 9})]
+)
 def test_a_state_that_cannot_be_read_is_none(data: bytes) -> None:
     engine = Engine(ruleset(FLOWS, COUNT))
     assert engine.load(data).startswith("the state of the rules")
@@ -187,7 +205,11 @@ def test_the_index_finds_what_asking_every_rule_would(seed: int) -> None:
         for _ in range(random.randint(1, 2)):
             key = random.choice(fields) + random.choice(modifiers)
             values = random.sample(texts, random.randint(1, 3))
-            found[key] = [v.replace("+", r"\+").replace("(", r"\(").replace(")", r"\)") for v in values] if "|re" in key else values
+            found[key] = (
+                [v.replace("+", r"\+").replace("(", r"\(").replace(")", r"\)") for v in values]
+                if "|re" in key
+                else values
+            )
         return found
 
     conditions = ["s", "s or t", "s and t", "not s", "s and not t", "1 of them", "not 1 of them"]
@@ -199,7 +221,8 @@ def test_the_index_finds_what_asking_every_rule_would(seed: int) -> None:
     for n in range(60):
         each = record(
             host=random.choice(texts) + random.choice(["", "b.example"]), user_agent=random.choice(texts),
-            tenant=random.choice(texts), method=random.choice(["CONNECT", "GET", "a"]), path=random.choice(["", "/evil", "/x1"]),
+            tenant=random.choice(texts), method=random.choice(["CONNECT", "GET", "a"]), path=random.choice(["",
+                "/evil", "/x1"]),
             kind=random.choice(["open", "deny"]), flow=f"F{n}",
         )  # fmt: skip
         engine.take(each)

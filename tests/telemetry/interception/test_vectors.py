@@ -52,7 +52,9 @@ def test_a_rule_fires_where_lint_says_so_and_not_on_a_near_miss(file: Path) -> N
         for each in made:
             engine = Engine(rules)
             engine.take(each)
-            assert [(hit.head.title, hit.head.author) for hit in engine.hits] == [(document["title"], document["author"])]
+            assert [(hit.head.title, hit.head.author) for hit in engine.hits] == [
+                (document["title"], document["author"])
+            ]
             if place is not Place.INSPECTED:  # the second reading knows only http
                 assert oracle.holds(document, each)
                 for near in neighbours(each):

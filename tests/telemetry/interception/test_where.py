@@ -9,41 +9,57 @@ from tests.telemetry.interception.rule_kit import correlation, id_of, rule, rule
 
 EVERYWHERE = ["tunnel", "plain HTTP", "inspected"]
 
+
+def at(places: list[str], names: list[str]) -> dict[str, list[str]]:
+    """The same fields lacking at each place."""
+    return {place: names for place in places}
+
+
 CASES: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]], str]] = [
     ("a host is seen everywhere", rule({"cs-host": "a.example"}), EVERYWHERE, {}, ""),
     ("a path is not, in a tunnel", rule({"cs-uri-stem": "/a"}), EVERYWHERE[1:], {"tunnel": ["cs-uri-stem"]}, ""),
-    ("a tunnel's method is CONNECT", rule({"cs-method": "GET"}), EVERYWHERE[1:], {"tunnel": ["cs-method (no such value)"]}, ""),
+    ("a tunnel's method is CONNECT", rule({"cs-method": "GET"}), EVERYWHERE[1:],
+        {"tunnel": ["cs-method (no such value)"]}, ""),
     ("and nothing else's is", rule({"cs-method": "CONNECT"}), ["tunnel"],
-        dict.fromkeys(EVERYWHERE[1:], ["cs-method (no such value)"]), ""),
-    ("a URI with a path is no tunnel's", rule({"c-uri|contains": "/x/"}), EVERYWHERE[1:], {"tunnel": ["c-uri (no such value)"]}, ""),
-    ("nor is one that a pattern needs", rule({"c-uri|re": "example.*/x"}), EVERYWHERE[1:], {"tunnel": ["c-uri (no such value)"]}, ""),
+        at(EVERYWHERE[1:], ["cs-method (no such value)"]), ""),
+    ("a URI with a path is no tunnel's", rule({"c-uri|contains": "/x/"}), EVERYWHERE[1:],
+        {"tunnel": ["c-uri (no such value)"]}, ""),
+    ("nor is one that a pattern needs", rule({"c-uri|re": "example.*/x"}), EVERYWHERE[1:],
+        {"tunnel": ["c-uri (no such value)"]}, ""),
     ("part of a host may be", rule({"c-uri|contains": "evil"}), EVERYWHERE, {}, ""),
     ("the hello is not seen in plain HTTP", rule({"ja4": "x"}), ["tunnel", "inspected"], {"plain HTTP": ["ja4"]}, ""),
-    ("a query is never recorded", rule({"c-uri-query": "x"}), [], dict.fromkeys(EVERYWHERE, ["c-uri-query"]),
+    ("a query is never recorded", rule({"c-uri-query": "x"}), [], at(EVERYWHERE, ["c-uri-query"]),
         "c-uri-query not recorded"),
     ("nor is a text with a query's mark in a URI", rule({"c-uri|contains": r"x\?y"}), [],
-        dict.fromkeys(EVERYWHERE, ["c-uri (no such value)"]), "c-uri (no such value) not recorded"),
-    ("what is not asked for may be missing", rule({"s": {"cs-host": "x"}, "f": {"cs-cookie": "y"}, "condition": "s and not f"}),
+        at(EVERYWHERE, ["c-uri (no such value)"]), "c-uri (no such value) not recorded"),
+    ("what is not asked for may be missing", rule({"s": {"cs-host": "x"}, "f": {"cs-cookie": "y"},
+        "condition": "s and not f"}),
         EVERYWHERE, {}, ""),
-    ("another way remains", rule({"s": {"cs-host": "x"}, "t": {"cs-cookie": "y"}, "condition": "1 of them"}), EVERYWHERE, {}, ""),
+    ("another way remains", rule({"s": {"cs-host": "x"}, "t": {"cs-cookie": "y"}, "condition": "1 of them"}),
+        EVERYWHERE, {}, ""),
     ("webservers have paths", rule({"cs-host": "x"}, category="webserver"), EVERYWHERE[1:], {}, ""),
     ("a condition against itself", rule({"s": {"cs-host": "x"}, "condition": "s and not s"}), [],
-        dict.fromkeys(EVERYWHERE, []), "its condition contradicts itself"),
+        at(EVERYWHERE, []), "its condition contradicts itself"),
     ("another product", rule({"cs-host": "x"}, logsource={"category": "proxy", "product": "zscaler"}), [], {},
         "log source product zscaler is not this gateway"),
     ("another category", rule({"Image": "x"}, logsource={"category": "process_creation"}), [], {},
-        "log source category process_creation is not this gateway's (those are proxy, webserver, dns, firewall, network)"),
+        "log source category process_creation is not this gateway's "
+        "(those are proxy, webserver, dns, firewall, network)"),
     ("another service", rule({"cs-host": "x"}, logsource={"category": "proxy", "service": "squid"}), [], {},
         "log source service squid is not this gateway's"),
-    ("records of the node", rule({"values.contract_days|lt": 30}, logsource={"product": "feiyu", "service": "node"}), ["node"],
+    ("records of the node", rule({"values.contract_days|lt": 30}, logsource={"product": "feiyu", "service": "node"}),
+        ["node"],
         {}, ""),
-    ("new countries without the operator's file", rule({"cs-host": "x"}, new={"field": "dst_country", "per": ["tenant"]}), [],
-        dict.fromkeys(EVERYWHERE, ["dst_country"]), "dst_country not recorded"),
+    ("new countries without the operator's file", rule({"cs-host": "x"}, new={"field": "dst_country",
+        "per": ["tenant"]}), [],
+        at(EVERYWHERE, ["dst_country"]), "dst_country not recorded"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("sentence", "document", "places", "lacking", "never"), CASES, ids=[case[0] for case in CASES])
-def test_where(sentence: str, document: dict[str, Any], places: list[str], lacking: dict[str, list[str]], never: str) -> None:
+def test_where(
+    sentence: str, document: dict[str, Any], places: list[str], lacking: dict[str, list[str]], never: str
+) -> None:
     (verdict,) = verdicts(ruleset(document)).values()
     assert [str(place) for place in verdict.places] == places, sentence
     assert {str(place): list(names) for place, names in verdict.lacking.items()} == lacking, sentence
