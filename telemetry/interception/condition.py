@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from telemetry.interception.fields import Field, Known, Place
+from telemetry.interception.fields import Field, Known, Place, Type
 from telemetry.record import Record
 
 type Predicate = Callable[[Record], bool]
@@ -102,7 +102,7 @@ def predicate(node: Node) -> Predicate:
         case Every(parts):
             return _every(tuple(map(predicate, parts)))
         case Some(parts):
-            return _some(tuple(map(predicate, parts)))
+            return _one_of(parts) or _some(tuple(map(predicate, parts)))
 
 
 def _not(holds: Predicate) -> Predicate:
@@ -113,7 +113,38 @@ def _every(parts: tuple[Predicate, ...]) -> Predicate:
     if len(parts) == 2:
         first, second = parts
         return lambda record: first(record) and second(record)
-    return lambda record: all(part(record) for part in parts)
+    first, rest = parts[0], _every(parts[1:])
+    return lambda record: first(record) and rest(record)
+
+
+def _one_of(parts: tuple[Node, ...]) -> Predicate | None:
+    """Many texts that one field may equal are looked up at once; None for anything else."""
+    texts: set[str] = set()
+    fields: dict[str, Field] = {}
+    for part in parts:
+        atom = part.atom if isinstance(part, Leaf) and not part.negated else None
+        if (
+            atom is None
+            or atom.match is not Match.EQUALS
+            or atom.cased
+            or not atom.text
+            or atom.field.type is Type.NUMBER
+        ):
+            return None
+        texts.add(atom.text)
+        fields[atom.field.name] = atom.field
+    if len(fields) != 1:
+        return None
+    (field,) = fields.values()
+    get = field.get
+
+    def holds(record: Record) -> bool:
+        value = get(record)
+        if type(value) is str:
+            return value.lower() in texts
+        return isinstance(value, tuple) and any(text.lower() in texts for text in value)
+
+    return holds
 
 
 def _some(parts: tuple[Predicate, ...]) -> Predicate:

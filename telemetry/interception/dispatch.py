@@ -115,8 +115,9 @@ class Index[Entry]:
         for rule, entry in entries:
             kept.append(entry)
             atoms = requirement(rule.tree, weight)
-            if not atoms:
+            if not atoms or any(atom.field.name == "kind" for atom in atoms):  # all here are of one kind
                 always.append(entry)
+                continue
             for atom in atoms:
                 fields.setdefault(atom.field.name, _Field(atom.field.get)).add(atom, len(kept) - 1)
         self.always: tuple[Entry, ...] = tuple(always)

@@ -106,11 +106,12 @@ class Engine:
         index = self._kinds.get(record.kind)
         if index is None:
             return
-        found = index.candidates(record)
-        if found or index.always:
-            for watch in (*dict.fromkeys(found), *index.always):
-                if watch.rule.holds(record):
-                    self._holds(watch, record)
+        for watch in index.always:
+            if watch.rule.holds(record):
+                self._holds(watch, record)
+        for watch in dict.fromkeys(index.candidates(record)):
+            if watch.rule.holds(record):
+                self._holds(watch, record)
         if self._sums:
             self._remember(record)
         if record.kind == _CLOSE:
@@ -215,7 +216,7 @@ class Engine:
     def _holds(self, watch: _Watch, record: Record) -> None:
         for target in watch.each:
             target(record)
-        if not watch.once or watch.rule.head.id in self._seen.get(record.flow, ()):
+        if not watch.once or (self._seen and watch.rule.head.id in self._seen.get(record.flow, ())):
             return
         if record.kind == _PROGRESS:
             self._seen.setdefault(record.flow, []).append(watch.rule.head.id)

@@ -10,6 +10,7 @@ the path too. NODE is no flow at all: lines, heartbeats, administrative acts.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from operator import attrgetter
 
 from telemetry.record import Kind, Record
 
@@ -62,7 +63,8 @@ NODE_KINDS = frozenset(kind.value for kind in Kind) - FLOW_KINDS
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field. grows: bytes, of which sums take the increase since the flow's last record; never: characters that no
-    value of it has (the query of a URI is not recorded); several: it has more than one value at a time."""
+    value of it has (the query of a URI is not recorded); several: it has more than one value at a time; blank: an
+    empty text is a value of it, and not its absence."""
 
     name: str
     get: Getter
@@ -72,6 +74,7 @@ class Field:
     grows: bool = False
     never: str = ""
     several: bool = False
+    blank: bool = False
 
 
 def place_of(record: Record) -> Place:
@@ -84,12 +87,8 @@ def place_of(record: Record) -> Place:
 
 
 def _plain(name: str) -> Getter:
-    """A text or address as it stands; empty is absent."""
-
-    def get(record: Record) -> Value:
-        return getattr(record, name) or None
-
-    return get
+    """A text or address as it stands."""
+    return attrgetter(name)
 
 
 def _user_agent(record: Record) -> Value:
@@ -106,9 +105,9 @@ def _uri(record: Record) -> Value:
     """Both forms that proxies log, absolute and path alone; of a tunnel HOST:PORT, as CONNECT asks for it."""
     if not record.host or record.kind not in FLOW_KINDS:
         return None
-    place = place_of(record)
-    if place is Place.TUNNEL:
+    if not record.path and record.method in ("CONNECT", ""):
         return _authority(record)
+    place = place_of(record)
     scheme, port = ("http", 80) if place is Place.HTTP else ("https", 443)
     authority = _authority(record)
     if record.port == port:
@@ -118,6 +117,8 @@ def _uri(record: Record) -> Value:
 
 
 def _extension(record: Record) -> Value:
+    if not record.path:
+        return None
     last = record.path.rpartition("/")[2]
     return last.rpartition(".")[2] or None if "." in last else None
 
@@ -211,7 +212,7 @@ def _fields() -> dict[str, Field]:
         Field("path", _plain("path"), places=_PATH_PLACES, never="?#"),
         Field("extension", _extension, places=_PATH_PLACES, never="/?#"),
         Field("uri", _uri, never="?#", several=True),
-        Field("user_agent", _user_agent),
+        Field("user_agent", _user_agent, blank=True),
         Field("status", lambda r: r.status or None, Type.NUMBER, known=Known.CLOSE),
         Field("address", _plain("address"), Type.ADDRESS),
         Field("line", _plain("line"), places=_ANY),

@@ -18,5 +18,13 @@ def short(text: str) -> str:
 
 def key_of(fields: tuple[Field, ...], record: Record) -> Key | None:
     """The group that a record belongs to; None for none, where one of its fields is absent."""
-    key = tuple([short(text[0]) if (text := texts(field.get(record))) else "" for field in fields])
-    return None if "" in key else key
+    key = []
+    for field in fields:
+        value = field.get(record)
+        if type(value) is not str:
+            found = texts(value)
+            value = found[0] if found else ""
+        if not value:
+            return None
+        key.append(value if len(value) <= _LONGEST else short(value))
+    return tuple(key)

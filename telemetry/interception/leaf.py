@@ -31,7 +31,7 @@ from sigma.types import (
 )
 
 from telemetry.interception.condition import Atom, Leaf, Match, Predicate
-from telemetry.interception.fields import FIELDS, Field, Getter, Place, Type, Value
+from telemetry.interception.fields import FIELDS, Field, Place, Type, Value
 from telemetry.record import Record
 
 ZONE = timezone(timedelta(hours=8))  # parts of a time are those of the zone's clocks
@@ -131,11 +131,13 @@ def texts(value: Value) -> tuple[str, ...]:
     )
 
 
-def _on_texts(get: Getter, test: Callable[[str], bool], cased: bool) -> Predicate:
+def _on_texts(field: Field, test: Callable[[str], bool], cased: bool) -> Predicate:
+    get, blank = field.get, field.blank
+
     def holds(record: Record) -> bool:
         value = get(record)
         if type(value) is str:
-            return test(value if cased else value.lower())
+            return (value != "" or blank) and test(value if cased else value.lower())
         return any(test(text if cased else text.lower()) for text in texts(value))
 
     return holds
@@ -191,7 +193,7 @@ def _text(name: str, field: Field, value: SigmaString) -> Leaf:
     return Leaf(
         name,
         field,
-        _on_texts(field.get, _test(match, text), cased),
+        _on_texts(field, _test(match, text), cased),
         (field.name, match, text, str(cased)),
         atom,
         fits=_fits(field, value, match, text),
@@ -241,7 +243,7 @@ def _regex(name: str, field: Field, value: SigmaRegularExpression) -> Leaf:
     flags = "".join(sorted(flag.name[0].lower() for flag in value.flags)).replace("d", "s")
     pattern = f"(?{flags})" * bool(flags) + str(value.regexp)
     search = compile_pattern(pattern).search
-    holds = _on_texts(field.get, lambda text: search(text) is not None, cased=True)
+    holds = _on_texts(field, lambda text: search(text) is not None, cased=True)
     atom = Atom(field, Match.PATTERN, pattern, cased=True) if field.type is not Type.TRUTH else None
     literals = mandatory(pattern).lower()
     return Leaf(name, field, holds, (field.name, "re", pattern), atom, fits=_fits_literals(field, literals))
@@ -306,7 +308,7 @@ def _compare(name: str, field: Field, value: SigmaCompareExpression) -> Leaf:
 
     def holds(record: Record) -> bool:
         found = get(record)
-        return isinstance(found, int | float) and compare(found, number)
+        return found is not None and compare(found, number)
 
     return Leaf(name, field, holds, (field.name, how, str(number)), rises=value.op in _RISING)
 
@@ -348,9 +350,10 @@ def _reference(name: str, field: Field, value: SigmaFieldReference, other: Field
 
 
 def _all_text(record: Record) -> str:
-    return "\n".join([text for name in KEYWORD_FIELDS for text in texts(FIELDS[name].get(record))])
+    return "\n".join([text for get in _KEYWORD_GETTERS for text in texts(get(record)) if text])
 
 
+_KEYWORD_GETTERS = tuple(FIELDS[name].get for name in KEYWORD_FIELDS)
 _KEYWORDS = Field("keywords", _all_text)
 
 
@@ -361,7 +364,7 @@ def _keyword(value: SigmaType) -> Leaf:
         text = value if isinstance(value, SigmaString) else SigmaString(texts(value.number)[0])
         cased = isinstance(text, SigmaCasedString)
         match, literal = _shape(text, anywhere=True)
-        holds = _on_texts(_KEYWORDS.get, _test(match, literal), cased)
+        holds = _on_texts(_KEYWORDS, _test(match, literal), cased)
         atom = Atom(_KEYWORDS, match, literal, cased) if literal else None
         leaf = Leaf("", _KEYWORDS, holds, ("", match, literal, str(cased)), atom)
     else:

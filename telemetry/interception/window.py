@@ -50,6 +50,9 @@ class Completed:
     record: Record
 
 
+_NONE: list[Completed] = []
+
+
 class Windows:
     """All groups of a correlation, the one that must be looked at next in front. evicted: groups that had to be
     forgotten, since the log began."""
@@ -60,6 +63,7 @@ class Windows:
         self._max_cells = max_cells
         self._groups: OrderedDict[Key, Group] = OrderedDict()
         self._cells = 0
+        self._next = 0  # µs: before, nothing is over
         self.evicted = 0
 
     def __len__(self) -> int:
@@ -92,11 +96,16 @@ class Windows:
 
     def due(self, now: int) -> list[Completed]:
         """What is decided by the passing of time alone; groups that are over are forgotten."""
+        if now <= self._next:
+            return _NONE
         groups, span, found = self._groups, self._of.span, []
+        self._next = now
         while groups:
             key = next(iter(groups))
             group = groups[key]
-            if (group.last if self._of.rising else group.start) + span > now:
+            over = (group.last if self._of.rising else group.start) + span
+            if over >= now:
+                self._next = over
                 break
             self._drop(key)
             if not self._of.rising and group.record is not None:

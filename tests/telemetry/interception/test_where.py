@@ -9,10 +9,14 @@ from tests.telemetry.interception.rule_kit import correlation, id_of, rule, rule
 
 EVERYWHERE = ["tunnel", "plain HTTP", "inspected"]
 
+NOT_OURS = (
+    "log source category process_creation is not this gateway's (those are proxy, webserver, dns, firewall, network)"
+)
+
 
 def at(places: list[str], names: list[str]) -> dict[str, list[str]]:
     """The same fields lacking at each place."""
-    return {place: names for place in places}
+    return dict.fromkeys(places, names)
 
 
 CASES: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]], str]] = [
@@ -43,8 +47,7 @@ CASES: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]], str]] = 
     ("another product", rule({"cs-host": "x"}, logsource={"category": "proxy", "product": "zscaler"}), [], {},
         "log source product zscaler is not this gateway"),
     ("another category", rule({"Image": "x"}, logsource={"category": "process_creation"}), [], {},
-        "log source category process_creation is not this gateway's "
-        "(those are proxy, webserver, dns, firewall, network)"),
+        NOT_OURS),
     ("another service", rule({"cs-host": "x"}, logsource={"category": "proxy", "service": "squid"}), [], {},
         "log source service squid is not this gateway's"),
     ("records of the node", rule({"values.contract_days|lt": 30}, logsource={"product": "feiyu", "service": "node"}),
