@@ -52,10 +52,11 @@ SCOPE_FIELDS = {
     Scope.LINE: "line",
 }
 _KEYS = ("type", "action", "scope", "for", "rate", "simulate")
-# A cut is of one flow; a block or throttle of a flow that is over would mean nothing.
+# A cut is of one flow; a block of a flow that is over would mean nothing; workers count new
+# flows together by firm, so that is what can be throttled.
 _FITTING = {
     Action.ALERT: frozenset(Scope),
-    Action.THROTTLE: frozenset(Scope) - {Scope.FLOW},
+    Action.THROTTLE: frozenset((Scope.TENANT,)),
     Action.BLOCK: frozenset(Scope) - {Scope.FLOW},
     Action.CUT: frozenset((Scope.FLOW,)),
 }
@@ -99,7 +100,13 @@ def parse_response(block: Any) -> Response:
         missing = action is Action.THROTTLE
         what = "throttle needs a rate of new flows" if missing else f"{action} has no rate"
         raise FaultError(("response", "rate"), what, "write rate: 5" if missing else "remove rate:")
-    return Response(action, scope, _seconds(block["for"]) if lasting else 0, _rate(block.get("rate", 0)), simulate)
+    return Response(
+        action,
+        scope,
+        _seconds(block["for"]) if lasting else 0,
+        _rate(block["rate"]) if "rate" in block else 0,
+        simulate,
+    )
 
 
 def _one[E: StrEnum](block: dict[str, Any], key: str, kind: type[E]) -> E:
@@ -125,7 +132,7 @@ def _seconds(value: Any) -> int:
 
 
 def _rate(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100_000:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 100_000:
         raise FaultError(("response", "rate"), f"rate {value!r:.60} is no number of new flows", "write rate: 5")
     return value
 

@@ -346,7 +346,14 @@ def test_without_a_hub_the_client_says_what_to_do(tmp_path: Path) -> None:
 
 def test_the_fullest_state_fits_one_packet() -> None:
     kills = tuple(
-        Kill(id=f"{n:064}", scope=KillScope.DESTINATION, value="x" * 253, until=1 << 40)
+        Kill(
+            id=f"{n:064}",
+            scope=KillScope.DESTINATION,
+            value="x" * 253,
+            until=1 << 40,
+            rule="r" * 64 if n < live_state.MAX_BLOCKS else "",
+            rate=100_000 if n < live_state.MAX_BLOCKS else 0,
+        )
         for n in range(live_state.MAX_KILLS)
     )
     lines = {f"{n:064}": LineState.DRAINING for n in range(live_state.MAX_LINES)}
