@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+import configs
 import ops
 from ops import listeners, privileges
 from ops.privileges import CAP_NET_ADMIN, CAP_NET_RAW, Privileges
@@ -28,6 +29,8 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
         *("--state-dir", settings.state_dir, "--run-dir", settings.run_dir),
         *("--node", settings.node, "--boot", boot, "--metrics", settings.metrics.address),
         *("--evidence-interval", str(settings.evidence.interval)),
+        *(word for path in rule_paths(settings) for word in ("--rules", path)),
+        *(("--act",) if settings.rules.action == "act" else ()),
     )
     return [
         ProcessSpec(
@@ -56,6 +59,12 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             for slot in range(settings.worker_count)
         ),
     ]
+
+
+def rule_paths(settings: Settings) -> list[str]:
+    """Where the node's detection rules are: the starter pack, and what the configuration names."""
+    pack = [str(Path(configs.__file__).parent / "sigma")] if settings.rules.pack == "starter" else []
+    return [*pack, *settings.rules.paths]
 
 
 def worker(

@@ -145,6 +145,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     interval: float = 1.0
 
 
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """Detection rules (Sigma). paths: files and folders; pack: starter (Feiyu's own besides), or none; action: tell
+    (what a rule asks for is only told), or act."""
+
+    paths: tuple[str, ...] = ()
+    pack: str = "starter"
+    action: str = "tell"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole node. max_staleness: seconds without a word from control before new flows are refused."""
 
@@ -164,6 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics = Metrics()
     ca: Ca = Ca()
     evidence: Evidence = Evidence()
+    rules: Rules = Rules()
     portal: str = ""
     portal_name: str = "feiyu.zone"
     pac: Pac = Pac()

@@ -14,6 +14,8 @@ from tenants.model import Side
 from whitelist.device import device_fault
 from whitelist.name import TargetError, canonical_name
 
+RULE_PACKS = ("starter", "none")
+RULE_ACTIONS = ("tell", "act")
 LISTENER_KINDS = ("plain", "http", "socks5", "transparent")
 DEMANDS = ("certificate", "token", "prefix")
 PAC_HOSTS, PAC_OTHERS = ("whitelist", "all"), ("direct", "proxy")
@@ -216,6 +218,16 @@ _settings = section(
             },
         ),
         # a longer interval would come near the 30 s after which unproved records stop new flows
+        "rules": section(
+            s.Rules,
+            {
+                "paths": listing(
+                    text("an absolute path", lambda v: v.startswith("/")), "files or folders of rules", unique=("",)
+                ),
+                "pack": text("starter or none", lambda v: v in RULE_PACKS),
+                "action": text("tell or act", lambda v: v in RULE_ACTIONS),
+            },
+        ),
         "evidence": section(s.Evidence, {"interval": number(0.05, 10, "seconds")}),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },

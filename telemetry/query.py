@@ -117,7 +117,9 @@ class Service:
         return max(0.0, time.monotonic() - self._recorder.durable)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes)
+        watch = self._journal.watch
+        figures = watch.figures() if watch else None
+        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes, figures)
         body = await asyncio.get_running_loop().run_in_executor(self._threads, metrics.render, seen)
         return web.Response(body=body, headers={"Content-Type": _TEXT})
 

@@ -22,6 +22,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
@@ -34,9 +35,12 @@ from telemetry.evidence.source import Source
 from telemetry.fold import OpenFlow
 from telemetry.follow import Follower, Process
 from telemetry.journal import Journal
+from telemetry.patrol import Patrol
 from telemetry.query import Service
+from telemetry.rulefiles import RuleFiles
 from telemetry.segments import Segments
 from telemetry.spooldir import Status, check_process, open_status, read_status, reserve_name, spool_bytes, write_status
+from telemetry.watch import Watch
 
 # Seconds. What a turn costs beside its records (waking, the fsync) is shared by all of them, so turns are as rare as
 # leaves room for the fsync: a record is durable well within 100 ms.
@@ -54,7 +58,13 @@ class Recorder:
     restored: how many records of the log came back from it."""
 
     def __init__(
-        self, journal: Journal, spool: Path, status_fd: int, evidence: Integrator | None = None, restored: int = 0
+        self,
+        journal: Journal,
+        spool: Path,
+        status_fd: int,
+        evidence: Integrator | None = None,
+        restored: int = 0,
+        patrol: Patrol | None = None,
     ) -> None:
         self.journal = journal
         self.spool = spool
@@ -66,6 +76,7 @@ class Recorder:
         if evidence:
             evidence.covered = self.durable
         self._restored = restored
+        self._patrol = patrol
         self._damage = ""
         self.spool_bytes = 0
         self.service: Service | None = None
@@ -85,14 +96,17 @@ class Recorder:
         if self._restored:
             words = "records at the end of the log were missing or altered; put back as the evidence has them"
             self.journal.act(_now(), words, {"restored": self._restored})
-        if not self.evidence:
-            self._run()
-            return
-        self.evidence.start(self._safe)
+        if self._patrol:
+            self._patrol.start(_now())
         try:
+            if self.evidence:
+                self.evidence.start(self._safe)
             self._run()
         finally:
-            self.evidence.stop()
+            if self.evidence:
+                self.evidence.stop()
+            if self._patrol:
+                self._patrol.stop()
 
     def _run(self) -> None:
         while True:
@@ -135,7 +149,11 @@ class Recorder:
             self._mourn()
             self._tell_damage()
         self._bury()
+        if self._patrol:
+            self._patrol.look(_now(), look, complete)
         self._commit()
+        if self._patrol:
+            self._patrol.act()
         if complete:
             self.durable = started
         if look:
@@ -262,11 +280,13 @@ def run(
     metrics: str = "",
     segment_bytes: int = 256 << 20,
     evidence_interval: float = INTERVAL,
+    rules: Sequence[Path] = (),
+    act: bool = False,
 ) -> int:
     """Runs the recorder until SIGTERM (0), or until the log cannot be written or is another recorder's (1).
 
-    metrics: HOST:PORT for /metrics, empty for none; evidence_interval: seconds between checkpoints. Raises ValueError
-    for an odd boot.
+    metrics: HOST:PORT for /metrics, empty for none; evidence_interval: seconds between checkpoints; rules: files and
+    folders of detection rules; act: whether they may block and cut. Raises ValueError for an odd boot.
     """
     check_process(boot, "recorder")
     directory, spool = state_dir / "log", run_dir / "spool"
@@ -282,14 +302,19 @@ def run(
     try:
         proofs = open_log(state_dir / DIRECTORY, node)
         restored = restore(directory, proofs)
-        journal = Journal(directory, node, boot, Segments(directory, segment_bytes))
+        files = RuleFiles(rules, state_dir / "rules") if rules else None
+        found, problem = files.first() if files else (None, "")
+        watch = Watch(found) if found is not None else None
+        journal = Journal(directory, node, boot, Segments(directory, segment_bytes), watch)
+        patrol = Patrol(journal, watch, files, run_dir / "live.sock", act, problem) if watch and files else None
         evidence = Integrator(proofs, Source(directory, proofs.size), evidence_interval)
     except (OSError, EvidenceError) as error:
         remedy = f"put the file back from a copy, or move {state_dir / DIRECTORY} aside to begin a log with a new key"
         log.critical("the log cannot be opened: %s%s", _said(error), f"; {remedy}" * isinstance(error, EvidenceError))
         write_status(status, Status(time.monotonic(), 0.0, _said(error)))
         return 1
-    return uvloop.run(_serve(Recorder(journal, spool, status, evidence, restored), run_dir, metrics))
+    recorder = Recorder(journal, spool, status, evidence, restored, patrol)
+    return uvloop.run(_serve(recorder, run_dir, metrics))
 
 
 def main() -> int:
@@ -304,6 +329,8 @@ def main() -> int:
     parser.add_argument("--metrics", default="", help="HOST:PORT of /metrics; empty for none")
     parser.add_argument("--segment-bytes", type=int, default=256 << 20)
     parser.add_argument("--evidence-interval", type=float, default=INTERVAL, help="seconds between checkpoints")
+    parser.add_argument("--rules", type=Path, action="append", default=[], help="file or folder of detection rules")
+    parser.add_argument("--act", action="store_true", help="rules may block and cut, not only tell")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
     return run(**vars(arguments))

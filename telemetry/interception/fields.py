@@ -57,7 +57,7 @@ KINDS_SINCE = {
     Known.CLOSE: frozenset((Kind.CLOSE.value, Kind.DENY.value)),
 }
 FLOW_KINDS = frozenset().union(*KINDS_SINCE.values())
-NODE_KINDS = frozenset(kind.value for kind in Kind) - FLOW_KINDS
+NODE_KINDS = frozenset(kind.value for kind in Kind) - FLOW_KINDS - {Kind.FINDING.value}  # no rule is about rules
 
 
 @dataclass(frozen=True, slots=True)
