@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from ops.cli import rule_blocks
 from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.errors import CliError, ExitCode
@@ -199,3 +200,7 @@ def fields(app: App, category: str) -> None:
         Column("FIRES IN", _fires),
     ]
     app.rows(rows, columns)
+
+
+group.add_command(rule_blocks.blocks)
+group.add_command(rule_blocks.lift)

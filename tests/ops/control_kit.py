@@ -53,6 +53,7 @@ class TestHub:
     path: Path
     told: list[dict[str, Any]] = field(default_factory=list)
     silent: bool = False
+    kills: list[dict[str, Any]] = field(default_factory=list)
     _listening: socket.socket | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -99,7 +100,7 @@ class TestHub:
                     continue
                 answer: dict[str, Any] = {"done": len(self.told), "acked": ["w0", "w1"], "killed": []}
                 if message["kind"] == "status":
-                    answer["status"] = {"lines": {"hk1": "up"}, "kills": []}
+                    answer["status"] = {"lines": {"hk1": "up"}, "kills": self.kills}
                 await loop.sock_sendall(connection, json.dumps(answer).encode())
 
 
