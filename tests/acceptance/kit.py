@@ -17,7 +17,7 @@ from ops.demo.network import DEFAULT, FIRMS, end
 from ops.demo.register import REASON, fill
 from ops.demo.stage import PORT, Stage
 from ops.demo.world import PREFIXES
-from ops.settings import Listener, Settings
+from ops.settings import Listener, Rules, Settings
 
 RESTART = 8.0  # seconds in which what was killed serves again, also on a busy machine
 SOCKS, BALANCED, TRANSPARENT = 1080, 3129, 3140  # ports
@@ -157,7 +157,10 @@ def running_node() -> Iterator[Node]:
     """Builds it all, and takes it all away."""
     with Stage("fyt", Timeouts(handshake=3, dial=3, drain=4)) as stage, WireCounter(stage.zone, DEFAULT) as counter:
         counter.reset()
-        stage.write_config(with_more_ways(stage.settings()))
+        rules = stage.directory / "rules"
+        rules.mkdir()
+        acting = Rules(paths=(str(rules),), action="act")
+        stage.write_config(msgspec.structs.replace(with_more_ways(stage.settings()), rules=acting))
         assert stage.feiyu("init").returncode == 0
         stage.start()
         fill(stage, lambda _command, _said: None)

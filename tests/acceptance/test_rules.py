@@ -1,0 +1,94 @@
+"""Detection rules on a whole node, with real clients: a cut, a block that outlives the recorder, and its lifting."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.demo.world import PAPERS, SEARCH
+from tests.acceptance.kit import RESTART, SLOW, Node
+
+pytestmark = pytest.mark.root
+
+ID = "6c1c9c1a-6f0b-4a52-8a86-0000000000"
+RULE = """title: {title}
+id: {id}
+level: high
+logsource: {{category: proxy}}
+detection: {{selection: {{cs-host: {host}, tenant: acme}}, condition: selection}}
+response: {{type: feiyu, {response}}}
+"""
+
+
+@contextlib.contextmanager
+def rule(node: Node, number: int, host: str, response: str) -> Iterator[str]:
+    """A rule that runs meanwhile; its id."""
+    id_ = f"{ID}{number:02}"
+    file = Path(node.stage.directory) / "rules" / f"{number}.yml"
+    before = running(node)
+    file.write_text(RULE.format(title=f"rule {number}", id=id_, host=host, response=response))
+    try:
+        node.stage.wait(lambda: running(node) > before, "the rule does not run", 20)
+        yield id_
+    finally:
+        before = running(node)
+        file.unlink()
+        node.stage.wait(lambda: running(node) > before, "the rule does not end", 20)
+
+
+def running(node: Node) -> int:
+    """When rules were last read, as a time of the log."""
+    found = node.stage.records(kind="action", limit=200)
+    return max((r["time"] for r in found if "detection rules run" in r.get("detail", "")), default=0)
+
+
+def newest(node: Node, wanted: str, **query: Any) -> dict[str, Any]:
+    """The newest record of that kind which names the rule or the words, once there is one."""
+    found: list[dict[str, Any]] = []
+
+    def there() -> bool:
+        records = node.stage.records(limit=50, **query)
+        found[:] = [r for r in records if wanted in (r.get("rule"), *r.get("detail", "").split())]
+        return bool(found)
+
+    node.stage.wait(there, f"no {query} of {wanted}", 10)
+    return found[0]
+
+
+def test_a_cut_ends_a_live_flow_within_a_second_of_its_record(node: Node) -> None:
+    with rule(node, 1, SEARCH, "action: cut") as id_:
+        answer = node.stage.clients["acme"].curl(f"https://{SEARCH}/{SLOW}")
+        assert answer.exit != 0
+        close = newest(node, id_, kind="close")
+        (opened,) = node.stage.records(kind="open", flow=close["flow"])
+        told = newest(node, id_, kind="finding")
+    assert close["cause"] == "cut-by-rule"
+    assert (close["time"] - opened["time"]) / 1e6 <= 1.0
+    assert (told["flow"], told["tenant"], told["host"]) == (close["flow"], "acme", SEARCH)
+    assert node.stage.clients["acme"].curl(f"https://{SEARCH}/").status == 200
+
+
+def test_a_block_refuses_with_451_outlives_the_recorder_and_is_lifted_by_a_person(node: Node) -> None:
+    acme, birch = node.stage.clients["acme"], node.stage.clients["birch"]
+    with rule(node, 2, PAPERS, "action: block, scope: tenant, for: 10m") as id_:
+        acme.curl(f"https://{PAPERS}/")
+        newest(node, "workers", kind="action")
+        refused = acme.curl(f"https://{SEARCH}/")
+        assert (refused.status, refused.reason) == (451, "regulator-rule")
+        deny = newest(node, id_, kind="deny")
+        assert (deny["reason"], deny["tenant"], deny["ref"]) == ("regulator-rule", "acme", deny["flow"])
+        assert birch.curl("https://code.example/").status == 200
+    node.kill("recorder")
+    still = acme.curl(f"https://{SEARCH}/")
+    assert (still.status, still.reason) == (451, "regulator-rule"), "with the recorder dead"
+    node.stage.wait(lambda: node.child("recorder").get("state") == "ready", "no recorder", RESTART)
+    (block,) = json.loads(node.stage.feiyu("rule", "blocks", "-o", "json").stdout)
+    assert (block["scope"], block["value"], block["rule"]) == ("tenant", "acme", id_)
+    assert block["until"] > time.time()
+    assert "lifted" in node.feiyu("rule", "lift", block["id"])
+    assert acme.curl(f"https://{SEARCH}/").status == 200
+    assert "lift block" in newest(node, block["id"], kind="action")["detail"]
