@@ -191,6 +191,15 @@ def required_values(node: Node, field: str) -> frozenset[str] | None:
             return frozenset.intersection(*sets) if sets else None
 
 
+def without(node: Node, field: str) -> Node | None:
+    """The tree without what it asks of a field at its top, for whoever has asked that already; None where nothing is
+    left."""
+    if isinstance(node, Every):
+        parts = tuple(part for part in node.parts if required_values(part, field) is None)
+        return Every(parts) if len(parts) > 1 else parts[0] if parts else None
+    return node if required_values(node, field) is None else None
+
+
 def known(node: Node) -> Known:
     """From which record of a flow on the tree may be asked. A flow's bytes so far say nothing about an upper limit."""
     latest = Known.OPEN

@@ -107,10 +107,10 @@ class Engine:
         if index is None:
             return
         for watch in index.always:
-            if watch.rule.holds(record):
+            if watch.rule.asks(record):
                 self._holds(watch, record)
         for watch in dict.fromkeys(index.candidates(record)):
-            if watch.rule.holds(record):
+            if watch.rule.asks(record):
                 self._holds(watch, record)
         if self._sums:
             self._remember(record)
@@ -251,7 +251,7 @@ class Engine:
                 if found is None or found == "":
                     return
                 if correlation.type is Type.VALUE_COUNT:
-                    amount = texts(found)[0]
+                    amount = short(found if type(found) is str else texts(found)[0])
                 elif isinstance(found, int | float):
                     amount = found - self._before(record, value.name) if each else found
                 else:

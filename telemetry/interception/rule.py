@@ -31,6 +31,7 @@ from telemetry.interception.condition import (
     negate,
     predicate,
     required_values,
+    without,
 )
 from telemetry.interception.document import Document
 from telemetry.interception.fields import KINDS_SINCE, NODE_KINDS, Field, Place
@@ -81,7 +82,8 @@ class Novel:
 
 @dataclass(slots=True)
 class Rule:
-    """A compiled rule. kinds: of records it is asked of; output: it tells of its own hits (a rule that only feeds a
+    """A compiled rule. kinds: of records it is asked of; asks: the same as
+    holds, of records of those kinds; output: it tells of its own hits (a rule that only feeds a
     correlation does not); missing: fields without which it never fires, whatever its condition."""
 
     head: Head
@@ -89,6 +91,7 @@ class Rule:
     tree: Node
     holds: Predicate
     kinds: frozenset[str]
+    asks: Predicate
     output: bool = True
     text: str = field(default="", repr=False)  # tells one version of the rule from another
     novel: Novel | None = None
@@ -173,12 +176,14 @@ def compile_rule(document: Document, parsed: SigmaRule, given: Given) -> Rule:
     text = re.sub(r"_filt_[a-z]{10}_", "_filt_", repr((parsed.detection.detections, parsed.detection.condition)))
     novel, missing = _novel(parse_new(document.body.get("new")), source)
     kinds = kinds_of(tree, source, [novel.field, *novel.group] if novel else [])
+    rest = without(tree, "kind") if required_values(tree, "kind") is not None else tree
     return Rule(
         head,
         source,
         tree,
         predicate(tree),
         frozenset() if missing else kinds,
+        predicate(rest) if rest else lambda _: True,
         text=text + repr(novel and novel.of),
         novel=novel,
         missing=missing,

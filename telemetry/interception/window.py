@@ -12,7 +12,7 @@ from statistics import median
 import msgspec
 
 from telemetry.interception.correlation import Correlation, Type
-from telemetry.interception.group import Key, short
+from telemetry.interception.group import Key
 from telemetry.record import Record
 
 MAX_GROUPS = 100_000
@@ -70,7 +70,8 @@ class Windows:
         return len(self._groups)
 
     def take(self, part: int, key: Key, time: int, value: float | str, weight: int, record: Record) -> Completed | None:
-        """One hit of the rule with this number, in µs; weight: how many it stands for."""
+        """One hit of the rule with this number, in µs; value: a text that is short, or an amount; weight: how many it
+        stands for."""
         of, groups = self._of, self._groups
         group = groups.get(key)
         if group is None or (of.rising and group.last < time - of.span):
@@ -80,6 +81,9 @@ class Windows:
             self._cells += group.cells
         elif of.rising:
             groups.move_to_end(key)
+            if group.seen is not None and of.type is Type.VALUE_COUNT and value in group.seen:
+                group.last = group.seen[value] = max(group.last, time)  # known, so nothing is reached by it
+                return None
         before = group.cells
         group.last = max(group.last, time)
         figure = _ADD[of.type](of, group, part, group.last, value, weight)
@@ -156,7 +160,7 @@ def _amount(of: Correlation, group: Group, _: int, time: int, value: float | str
 
 def _distinct(of: Correlation, group: Group, part: int, time: int, value: float | str, weight: int) -> float:
     """Different values, or different rules, over a span that slides."""
-    name = of.parts[part].ref if of.type is Type.TEMPORAL else short(str(value))
+    name = of.parts[part].ref if of.type is Type.TEMPORAL else str(value)
     seen = group.seen
     if seen is None:
         seen = group.seen = {}
