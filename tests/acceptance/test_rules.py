@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from ops.demo.world import PAPERS, SEARCH
+import configs
+from ops.demo.world import PAPERS, SEARCH, VIDEO
+from telemetry.interception.ruleset import load
 from tests.acceptance.kit import RESTART, SLOW, Node
 
 pytestmark = pytest.mark.root
 
+PACK = Path(configs.__file__).parent / "sigma"
 ID = "6c1c9c1a-6f0b-4a52-8a86-0000000000"
 RULE = """title: {title}
 id: {id}
@@ -92,3 +95,33 @@ def test_a_block_refuses_with_451_outlives_the_recorder_and_is_lifted_by_a_perso
     assert "lifted" in node.feiyu("rule", "lift", block["id"])
     assert acme.curl(f"https://{SEARCH}/").status == 200
     assert "lift block" in newest(node, block["id"], kind="action")["detail"]
+
+
+# What a real program does, and the rule of the starter pack that tells of it.
+DETECTED: dict[str, tuple[str, list[list[str]]]] = {
+    "forty hosts are tried": ("scanning_hosts", [["https://h[1-45].nowhere.example/"]]),
+    "ten ports of one host are tried": ("scanning_ports", [[f"https://{SEARCH}:[8001-8012]/"]]),
+    "data is carried in names": ("dns_tunnel", [["https://mfrggzdfmztwq2lknnwg23tpobyxgq[10-45].nowhere.example/"]]),
+    "names are made up under a granted one": ("dns_generated", [["https://q[1-22].code.example/"]]),
+    "ports of proxies are tried": ("resale_ports", [["https://vps[1-3].nowhere.example:1080/"]]),
+    "another name is said in the tunnel": (
+        "name_mismatch_burst", [["--connect-to", f"{VIDEO}:443:{SEARCH}:443", f"https://{VIDEO}/"]] * 3,
+    ),
+    "forty programs show one credential": (
+        "resale_many_programs", [["-A", f"program/{n}", f"https://{SEARCH}/"] for n in range(41)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DETECTED)
+def test_the_starter_pack_tells_of(case: str, node: Node) -> None:
+    name, commands = DETECTED[case]
+    (id_,) = (rule.head.id for rule in load([PACK]).all() if rule.head.name == name)
+    client = node.stage.clients["birch" if name == "dns_generated" else "acme"]
+    since = time.time_ns() // 1000
+    for command in commands:
+        client.curl(*command, timeout=60)
+    told = newest(node, id_, kind="finding")
+    assert told["time"] >= since
+    assert told["rule"] == id_
+    assert (told.get("values") or {}).get("simulated", 0) == 0
