@@ -60,6 +60,8 @@ class LiveState:
             raise RefusedError("a kill of scope all takes no value; any other scope names one")
         if kill.until and kill.until <= now:
             raise RefusedError(f"until {kill.until} is already over")
+        if kill.rule and kill.scope in (KillScope.ALL, KillScope.SERVICE):
+            raise RefusedError("a rule blocks a tenant, a user, a line or a destination")
         if kill.rate and not (kill.rule and kill.scope is KillScope.TENANT):
             raise RefusedError("only a rule throttles, and only a tenant")
         blocks = sum(bool(other.rule) for other in self.kills.values() if other.id != kill.id)

@@ -245,8 +245,33 @@ REFUSED = {
     "releasing what is not there": ("cli", {"kind": "unkill", "id": "no"}, "no kill 'no' is in force"),
     "a line state that is none": ("lines", {"kind": "line", "line": "l", "state": "ok"}, "Invalid enum value"),
     "a negative revision": ("control", {"kind": "revision", "revision": -1}, ">= 0"),
+    "the recorder kills for no rule": (
+        "recorder", {"kind": "kill", "scope": "tenant", "value": "t", "id": "k"}, "only for a rule",
+    ),
+    "the recorder cuts for no rule": ("recorder", {"kind": "cut", "flow": "F"}, "only for a rule"),
+    "a rule that would stop everything": (
+        "recorder", {"kind": "kill", "scope": "all", "id": "k", "rule": "r"},
+            "a tenant, a user, a line or a destination",
+    ),
+    "a throttle by a person": (
+        "cli", {"kind": "kill", "scope": "tenant", "value": "t", "id": "k", "rate": 5}, "only a rule throttles",
+    ),
+    "a throttle of a line": (
+        "recorder", {"kind": "kill", "scope": "line", "value": "l", "id": "k", "rule": "r", "rate": 5}, "only a tenant",
+    ),
     "a role that is none": ("root", {"kind": "status"}, "may not be 'root'"),
-}
+}  # fmt: skip
+
+
+def test_rules_leave_room_for_people() -> None:
+    state = live_state.LiveState()
+    for number in range(live_state.MAX_BLOCKS):
+        state.engage(Kill(id=f"r-{number}", scope=KillScope.TENANT, value="t", rule="r"), 0.0)
+    with pytest.raises(live_state.RefusedError, match="50 blocks by rules"):
+        state.engage(Kill(id="r-x", scope=KillScope.TENANT, value="t", rule="r"), 0.0)
+    state.engage(Kill(id="r-1", scope=KillScope.TENANT, value="u", rule="r"), 0.0)
+    state.engage(Kill(id="k1", scope=KillScope.ALL), 0.0)
+    assert state.kills["r-1"].value == "u"
 
 
 @pytest.mark.asyncio
