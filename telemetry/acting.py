@@ -46,11 +46,13 @@ class Actor:
         self._wake.set()
 
     def stop(self) -> None:
-        """Ends after the order under way."""
+        """Ends after the order under way; those that still wait are outcomes too."""
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_TIMEOUT)
+        while self._waiting:
+            self.outcomes.append((f"not done, the recorder ends: {self._waiting.popleft().words}", False))
 
     def _run(self) -> None:
         while not self._stopping:

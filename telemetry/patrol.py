@@ -41,10 +41,11 @@ class Patrol:
         for hit in self._watch.again():
             self._order(hit, now)
 
-    def stop(self) -> None:
-        """Ends the threads."""
+    def stop(self, now: int) -> None:
+        """Ends the threads and writes down what came of the last orders."""
         self._files.stop()
         self._actor.stop()
+        self._outcomes(now)
 
     def look(self, now: int, whole: bool, complete: bool) -> None:
         """What was found; whole: also other rules, outcomes, and, where complete says that no record waits in a spool,
@@ -53,9 +54,7 @@ class Patrol:
             if complete:
                 self._watch.tick(now)
             self._change(now)
-            while self._actor.outcomes:
-                words, done = self._actor.outcomes.popleft()
-                self._journal.act(now, words, {"acted" if done else "not_acted": 1})
+            self._outcomes(now)
         hits = self._watch.hits()
         if not hits:
             return
@@ -73,6 +72,11 @@ class Patrol:
         """Hands on what is asked for; what it was asked for is durable."""
         while self._orders:
             self._actor.put(self._orders.popleft())
+
+    def _outcomes(self, now: int) -> None:
+        while self._actor.outcomes:
+            words, done = self._actor.outcomes.popleft()
+            self._journal.act(now, words, {"acted" if done else "not_acted": 1})
 
     def _order(self, hit: Hit, now: int) -> None:
         if not self._acts:

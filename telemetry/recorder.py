@@ -105,8 +105,6 @@ class Recorder:
         finally:
             if self.evidence:
                 self.evidence.stop()
-            if self._patrol:
-                self._patrol.stop()
 
     def _run(self) -> None:
         while True:
@@ -118,6 +116,9 @@ class Recorder:
             rest = TURN - (time.monotonic() - started)
             if complete and rest > 0 and not self._ending:
                 time.sleep(rest)
+        if self._patrol:
+            self._patrol.stop(_now())
+            self._commit()
         if self.evidence:
             self.evidence.finish(self._safe)
         self._checkpoint(clean=True)

@@ -78,9 +78,8 @@ class Watch:
         found, self._again = self._again, []
         return found
 
-    def use(self, rules: RuleSet) -> None:
+    def use(self, engine: Engine) -> None:
         """Takes other rules; what is remembered of those that did not change stays."""
-        engine = Engine(rules)
         engine.load(self.engine.dump())
         engine.hits = self.engine.hits
         self.engine, self.problem = engine, ""

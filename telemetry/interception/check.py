@@ -13,8 +13,9 @@ from sigma.rule import SigmaDetectionItem
 from sigma.types import SigmaExpansion, SigmaType
 
 from telemetry.interception.document import Document
-from telemetry.interception.leaf import LeafError, compile_pattern, leaf_of
+from telemetry.interception.leaf import leaf_of
 from telemetry.interception.novelty import parse_new
+from telemetry.interception.pattern import LeafError, compile_pattern
 from telemetry.interception.problem import FaultError
 from telemetry.interception.response import parse_response
 from telemetry.interception.rule import LIST_FIELDS, Given, expand, said, source_in

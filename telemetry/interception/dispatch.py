@@ -12,7 +12,8 @@ import re2
 
 from telemetry.interception.condition import Atom, Match, requirement
 from telemetry.interception.fields import Getter, Value
-from telemetry.interception.leaf import Pattern, compile_pattern, texts
+from telemetry.interception.leaf import texts
+from telemetry.interception.pattern import Pattern, compile_pattern
 from telemetry.interception.rule import Rule
 from telemetry.record import Record
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Protocol
+from typing import Any
 
-import re2
 from sigma.types import (
     CompareOperators,
     SigmaBool,
@@ -26,12 +25,13 @@ from sigma.types import (
     SigmaString,
     SigmaTimestampPart,
     SigmaType,
-    SpecialChars,
     TimestampPart,
 )
 
 from telemetry.interception.condition import Atom, Leaf, Match, Predicate
-from telemetry.interception.fields import FIELDS, Field, Place, Type, Value
+from telemetry.interception.fields import FIELDS, Field, Type, Value
+from telemetry.interception.fitting import fits_literals, fits_text, mandatory
+from telemetry.interception.pattern import LeafError, compile_pattern, shape_of, test_of
 from telemetry.record import Record
 
 ZONE = timezone(timedelta(hours=8))  # parts of a time are those of the zone's clocks
@@ -55,37 +55,6 @@ _PARTS: dict[TimestampPart, Callable[[datetime], int]] = {
     TimestampPart.YEAR: lambda t: t.year,
 }
 _NOTHING = (None, "", ())
-_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_:[]")
-
-
-class LeafError(Exception):
-    """A value that does not fit its field: what, and what to do."""
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what)
-        self.what, self.remedy = what, remedy
-
-
-class Pattern(Protocol):
-    """What is used of a compiled RE2 pattern."""
-
-    def search(self, text: str | bytes) -> object:
-        """The first match, or None."""
-
-
-def compile_pattern(pattern: str) -> Pattern:
-    """RE2, quiet. Raises LeafError for what it refuses: lookaround, back references, and what would grow too large."""
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        compiled: Pattern = re2.compile(pattern, options)
-    except re2.error as error:
-        why = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else error.args[0]
-        raise LeafError(
-            f"the pattern {pattern!r:.120} cannot be used: {why}",
-            "write it in RE2 syntax, which has no lookaround and no back references, or as several values",
-        ) from None
-    return compiled
 
 
 def leaf_of(name: str, field: Field | None, value: SigmaType, other: Callable[[str], Field | None]) -> Leaf:
@@ -143,91 +112,20 @@ def _on_texts(field: Field, test: Callable[[str], bool], cased: bool) -> Predica
     return holds
 
 
-def _test(match: Match, text: str) -> Callable[[str], bool]:
-    match match:
-        case Match.EQUALS:
-            return text.__eq__
-        case Match.STARTS:
-            return lambda value: value.startswith(text)
-        case Match.ENDS:
-            return lambda value: value.endswith(text)
-        case Match.CONTAINS:
-            return lambda value: text in value
-        case _:
-            search = compile_pattern(text).search
-            return lambda value: search(value) is not None
-
-
-def _shape(value: SigmaString, anywhere: bool = False) -> tuple[Match, str]:
-    """How a string with wildcards matches, and its literal or pattern. anywhere: as a keyword does."""
-    parts = list(value.s)
-    cased = isinstance(value, SigmaCasedString)
-    literals = [part if cased else part.lower() for part in parts if isinstance(part, str)]
-    many = [part is SpecialChars.WILDCARD_MULTI for part in parts]
-    if len(literals) == 1 and len(literals) + sum(many) == len(parts):
-        text, at = literals[0], many.index(False)
-        before, behind = anywhere or at > 0, anywhere or at < len(parts) - 1
-        shapes = {(0, 0): Match.EQUALS, (0, 1): Match.STARTS, (1, 0): Match.ENDS, (1, 1): Match.CONTAINS}
-        return shapes[before, behind], text
-    if not literals and not parts:
-        return Match.CONTAINS if anywhere else Match.EQUALS, ""
-    if not literals and all(many):
-        return Match.CONTAINS, ""
-    pattern = "".join(
-        re2.escape(part if cased else part.lower())
-        if isinstance(part, str)
-        else ".*"
-        if part is SpecialChars.WILDCARD_MULTI
-        else "."
-        for part in parts
-    )
-    return Match.PATTERN, f"(?s){pattern}" if anywhere else rf"(?s)\A{pattern}\z"
-
-
 def _text(name: str, field: Field, value: SigmaString) -> Leaf:
     cased = isinstance(value, SigmaCasedString)
-    match, text = _shape(value)
+    match, text = shape_of(value)
     if field.type is Type.NUMBER and match is Match.EQUALS and not text.replace(".", "").lstrip("-").isdigit():
         raise LeafError(f"{name} is a number, and {text!r:.60} is none", "write a number, or use another field")
     atom = Atom(field, match, text, cased) if field.type is not Type.TRUTH and (text or match is Match.EQUALS) else None
     return Leaf(
         name,
         field,
-        _on_texts(field, _test(match, text), cased),
+        _on_texts(field, test_of(match, text), cased),
         (field.name, match, text, str(cased)),
         atom,
-        fits=_fits(field, value, match, text),
+        fits=fits_text(field, value, match, text),
     )
-
-
-def _fits(field: Field, value: SigmaString, match: Match, text: str) -> Callable[[Place], bool]:
-    """What is known beforehand of a field's values at each place."""
-    literals = "".join(part for part in value.s if isinstance(part, str)).lower()
-    test, possible = _test(match, text.lower()), _fits_literals(field, literals)
-
-    def fits(place: Place) -> bool:
-        if not possible(place):
-            return False
-        if field.name == "method":
-            return (
-                test("connect") if place is Place.TUNNEL else not (match is Match.EQUALS and text.lower() == "connect")
-            )
-        if field.name == "uri" and place is not Place.TUNNEL:
-            return match is not Match.EQUALS or "/" in literals
-        if field.name == "user_agent" and place is Place.TUNNEL:
-            return bool(literals) or match is not Match.EQUALS
-        if field.name == "scheme":
-            return test("http" if place is Place.HTTP else "https")
-        return True
-
-    return fits
-
-
-def _fits_literals(field: Field, literals: str) -> Callable[[Place], bool]:
-    """Whether a value of the field can have these characters."""
-    never = any(character in field.never for character in literals)
-    authority = field.name != "uri" or _HOST_CHARACTERS.issuperset(literals)
-    return lambda place: not never and (authority or place is not Place.TUNNEL)
 
 
 def _number(name: str, field: Field, value: SigmaNumber) -> Leaf:
@@ -246,38 +144,7 @@ def _regex(name: str, field: Field, value: SigmaRegularExpression) -> Leaf:
     holds = _on_texts(field, lambda text: search(text) is not None, cased=True)
     atom = Atom(field, Match.PATTERN, pattern, cased=True) if field.type is not Type.TRUTH else None
     literals = mandatory(pattern).lower()
-    return Leaf(name, field, holds, (field.name, "re", pattern), atom, fits=_fits_literals(field, literals))
-
-
-def mandatory(pattern: str) -> str:
-    """Literal characters without which a pattern cannot match: those outside of groups, classes and alternatives that
-    no quantifier makes optional. Some may be overlooked."""
-    found, depth, at = "", 0, 0
-    while at < len(pattern):
-        character, literal = pattern[at], ""
-        if character == "\\":
-            at += 1
-            escaped = pattern[at : at + 1]
-            if escaped in "QExp0123456789":  # quotations, classes and codes of several characters
-                return ""
-            literal = "" if escaped.isalnum() else escaped
-        elif character == "[":
-            end = pattern.find("]", at + 2 + (pattern[at + 1 : at + 2] == "^"))
-            if end < 0 or "\\" in pattern[at:end] or "[:" in pattern[at:end]:
-                return ""
-            at = end
-        elif character in "()":
-            depth += 1 if character == "(" else -1
-        elif character == "|" and not depth:
-            return ""
-        elif character not in ".*+?{}^$|":
-            literal = character
-        elif character == "{":
-            at = max(at, pattern.find("}", at))
-        at += 1
-        if literal and not depth and pattern[at : at + 1] not in ("?", "*", "{"):
-            found += literal
-    return found
+    return Leaf(name, field, holds, (field.name, "re", pattern), atom, fits=fits_literals(field, literals))
 
 
 @lru_cache(maxsize=65_536)
@@ -363,8 +230,8 @@ def _keyword(value: SigmaType) -> Leaf:
     elif isinstance(value, SigmaNumber | SigmaString):
         text = value if isinstance(value, SigmaString) else SigmaString(texts(value.number)[0])
         cased = isinstance(text, SigmaCasedString)
-        match, literal = _shape(text, anywhere=True)
-        holds = _on_texts(_KEYWORDS, _test(match, literal), cased)
+        match, literal = shape_of(text, anywhere=True)
+        holds = _on_texts(_KEYWORDS, test_of(match, literal), cased)
         atom = Atom(_KEYWORDS, match, literal, cased) if literal else None
         leaf = Leaf("", _KEYWORDS, holds, ("", match, literal, str(cased)), atom)
     else:

@@ -35,9 +35,10 @@ from telemetry.interception.condition import (
 )
 from telemetry.interception.document import Document
 from telemetry.interception.fields import KINDS_SINCE, NODE_KINDS, Field, Place
-from telemetry.interception.leaf import LeafError, leaf_of
+from telemetry.interception.leaf import leaf_of
 from telemetry.interception.networks import Networks
 from telemetry.interception.novelty import New, parse_new
+from telemetry.interception.pattern import LeafError
 from telemetry.interception.problem import FaultError
 from telemetry.interception.response import Response, parse_response
 from telemetry.interception.taxonomy import Source, UnknownFieldError, field_of, source_of

@@ -2,9 +2,9 @@
 
     python -m tests.bench.acting [--rate 3600] [--seconds 10] [--json]
 
-A recorder with the starter pack and a rule that cuts, on a core with a busy neighbour; a writer of opens and refusals on
-another, one in four hundred to the host that is cut (more would trip the rule's breaker). Workers then have a second to
-acknowledge, and end a flow as soon as they read the order (tests.bench.enforced).
+A recorder with the starter pack and a rule that cuts, on a core with a busy neighbour; a writer of opens and refusals
+on another, one in four hundred to the host that is cut (more would trip the rule's breaker). Workers then have a second
+to acknowledge, and end a flow as soon as they read the order (tests.bench.enforced).
 """
 
 import argparse

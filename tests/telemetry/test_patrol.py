@@ -231,6 +231,18 @@ def test_a_live_control_that_comes_late_is_told_all_the_same(node: Node) -> None
     hub.close()
 
 
+def test_an_order_that_waits_when_the_recorder_ends_is_told_as_not_done(node: Node) -> None:
+    (node.root / "rules" / "a.yml").write_text(rule(1, "a.example", "action: cut"))
+    with recorder(node, "act"), closing(node.writer()) as writer:
+        put(writer, "open", **flow("F1", "a.example"))
+        put(writer, "open", **flow("F2", "a.example"))
+        writer.flush()
+        until(lambda: len(findings(node)) == 2, "two findings")
+        before = node.status()
+        until(lambda: durable(node, before), "the orders wait")
+    assert sum(words.startswith("not done, ") and "cut flow F" in words for words in acts(node)) == 2
+
+
 def test_rules_change_while_it_runs_and_a_bad_set_changes_nothing_also_over_a_restart(node: Node) -> None:
     file = node.root / "rules" / "a.yml"
     file.write_text(rule(1, "a.example"))
