@@ -8,6 +8,7 @@ state_dir  control:group    0750   the register
   snapshot control:group    0750   workers read
   log      recorder:group   0750
   evidence recorder:group   0750     the private key itself is 0600
+  rules    recorder:group   0750     the last good detection rules
   lines    lines:group      0750     the nft table for the next boot
   usage    worker:group     0750     bytes per tenant, day and month
 """
@@ -44,6 +45,7 @@ def prepare(settings: Settings) -> None:
         (state / "snapshot", control, 0o750, True),
         (state / "log", recorder, 0o750, True),
         (state / "evidence", recorder, 0o750, True),
+        (state / "rules", recorder, 0o750, False),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
     )

@@ -303,7 +303,7 @@ def run(
     try:
         proofs = open_log(state_dir / DIRECTORY, node)
         restored = restore(directory, proofs)
-        files = RuleFiles(rules, state_dir / "rules") if rules else None
+        files = RuleFiles(rules, state_dir / "rules" / "last") if rules else None
         found, problem = files.first() if files else (None, "")
         watch = Watch(found) if found is not None else None
         journal = Journal(directory, node, boot, Segments(directory, segment_bytes), watch)

@@ -37,7 +37,10 @@ class RuleFiles:
         except RulesError as error:
             problem = str(error)
         else:
-            self._keep()
+            try:
+                self._keep()
+            except OSError as error:  # they run all the same, but a later mistake would leave none
+                log.error("the rules cannot be kept: %s", error)
             return found, ""
         log.error("rules refused: %s", problem)
         try:

@@ -49,6 +49,13 @@ def running(node: Node) -> int:
     return max((r["time"] for r in found if "detection rules run" in r.get("detail", "")), default=0)
 
 
+def test_the_last_good_rules_are_kept_by_the_recorders_own_user(node: Node) -> None:
+    settings = node.stage.settings()
+    kept = Path(settings.state_dir) / "rules" / "last"
+    assert {file.name for file in kept.glob("0/*.yml")} == {file.name for file in PACK.glob("*.yml")}
+    assert kept.stat().st_uid == (settings.users.recorder or 0)
+
+
 def newest(node: Node, wanted: str, **query: Any) -> dict[str, Any]:
     """The newest record of that kind which names the rule or the words, once there is one."""
     found: list[dict[str, Any]] = []
