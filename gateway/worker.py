@@ -249,7 +249,8 @@ class Worker:
                 ctx.kills.release(message.id)
             case LiveKind.CUT:
                 known = message.cause in CloseCause
-                self.enforcer.one(message.flow, CloseCause(message.cause) if known else CloseCause.CUT_BY_OPERATOR)
+                cause = CloseCause(message.cause) if known else CloseCause.CUT_BY_OPERATOR
+                self.enforcer.one(message.flow, cause, message.rule)
             case _:
                 pass
 

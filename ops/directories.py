@@ -11,6 +11,7 @@ state_dir  control:group    0750   the register
   acts     control:group    0750   evidence of administrative acts; the private key itself is 0600
   witnessed  cosigner:group 0750   what witnesses signed; the recorder reads
   personal recorder:group   0750     keys of personal fields in records, themselves 0600
+  rules    recorder:group   0750     the last good detection rules
   lines    lines:group      0750     the nft table for the next boot
   notary   notary:group     0750     what is lawful, and which published policy is admitted: workers read
   usage    worker:group     0750     bytes per tenant, day and month
@@ -61,6 +62,7 @@ def prepare(settings: Settings) -> None:
         (state / "acts", control, 0o750, True),
         (state / COSIGNED, cosigner, 0o750, True),
         (state / PERSONAL, recorder, 0o750, True),
+        (state / "rules", recorder, 0o750, False),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
         *([(state / "notary", notary, 0o750, True)] if settings.zone else []),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+import configs
 import ops
 from ops import acts_log, listeners, privileges
 from ops.privileges import CAP_NET_ADMIN, CAP_NET_RAW, Privileges
@@ -35,6 +36,8 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
         *("--personal-days", str(settings.retention.personal_days if settings.evidence.personal == "sealed" else 0)),
         *("--signatures", *settings.evidence.signatures),
         *("--witness", *(witness.key for witness in settings.evidence.witnesses)),
+        *(word for path in rule_paths(settings) for word in ("--rules", path)),
+        *(("--act",) if settings.rules.action == "act" else ()),
     )
     return [
         ProcessSpec(
@@ -104,6 +107,12 @@ def notary_uid(settings: Settings) -> int | None:
     users = settings.users
     own = {users.worker, users.lines, users.control}
     return users.notary if users.base and os.geteuid() in own else None
+
+
+def rule_paths(settings: Settings) -> list[str]:
+    """Where the node's detection rules are: the starter pack, and what the configuration names."""
+    pack = [str(Path(configs.__file__).parent / "sigma")] if settings.rules.pack == "starter" else []
+    return [*pack, *settings.rules.paths]
 
 
 def worker(

@@ -189,6 +189,15 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     ceiling: int = CEILING
 
 
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """Detection rules (Sigma). paths: files and folders; pack: starter (Feiyu's own besides), or none; action: tell
+    (what a rule asks for is only told), or act."""
+
+    paths: tuple[str, ...] = ()
+    pack: str = "starter"
+    action: str = "tell"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole node. max_staleness: seconds without a word from control before new flows are refused. zone: digest of
     the link that brought the first accounts, in hex: with it nothing is in force that the notary did not admit; "":
@@ -214,6 +223,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence = Evidence()
     regulators: tuple[str, ...] = ()
     retention: Retention = Retention()
+    rules: Rules = Rules()
     portal: str = ""
     portal_name: str = "feiyu.zone"
     pac: Pac = Pac()

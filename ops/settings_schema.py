@@ -17,6 +17,8 @@ from tenants.model import Side
 from whitelist.device import device_fault
 from whitelist.name import TargetError, canonical_name
 
+RULE_PACKS = ("starter", "none")
+RULE_ACTIONS = ("tell", "act")
 LISTENER_KINDS = ("plain", "http", "socks5", "transparent")
 DEMANDS = ("certificate", "token", "prefix")
 PAC_HOSTS, PAC_OTHERS = ("whitelist", "all"), ("direct", "proxy")
@@ -254,6 +256,16 @@ _settings = section(
         # the floor is the law's: logs of a network for not less than six months
         "retention": section(
             s.Retention, dict.fromkeys(("days", "personal_days", "ceiling"), integer(FLOOR, 36_530, "days"))
+        ),
+        "rules": section(
+            s.Rules,
+            {
+                "paths": listing(
+                    text("an absolute path", lambda v: v.startswith("/")), "files or folders of rules", unique=("",)
+                ),
+                "pack": text("starter or none", lambda v: v in RULE_PACKS),
+                "action": text("tell or act", lambda v: v in RULE_ACTIONS),
+            },
         ),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },

@@ -16,9 +16,11 @@ from telemetry.closing import OwnRecords
 from telemetry.fold import OWN, OpenFlow, State, process_key
 from telemetry.follow import Chunk, Follower, Process
 from telemetry.intake import Finding, sift, unreadable
+from telemetry.interception.engine import Hit
 from telemetry.personal import Sealer
 from telemetry.record import Record, decode, encode
 from telemetry.segments import Segments, replay, segment_name
+from telemetry.watch import Watch
 
 
 @dataclass(slots=True)
@@ -35,12 +37,22 @@ class Journal:
     """The recorder's log and state. All methods raise OSError when the log cannot be written; then nothing may be taken
     any more. now is Unix µs."""
 
-    def __init__(self, directory: Path, node: str, boot: str, segments: Segments, sealer: Sealer | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        node: str,
+        boot: str,
+        segments: Segments,
+        sealer: Sealer | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self.sealer = sealer
         self.directory = directory
         self.segments = segments
         loaded, why = store.load(directory)
         self.state: State = loaded.state
+        self.watch = watch
+        self.forgot = watch.engine.load(loaded.rules) if watch and loaded.rules else ""  # why the rules begin anew
         self.cursors = loaded.cursors
         self._skip: dict[str, int] = {}  # how many records of a process the log has beyond its cursor
         self._upto: dict[str, int] = {}  # or, without cursors, up to which sequence number it has them
@@ -76,6 +88,10 @@ class Journal:
         """Writes down something about the recorder itself."""
         self._append_own([self.own.action(now, detail, values or {})])
 
+    def tell(self, now: int, hits: list[Hit], acts: bool) -> None:
+        """Writes down what rules found."""
+        self._append_own([self.own.finding(now, hit, acts) for hit in hits])
+
     def close_flows(self, flows: dict[str, OpenFlow], now: int) -> None:
         """Writes the closing records of flows whose process died."""
         self._append_own([self.own.closing(now, id_, flow, self.open_record(flow)) for id_, flow in flows.items()])
@@ -108,6 +124,7 @@ class Journal:
                 state=self.state,
                 clean=clean,
                 host_boot=store.host_boot(),
+                rules=self.watch.engine.dump() if self.watch else b"",
             )
         )
 
@@ -126,6 +143,8 @@ class Journal:
         segment = self.segments.first
         offset = self.segments.append(data, len(records))
         self.state.take(key, records, lengths, segment, offset)
+        if self.watch:
+            self.watch.take(records)
         self.dirty = True
         fresh = self.fresh  # the query API sets it meanwhile
         if fresh is not None:
@@ -152,6 +171,8 @@ class Journal:
                     end = at + length
                     key = process_key(record.boot, record.worker)
                     self.state.take(key, [record], [length], segment, at)
+                    if self.watch:
+                        self.watch.replay(record)
                     self._skip[key] = self._skip.get(key, 0) + 1
                     found.replayed += 1
                 at += length

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from telemetry import line_metrics
 from telemetry.fold import DURATION_BUCKETS, State, Tally
+from telemetry.watch import Figures
 
 _GAUGE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _DIRECTIONS = ("out", "in")
@@ -31,6 +32,7 @@ class View:
     spool_bytes: int
     evidence: dict[str, int]
     failed: bool = False
+    rules: Figures | None = None
 
 
 _EVIDENCE = {
@@ -41,11 +43,15 @@ _EVIDENCE = {
 }
 
 
-def view(state: State, lag: float, spool_bytes: int, evidence: dict[str, int] | None = None) -> View:
+def view(
+    state: State, lag: float, spool_bytes: int, evidence: dict[str, int] | None = None, rules: Figures | None = None
+) -> View:
     """Copies what a scrape in another thread iterates over."""
     tally = state.tally
     copies = {name: dict(value) for name in tally.__struct_fields__ if isinstance(value := getattr(tally, name), dict)}
-    return View(msgspec.structs.replace(tally, **copies), len(state.flows), lag, spool_bytes, evidence or {})
+    return View(
+        msgspec.structs.replace(tally, **copies), len(state.flows), lag, spool_bytes, evidence or {}, rules=rules
+    )
 
 
 def render(seen: View) -> bytes:
@@ -64,6 +70,7 @@ class _Families(Collector):
         yield from _tenants(self._seen.tally)
         yield from _lines(self._seen.tally)
         yield from _node(self._seen)
+        yield from _rules(self._seen)
         yield from _gauges(self._seen.tally)
 
 
@@ -129,6 +136,21 @@ def _node(seen: View) -> Iterator[Metric]:
         if name in seen.evidence:
             yield GaugeMetricFamily(f"feiyu_evidence_{name}", text, value=seen.evidence[name])
     yield GaugeMetricFamily("feiyu_policy_revision", "Policy revision of the last record.", value=tally.revision)
+
+
+def _rules(seen: View) -> Iterator[Metric]:
+    if seen.rules is None:
+        return
+    yield _counter("feiyu_rule_hits", "Findings, by the rule's id.", "rule", seen.tally.rules)
+    yield _counter("feiyu_findings", "Findings, by level.", "level", seen.tally.levels)
+    figures = seen.rules
+    yield GaugeMetricFamily("feiyu_rules_loaded", "Detection rules that run.", value=figures.loaded)
+    text = "Whether the rules in the files were refused, so that older ones run."
+    yield GaugeMetricFamily("feiyu_rules_rejected", text, value=figures.rejected)
+    yield GaugeMetricFamily("feiyu_rules_tripped", "Rules set aside by their breaker.", value=figures.tripped)
+    yield GaugeMetricFamily("feiyu_rule_groups", "Groups that correlations keep.", value=figures.groups)
+    text = "Groups that correlations had to forget for want of room."
+    yield CounterMetricFamily("feiyu_rule_groups_forgotten", text, value=figures.forgotten)
 
 
 def _gauges(tally: Tally) -> Iterator[Metric]:

@@ -12,6 +12,7 @@ from telemetry.evidence.source import Source
 from telemetry.journal import Journal
 from telemetry.personal import PERSONAL, Sealer
 from telemetry.segments import Segments
+from telemetry.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,16 @@ def open_all(
     signatures: tuple[str, ...],
     witnesses: tuple[str, ...],
     seals: bool,
+    watch: Watch | None,
 ) -> Opened:
     """interval: seconds between checkpoints; signatures: kinds of second ones; witnesses: verifier keys of those that
-    the cosigner asks; seals: whether personal fields are sealed. Raises OSError, EvidenceError."""
+    the cosigner asks; seals: whether personal fields are sealed; watch: what looks at the records. Raises OSError,
+    EvidenceError."""
     directory = state_dir / "log"
     proofs = open_log(state_dir / DIRECTORY, node, signatures)
     restored = restore(directory, proofs)
     sealer = Sealer(state_dir / PERSONAL, active=seals)
-    journal = Journal(directory, node, boot, Segments(directory, segment_bytes), sealer)
+    journal = Journal(directory, node, boot, Segments(directory, segment_bytes), sealer, watch)
     evidence = Integrator(proofs, Source(directory, proofs.size), interval)
     if witnesses:
         evidence.cosigned = Cosigned(state_dir / COSIGNED / NAME, tuple(map(parse_key, witnesses)))

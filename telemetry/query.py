@@ -118,9 +118,10 @@ class Service:
         return max(0.0, time.monotonic() - self._recorder.durable)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        evidence = self._recorder.evidence
+        evidence, watch = self._recorder.evidence, self._journal.watch
         sizes = evidence.sizes() if evidence else {}
-        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes, sizes)
+        figures = watch.figures() if watch else None
+        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes, sizes, figures)
         body = await asyncio.get_running_loop().run_in_executor(self._threads, metrics.render, seen)
         return web.Response(body=body, headers={"Content-Type": _TEXT})
 

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     HEARTBEAT = "heartbeat"
     LINE = "line"
     ACTION = "action"
+    FINDING = "finding"  # a rule holds of a flow; fields of the record that completed it, rule: its id
     PORTAL = "portal"  # a firm asked the gateway about itself: its page, a refusal, its PAC file; nothing went out
     READ = "read"  # an authority read records of a firm; written before it is answered
     STATEMENT = "statement"  # what the log held of a firm since its last statement (telemetry.statement)

@@ -37,9 +37,12 @@ from telemetry.follow import Follower, Process
 from telemetry.journal import Journal
 from telemetry.mourning import Mourning
 from telemetry.opening import open_all
+from telemetry.patrol import Patrol
 from telemetry.query import Service
 from telemetry.retention import DEFAULT, HOLDS
+from telemetry.rulefiles import RuleFiles
 from telemetry.spooldir import Status, check_process, open_status, read_status, spool_bytes, write_status
+from telemetry.watch import Watch
 
 # Seconds. What a turn costs beside its records (waking, the fsync) is shared by all of them, so turns are as rare as
 # leaves room for the fsync: a record is durable well within 100 ms.
@@ -57,7 +60,13 @@ class Recorder:
     restored: how many records of the log came back from it."""
 
     def __init__(
-        self, journal: Journal, spool: Path, status_fd: int, evidence: Integrator | None = None, restored: int = 0
+        self,
+        journal: Journal,
+        spool: Path,
+        status_fd: int,
+        evidence: Integrator | None = None,
+        restored: int = 0,
+        patrol: Patrol | None = None,
     ) -> None:
         self.journal = journal
         self.spool = spool
@@ -70,6 +79,7 @@ class Recorder:
             evidence.covered = self.durable
         self._restored = restored
         self.expiry: Expiry | None = None
+        self._patrol = patrol
         self._damage = ""
         self._day = 0  # whose statements are written
         self.spool_bytes = 0
@@ -90,14 +100,15 @@ class Recorder:
         if self._restored:
             words = "records at the end of the log were missing or altered; put back as the evidence has them"
             self.journal.act(_now(), words, {"restored": self._restored})
-        if not self.evidence:
-            self._run()
-            return
-        self.evidence.start(self._safe)
+        if self._patrol:
+            self._patrol.start(_now())
         try:
+            if self.evidence:
+                self.evidence.start(self._safe)
             self._run()
         finally:
-            self.evidence.stop()
+            if self.evidence:
+                self.evidence.stop()
 
     def _run(self) -> None:
         while True:
@@ -109,6 +120,9 @@ class Recorder:
             rest = TURN - (time.monotonic() - started)
             if complete and rest > 0 and not self._mourning.busy:
                 time.sleep(rest)
+        if self._patrol:
+            self._patrol.stop(_now())
+            self._commit()
         if self.evidence:
             self.evidence.finish(self._safe)
         self._checkpoint(clean=True)
@@ -143,7 +157,11 @@ class Recorder:
                 self.expiry.turn(started)
             self._state_days(_now())
         self._mourning.close_some(_now())
+        if self._patrol:
+            self._patrol.look(_now(), look, complete)
         self._commit()
+        if self._patrol:
+            self._patrol.act()
         if complete:
             self.durable = started
         if look:
@@ -244,13 +262,15 @@ def run(
     witness: Sequence[str] = (),
     retention_days: int = DEFAULT,
     personal_days: int = 0,
+    rules: Sequence[Path] = (),
+    act: bool = False,
 ) -> int:
     """Runs the recorder until SIGTERM (0), or until the log cannot be written or is another recorder's (1).
 
     metrics: HOST:PORT for /metrics, empty for none; evidence_interval: seconds between checkpoints; signatures: kinds
     of second ones under them; witness: verifier keys of those that the cosigner process asks; retention_days: how long
-    records are kept; personal_days: how long the personal fields in them can be read, 0 to leave them unsealed. Raises
-    ValueError for an odd boot.
+    records are kept; personal_days: how long the personal fields in them can be read, 0 to leave them unsealed; rules:
+    files and folders of detection rules; act: whether they may block and cut. Raises ValueError for an odd boot.
     """
     check_process(boot, "recorder")
     directory, spool = state_dir / "log", run_dir / "spool"
@@ -264,6 +284,9 @@ def run(
         return 1
     status = open_status(spool)
     try:
+        files = RuleFiles(rules, state_dir / "rules" / "last") if rules else None
+        found, problem = files.first() if files else (None, "")
+        watch = Watch(found) if found is not None else None
         opened = open_all(
             state_dir,
             node,
@@ -273,13 +296,16 @@ def run(
             tuple(signatures),
             tuple(witness),
             personal_days > 0,
+            watch,
         )
     except (OSError, EvidenceError) as error:
         remedy = f"put the file back from a copy, or move {state_dir / DIRECTORY} aside to begin a log with a new key"
         log.critical("the log cannot be opened: %s%s", _said(error), f"; {remedy}" * isinstance(error, EvidenceError))
         write_status(status, Status(time.monotonic(), 0.0, _said(error)))
         return 1
-    recorder = Recorder(opened.journal, spool, status, opened.evidence, opened.restored)
+    live = run_dir / "live.sock"
+    patrol = Patrol(opened.journal, watch, files, live, act, problem) if watch and files else None
+    recorder = Recorder(opened.journal, spool, status, opened.evidence, opened.restored, patrol)
     recorder.expiry = Expiry(opened.journal, opened.evidence, retention_days, personal_days, state_dir / HOLDS)
     return uvloop.run(_serve(recorder, run_dir, metrics))
 
@@ -300,6 +326,8 @@ def main() -> int:
     parser.add_argument(
         "--personal-days", type=int, default=0, help="how long personal fields can be read; 0: unsealed"
     )
+    parser.add_argument("--rules", type=Path, action="append", default=[], help="file or folder of detection rules")
+    parser.add_argument("--act", action="store_true", help="rules may block and cut, not only tell")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
     return run(**vars(arguments))

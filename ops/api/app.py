@@ -7,6 +7,7 @@ from aiohttp import web
 
 from ops.api import (
     audit,
+    blocks,
     certificates,
     explain,
     firm,
@@ -59,8 +60,8 @@ def application(
     app[reading.REGULATORS] = frozenset(app[firm.SETTINGS].regulators)
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
     for part in (
-        status, login, requests, audit, flows, line_figures, explain, certificates, firm, present, spotchecks, reading,
-        holds, resources,
+        status, login, requests, audit, flows, blocks, line_figures, explain, certificates, firm, present, spotchecks,
+        reading, holds, resources,
     ):  # fmt: skip
         app.router.add_routes(part.routes())
     return app

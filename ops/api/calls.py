@@ -44,6 +44,8 @@ FIXED: dict[tuple[str, str], Call] = {
     ("GET", "/v1/spotchecks"): ("spotchecks", "read"),
     ("POST", "/v1/spotchecks"): ("spotchecks", "plan"),
     ("GET", "/v1/spotchecks/{ref}"): ("spotchecks", "read"),
+    ("GET", "/v1/blocks"): ("blocks", "read"),
+    ("POST", "/v1/blocks/{block}/lift"): ("blocks", "lift"),
     ("GET", "/v1/holds"): ("holds", "read"),
     ("POST", "/v1/holds"): ("holds", "add"),
     ("DELETE", "/v1/holds/{id}"): ("holds", "remove"),

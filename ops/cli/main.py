@@ -42,6 +42,7 @@ MEMBERS = {
     "evidence": "evidence:group",
     "spotcheck": "spotcheck:group",
     "report": "report:group",
+    "rule": "rule:group",
     "pac": "pac:group",
     "link": "link:group",
     "version": "version:version",

@@ -11,9 +11,10 @@ from ops.cli.messages_zh import MESSAGES_ZH
 from ops.cli.onboard_zh import ONBOARD_ZH
 from ops.cli.people_zh import PEOPLE_ZH
 from ops.cli.report_zh import REPORT_ZH
+from ops.cli.rule_zh import RULE_ZH
 from ops.cli.spotcheck_zh import SPOTCHECK_ZH
 
 ZH: dict[str, str] = {
     **MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **EVIDENCE_ZH, **LINE_ZH, **CA_ZH, **ONBOARD_ZH, **LINK_ZH,
-    **PEOPLE_ZH, **SPOTCHECK_ZH, **AUDIT_ZH, **REPORT_ZH,
+    **PEOPLE_ZH, **SPOTCHECK_ZH, **AUDIT_ZH, **REPORT_ZH, **RULE_ZH,
 }  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops import privileges
-from ops.doctor import host, lines, marks, programs, rivals, transparent
+from ops.doctor import host, lines, marks, programs, rivals, rules, transparent
 from ops.doctor.certificates import certificates
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.settings import Settings, split_address
@@ -34,6 +34,7 @@ def examine(settings: Settings, *, running: bool) -> Iterator[Finding]:
     yield from transparent.examine(settings)
     yield from marks.examine(settings)
     yield from certificates(settings, int(time.time()))
+    yield from rules.examine(settings)
     yield files()
     yield pipes()
     yield host.clock()

@@ -83,7 +83,11 @@ def hub_state(live: dict[str, Any], wanted: int, in_use: set[str] | None = None)
             )
     for kill in live.get("kills") or []:
         about = f"{kill.get('scope')} {kill.get('value', '')}".strip()
-        yield warn("kill switch", f"{about} is cut", "release it when the incident is over")
+        if kill.get("rule"):
+            remedy = f"feiyu rule lift {kill.get('id')} ends it at once; rule {kill['rule']} asked for it"
+            yield warn("block by a rule", f"{about} is {'slowed down' if kill.get('rate') else 'cut'}", remedy)
+        else:
+            yield warn("kill switch", f"{about} is cut", "release it when the incident is over")
     if live.get("persisted") is False:
         yield fail(
             "live state", "it could not be written", "free space below state_dir: kills would be lost at a restart"

@@ -55,6 +55,7 @@ RELEASED = {
     "evidence": "verify prove checkpoint verifier export dossier witness",
     "evidence hold": "list add remove",
     "spotcheck": "plan commit draw show find rectify verify close",
+    "rule": "list lint test fields blocks lift",
 }
 
 
@@ -85,7 +86,7 @@ def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
     verbs |= {"share", "unshare", "onboard", "invite", "plan", "draw", "find", "rectify", "close"}
     verbs |= {"roles", "key", "factor", "disable", "enable"}
-    verbs |= {"reject", "withdraw", "bootstrap"}
+    verbs |= {"lift", "reject", "withdraw", "bootstrap"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
         assert shown is (path[-1] in verbs or path[0] == "log"), path

@@ -73,6 +73,8 @@ CALLS: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/spotchecks/x"): {O, Z, G, AUD},
     ("POST", "/v1/spotchecks/x/draw"): {G},
     ("POST", "/v1/spotchecks/x/rectify"): {O},
+    ("GET", "/v1/blocks"): {O, Z, W},
+    ("POST", "/v1/blocks/x/lift"): {W},
     ("GET", "/v1/holds"): {O, AUD},
     ("POST", "/v1/holds"): {AUD},
     ("DELETE", "/v1/holds/x"): {AUD},

@@ -46,6 +46,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
         "ca",
         "evidence",
         "retention",
+        "rules",
         "metrics",
         "portal_name",
         "pac",
