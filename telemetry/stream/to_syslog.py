@@ -42,7 +42,7 @@ class SyslogSink:
             self._reader, self._writer = await asyncio.open_connection(
                 self._host, self._port, ssl=context, server_hostname=self._host
             )
-        self._writer.transport.set_write_buffer_limits(0)  # drain() then waits until the kernel has everything
+        self._writer.transport.set_write_buffer_limits(1, 0)  # drain() then waits until the kernel has it all
 
     async def send(self, events: Sequence[Event]) -> None:
         """Writes, and waits until the other kernel has acknowledged all of it."""
