@@ -66,7 +66,8 @@ async def serve(settings: Settings) -> None:
     recorder = RecorderClient(run / "recorder.sock")
     files = CaFiles(state / "ca", int(settings.ca.client_life))
     users = settings.users
-    node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)
+    own_uids = (users.lines, users.worker, users.control, users.recorder, users.streams)
+    node_uids = frozenset(uid for uid in own_uids if uid is not None)
     app = application(
         authority,
         recorder,

@@ -8,6 +8,7 @@ state_dir  control:group    0750   the register
   snapshot control:group    0750   workers read
   log      recorder:group   0750
   evidence recorder:group   0750     the private key itself is 0600
+  streams  streams:group    0750     how far each sink is, and dead letters
   lines    lines:group      0750     the nft table for the next boot
   usage    worker:group     0750     bytes per tenant, day and month
 """
@@ -29,11 +30,12 @@ def prepare(settings: Settings) -> None:
     """Makes what is missing and sets owner and mode of all; files in them go to the directory's owner, also from those
     that it had under other settings. Raises DirectoryError. Where users cannot be changed, only the modes are set."""
     users = settings.users
-    owners: tuple[int | None, ...] = (users.control, users.recorder, users.lines, users.worker, users.group)
+    own = (users.control, users.recorder, users.lines, users.worker, users.streams, users.group)
+    owners: tuple[int | None, ...] = own
     if users.control is None or not privileges.usable(users.control):
         # Root's children have no capability to pass over owners: what others had must become root's again.
-        owners = (0 if os.geteuid() == 0 else None,) * 5
-    control, recorder, lines, worker, group = owners
+        owners = (0 if os.geteuid() == 0 else None,) * 6
+    control, recorder, lines, worker, streams, group = owners
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
         (run, None, 0o1770, False),
@@ -44,6 +46,7 @@ def prepare(settings: Settings) -> None:
         (state / "snapshot", control, 0o750, True),
         (state / "log", recorder, 0o750, True),
         (state / "evidence", recorder, 0o750, True),
+        (state / "streams", streams, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
     )

@@ -29,6 +29,10 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
         *("--node", settings.node, "--boot", boot, "--metrics", settings.metrics.address),
         *("--evidence-interval", str(settings.evidence.interval)),
     )
+    streams = (
+        *("--state-dir", settings.state_dir, "--run-dir", settings.run_dir, "--node", settings.node),
+        *("--sinks", msgspec.json.encode(settings.streams).decode()),
+    )
     return [
         ProcessSpec(
             name="recorder",
@@ -43,6 +47,13 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             argv=module("ops.control", "--config", str(config)),
             environment=environment,
             privileges=allowed(users.control, users.group),
+        ),
+        ProcessSpec(
+            name="streams",
+            role="streams",
+            argv=module("telemetry.stream.main", *streams),
+            environment=environment,
+            privileges=allowed(users.streams, users.group),
         ),
         ProcessSpec(
             name="lines",

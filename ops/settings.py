@@ -13,6 +13,7 @@ import msgspec
 from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts, Tls
 from gateway.line.model import TRANSPARENT_MARK
 from ops.yamlnode import Problem, ProblemsError, compose
+from telemetry.stream.spec import Sink
 from tenants.model import Side
 
 DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
@@ -110,6 +111,11 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 3 if self.base else None
 
     @property
+    def streams(self) -> int | None:
+        """uid of the streams process, or None."""
+        return self.base + 4 if self.base else None
+
+    @property
     def group(self) -> int | None:
         """The shared gid: it may read the snapshot and the public key, and write the spool."""
         return self.base + 9 if self.base else None
@@ -164,6 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics = Metrics()
     ca: Ca = Ca()
     evidence: Evidence = Evidence()
+    streams: tuple[Sink, ...] = ()
     portal: str = ""
     portal_name: str = "feiyu.zone"
     pac: Pac = Pac()

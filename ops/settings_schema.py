@@ -9,6 +9,7 @@ import yaml
 from gateway.config import Health, Limits, Timeouts, Tls
 from ops import settings as s
 from ops.settings_listeners import listener_faults
+from ops.settings_streams import sink, sink_faults
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from tenants.model import Side
 from whitelist.device import device_fault
@@ -227,6 +228,7 @@ _settings = section(
         ),
         # a longer interval would come near the 30 s after which unproved records stop new flows
         "evidence": section(s.Evidence, {"interval": number(0.05, 10, "seconds")}),
+        "streams": listing(sink, "sinks", unique=("name",)),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )
@@ -276,6 +278,8 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
     for key, wrong, expected in listener_faults(settings):
         add(key, wrong, expected)
+    for wrong, expected in sink_faults(settings):
+        add("streams", wrong, expected)
     if settings.metrics.address in {listener.address for listener in settings.listeners}:
         add("metrics", f"{settings.metrics.address} is a listener's address too", "an address of its own")
     return found

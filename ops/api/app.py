@@ -4,13 +4,14 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ops.api import certificates, explain, firm, flows, line_figures, present, resources, status
+from ops.api import certificates, explain, firm, flows, line_figures, present, resources, status, streams
 from ops.api.actor import NODE_UIDS, not_the_node
 from ops.api.authority import AUTHORITY, Authority
 from ops.api.problems import problems
 from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
 from ops.settings import Settings
+from telemetry.stream.events_server import SOCKET
 
 MAX_BULK = 64 << 20  # bytes of a body of /v1/changes
 
@@ -33,12 +34,15 @@ def application(
     app[flows.RECORDER] = recorder
     app[status.NODE] = node
     app[certificates.CA] = ca or CaFiles(Path("ca"))
-    app[firm.SETTINGS] = settings or Settings(node=node, listeners=())
+    app[firm.SETTINGS] = settings = settings or Settings(node=node, listeners=())
+    app[streams.RUN_DIR] = Path(settings.run_dir)
+    app[streams.STREAMS] = RecorderClient(Path(settings.run_dir) / SOCKET, "streams")
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
-    for part in (status, flows, line_figures, explain, certificates, firm, present, resources):
+    for part in (status, streams, flows, line_figures, explain, certificates, firm, present, resources):
         app.router.add_routes(part.routes())
     return app
 
 
 async def _end_relays(app: web.Application) -> None:
     await app[flows.RECORDER].close()
+    await app[streams.STREAMS].close()

@@ -34,6 +34,7 @@ class NatsSink:
         self._spec = spec
         self.settle = settle
         self._doubles = 0
+        self._gone = asyncio.Event()
         self._connection: Client | None = None
         self._stream: JetStreamContext | None = None
 
@@ -44,6 +45,11 @@ class NatsSink:
 
         spec = self._spec
         secure = await asyncio.to_thread(tls_context, spec) if spec.to.startswith("tls://") else None
+        self._gone.clear()
+
+        async def left() -> None:
+            self._gone.set()
+
         try:
             self._connection = await nats.connect(
                 spec.to,
@@ -52,7 +58,9 @@ class NatsSink:
                 tls=secure,
                 user_credentials=spec.credentials or None,
                 error_cb=_said,
-                max_outgoing_size=64 << 20,
+                disconnected_cb=left,
+                closed_cb=left,
+                pending_size=64 << 20,
             )
             self._stream = self._connection.jetstream(timeout=TIMEOUT)
             try:
@@ -81,8 +89,16 @@ class NatsSink:
             )
             for event in events
         ]
-        answers = await asyncio.gather(*sent, return_exceptions=True)
-        for answer in answers:
+        answers = asyncio.gather(*sent, return_exceptions=True)
+        gone = asyncio.create_task(self._gone.wait())
+        try:
+            await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not answers.done():  # no answer comes any more, and there is no need to wait for their timeouts
+                raise SinkError(f"{spec.to} closed the connection")
+        finally:
+            gone.cancel()
+            answers.cancel()
+        for answer in answers.result():
             if isinstance(answer, BaseException):
                 raise _failed(spec, answer) from None
             self._doubles += bool(answer.duplicate)

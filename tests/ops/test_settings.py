@@ -39,6 +39,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
         "max_staleness",
         "ca",
         "evidence",
+        "streams",
         "metrics",
         "portal_name",
         "pac",
