@@ -22,6 +22,7 @@ from ops import own_network
 from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
+from ops.api.facts import Facts
 from ops.api.hub_client import HubClient
 from ops.api.policy import Policy
 from ops.api.recorder_client import RecorderClient
@@ -60,9 +61,8 @@ async def serve(settings: Settings) -> None:
     keys = load_keys(state)
     policy = Policy(state / "snapshot", keys.snapshot)
     own = partial(own_network.faults, settings=settings)
-    authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)), own=own
-    )
+    acts = Acts(spool_of(settings))
+    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), acts, own=own)
     recorder = RecorderClient(run / "recorder.sock")
     files = CaFiles(state / "ca", int(settings.ca.client_life))
     users = settings.users
@@ -92,10 +92,12 @@ async def serve(settings: Settings) -> None:
     await web.SockSite(portal, listening(run / portal_visit.SOCKET, settings.users.group)).start()
     _log.info("serving at revision %d", policy.revision)
     beating = asyncio.create_task(authority.beat_for_ever())
+    telling = asyncio.create_task(Facts(authority, acts, settings).beat_for_ever())
     await stop.wait()
-    beating.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await beating
+    for task in (beating, telling):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
     await portal.cleanup()
     await runner.cleanup()
     await recorder.close()

@@ -12,11 +12,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from telemetry import line_metrics
+from telemetry import line_metrics, node_metrics
 from telemetry.fold import DURATION_BUCKETS, State, Tally
+from telemetry.node_metrics import Surroundings
 
 _GAUGE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _DIRECTIONS = ("out", "in")
+_NOTHING = Surroundings()
 _DIRECTION_HELP = "out is client to server, in is server to client."
 
 
@@ -30,13 +32,14 @@ class View:
     lag: float
     spool_bytes: int
     failed: bool = False
+    around: Surroundings = _NOTHING
 
 
-def view(state: State, lag: float, spool_bytes: int) -> View:
+def view(state: State, lag: float, spool_bytes: int, around: Surroundings = _NOTHING) -> View:
     """Copies what a scrape in another thread iterates over."""
     tally = state.tally
     copies = {name: dict(value) for name in tally.__struct_fields__ if isinstance(value := getattr(tally, name), dict)}
-    return View(msgspec.structs.replace(tally, **copies), len(state.flows), lag, spool_bytes)
+    return View(msgspec.structs.replace(tally, **copies), len(state.flows), lag, spool_bytes, around=around)
 
 
 def render(seen: View) -> bytes:
@@ -55,6 +58,7 @@ class _Families(Collector):
         yield from _tenants(self._seen.tally)
         yield from _lines(self._seen.tally)
         yield from _node(self._seen)
+        yield from node_metrics.families(self._seen.tally.gauges, self._seen.around)
         yield from _gauges(self._seen.tally)
 
 
@@ -122,6 +126,8 @@ def _node(seen: View) -> Iterator[Metric]:
 def _gauges(tally: Tally) -> Iterator[Metric]:
     families: dict[str, GaugeMetricFamily] = {}
     for process, values in sorted({key.partition("-")[2]: values for key, values in tally.gauges.items()}.items()):
+        if node_metrics.is_control(process):
+            continue
         for given, value in values.items():
             name = given.removesuffix("_total")
             if not _GAUGE.fullmatch(name):

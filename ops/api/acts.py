@@ -30,6 +30,13 @@ class Acts:
     def did(self, what: str, revision: int) -> None:
         """Any act, in machine-made words. Never raises: the act has been done already."""
         _log.info("%s (revision %d)", what, revision)
+        self._write(Kind.ACTION, revision, what, None)
+
+    def heartbeat(self, values: dict[str, int], revision: int) -> None:
+        """Says that control lives, with its gauges by name. Never raises."""
+        self._write(Kind.HEARTBEAT, revision, "", values)
+
+    def _write(self, kind: Kind, revision: int, detail: str, values: dict[str, int] | None) -> None:
         writer = self._writer
         if writer is None:
             return
@@ -38,10 +45,11 @@ class Acts:
             boot=writer.boot,
             worker=writer.process,
             seq=writer.next_seq(),
-            kind=Kind.ACTION,
+            kind=kind,
             time=time.time_ns() // 1000,
             revision=revision,
-            detail=what,
+            detail=detail,
+            values=values,
         )
         writer.append(encode(record))
         try:

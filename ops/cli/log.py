@@ -19,7 +19,6 @@ from telemetry.record import Kind
 from telemetry.search import MAX_LIMIT
 from whitelist.reason import Reason
 
-
 STREAM = "/v1/stream"
 PATIENCE = 30.0  # seconds for which a tail tries to reach the node again
 
