@@ -118,8 +118,8 @@ def test_metrics_move_with_packets_flows_and_repairs(zone: Zone, tmp_path: Path)
         assert found["feiyu_line_loss_ratio"] == {("line-1",): 0}, "line-2 has no probes, so nothing is known of it"
         assert 0 < found["feiyu_line_rtt_seconds"]["line-1", "probe"] < 1
         assert ("line-1", "passive") not in found["feiyu_line_rtt_seconds"]
-        assert found["feiyu_line_contract_days_left"]["line-1",] > 10_000
-        assert ("line-2",) not in found["feiyu_line_contract_days_left"], "its contract has no end"
+        assert found["feiyu_line_contract_remaining_seconds"]["line-1",] > 10_000 * 86_400
+        assert ("line-2",) not in found["feiyu_line_contract_remaining_seconds"], "its contract has no end"
         assert found["feiyu_line_flows"] == {("line-1",): 0, ("line-2",): 0}
 
         for _ in range(3):

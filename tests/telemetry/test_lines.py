@@ -111,7 +111,7 @@ def test_metrics_are_in_base_units_and_tell_probes_from_flows() -> None:
     assert got["feiyu_line_loss_ratio"] == {("hk1",): 0.083}
     assert got["feiyu_line_retransmit_ratio"] == {("hk1",): 0.0015}
     assert got["feiyu_line_flows"] == {("hk1",): 7}
-    assert got["feiyu_line_contract_days_left"] == {("hk1",): 59}
+    assert got["feiyu_line_contract_remaining_seconds"] == {("hk1",): 59 * 86_400}
     assert got["feiyu_line_killswitch_dropped_packets_total"] == {("hk1",): 4}
     assert got["feiyu_ports_exhausted_total"] == {("hk1",): 2}
     assert got["feiyu_line_drift_repairs_total"] == {("hk1",): 1}
