@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | clients VENV | bench |
+# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | tests | clients VENV | bench |
 # bench-peers | bundle VENV | lock
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -65,6 +65,12 @@ case ${1:-} in
   system)
     need "lines, demo and tests" nft=nftables ip=iproute2 curl=curl tcpdump=tcpdump strace=strace
     ;;
+  tests)
+    # Servers that tests run by themselves; where Debian would start them as services, they are its own.
+    need "the tests of streams and alerts" nats-server=nats-server rsyslogd=rsyslog promtool=prometheus \
+      prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager
+    compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null || need "the tests of syslog over TLS" rsyslog-gtls=rsyslog-gnutls
+    ;;
   clients)
     # About 400 MB to fetch and 1.5 GB on disk where all is missing. Tests of a program that is not there say so.
     for program in wget=wget git=git go=golang-go javac=default-jdk-headless chromium=chromium certutil=libnss3-tools; do
@@ -96,7 +102,8 @@ case ${1:-} in
     "$venv/bin/python" configs/bundle/runtime.py feiyu < requirements.lock > build/bundle/requirements.lock
     "$venv/bin/python" -m pip download -qq --require-hashes --only-binary :all: -r build/bundle/requirements.lock -d build/bundle/wheels
     "$venv/bin/python" -m pip wheel -qq --no-deps --no-build-isolation -w build/bundle/wheels .
-    cp -r README.md CHANGELOG.md LICENSE configs/bundle/install.sh configs/systemd build/bundle/
+    cp -r README.md CHANGELOG.md LICENSE configs/bundle/install.sh configs/systemd configs/prometheus configs/grafana build/bundle/
+    rm -f build/bundle/grafana/generate.py
     tag=$("$venv/bin/python" -c 'import sys, sysconfig; print("py%d.%d" % sys.version_info[:2], sysconfig.get_platform(), sep="-")')
     version=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("feiyu"))')
     printf '%s\n' "${tag%%-*}" > build/bundle/python-version
@@ -120,7 +127,7 @@ case ${1:-} in
     compile tests/acceptance/clients.in -o tests/acceptance/clients.lock
     ;;
   *)
-    say "usage: setup.sh python VENV | system | clients VENV | bench | bench-peers | bundle VENV | lock"
+    say "usage: setup.sh python VENV | system | tests | clients VENV | bench | bench-peers | bundle VENV | lock"
     exit 2
     ;;
 esac
