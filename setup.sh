@@ -66,7 +66,7 @@ case ${1:-} in
     need "lines, demo and tests" nft=nftables ip=iproute2 curl=curl tcpdump=tcpdump strace=strace
     ;;
   tests)
-    # Servers that tests run by themselves; where Debian would start them as services, they are its own.
+    # Servers that tests start by themselves. (Debian may start them as services, too, when it installs them.)
     need "the tests of streams and alerts" nats-server=nats-server rsyslogd=rsyslog promtool=prometheus \
       prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager
     compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null || need "the tests of syslog over TLS" rsyslog-gtls=rsyslog-gnutls

@@ -28,7 +28,7 @@ from tenants.store import RegisterUnavailable
 from whitelist.model import GrantState
 
 EVERY = 15.0  # seconds between heartbeats
-SURVEY = 40  # heartbeats between surveys of what expires: all grants are read for that, a page at a time
+SHARE = 60  # a survey of what expires reads all grants, page by page: it may take a sixtieth of the time
 _PAGE = 1_000
 _ROLES = ("recorder", "control", "streams", "lines", "worker")
 _log = logging.getLogger("feiyu.control")
@@ -48,7 +48,8 @@ class Facts:
     def __init__(self, authority: Authority, acts: Acts, settings: Settings) -> None:
         self._authority, self._acts, self._settings = authority, acts, settings
         self._expiries: dict[str, int] = {}
-        self._beats = 0
+        self._surveyed = self._took = 0.0  # monotonic seconds
+        self._revision = -1  # of the register at the last survey
 
     async def beat_for_ever(self) -> None:
         """Until cancelled."""
@@ -63,13 +64,13 @@ class Facts:
         """The values of the next heartbeat."""
         register_ok = True
         try:
-            if self._beats % SURVEY == 0:
+            revision = await self._authority.read(lambda register: register.revision())
+            if self._is_due(revision):
+                self._surveyed, self._revision = time.monotonic(), revision
                 self._expiries = await self._survey()
-            else:
-                await self._authority.read(lambda register: register.revision())
+                self._took = time.monotonic() - self._surveyed
         except RegisterUnavailable:
             register_ok = False
-        self._beats += register_ok
         values = {f"next_expiry_{kind}": at for kind, at in self._expiries.items()}
         paths = certificates(self._settings)
         if ends := await asyncio.to_thread(lambda: list(ends_of(paths))):
@@ -80,6 +81,11 @@ class Facts:
         except HubUnavailable:
             return values
         return values | of_processes(status)
+
+    def _is_due(self, revision: int) -> bool:
+        """Whether what expires next may be other than at the last survey, and that was long enough ago."""
+        over = any(at <= time.time() for at in self._expiries.values())
+        return (over or revision != self._revision) and time.monotonic() - self._surveyed >= SHARE * self._took
 
     async def _survey(self) -> dict[str, int]:
         """The next end of each kind; a page at a time, so that nobody waits for it."""

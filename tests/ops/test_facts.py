@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.api import facts as facts_module
 from ops.api.acts import Acts
 from ops.api.facts import Facts, certificates, ends_of, of_processes
 from ops.settings import parse_settings
@@ -56,7 +57,10 @@ def test_certificates_are_those_of_listeners_sinks_and_the_ca(tmp_path: Path) ->
     assert ends[0] > now
 
 
-async def test_the_next_end_of_each_kind_is_found_and_written_as_a_heartbeat(tmp_path: Path) -> None:
+async def test_the_next_end_of_each_kind_is_found_and_written_as_a_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts_module, "SHARE", 0)
     spool = spool_kit.Node(tmp_path)
     writer = spool.writer("control.1")
     async with running(tmp_path, writer=writer) as node:
@@ -68,6 +72,10 @@ async def test_the_next_end_of_each_kind_is_found_and_written_as_a_heartbeat(tmp
         grants = [grant.window.valid_until for grant in everything["grants"]]
         assert values["next_expiry_grant"] == min(grants)
         assert values["next_expiry_tenant"] == min(tenant.valid_until for tenant in everything["tenants"])
+        earlier = min(grants) - 1000
+        window = {**GRANT["window"], "valid_until": earlier}
+        await node.add("grants", **{**GRANT, "window": window, "lines": ["hk1"], "purpose": "other"})
+        assert (await facts.values())["next_expiry_grant"] == earlier, "a change is seen with the next heartbeat"
         assert (values["register_ok"], values["published_ok"]) == (1, 1)
         Acts(writer).heartbeat(values, 7)
     lines = [line for file in spool.spool.glob("*control.1*.jsonl") for line in file.read_bytes().splitlines()]
