@@ -28,7 +28,8 @@ class Place(msgspec.Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Piece:
     """What comes next: lines without their newlines, the first with index `first`, and the place behind them. missing:
-    how many lines before `first` are not there any more; shrunk: the log has fewer lines than were read before."""
+    how many lines before `first` are not there any more; shrunk: so many lines that were read before are not there, and
+    their segment comes again from its start."""
 
     lines: list[bytes]
     first: int
@@ -89,9 +90,13 @@ class History:
             piece = self._in_segment(place, until)
             if piece is not None:
                 return piece
-            following = next((first for first in list_segments(self._log) if first > place.segment), None)
+            segments = list_segments(self._log)
+            following = next((first for first in segments if first > place.segment), None)
             if following is None:
-                return Piece([], place.index, place)
+                if not segments or place.segment <= segments[-1]:
+                    return Piece([], place.index, place)
+                there = self.oldest()  # the log was begun anew
+                return Piece([], there.index, there, shrunk=place.index - there.index)
             if following != place.index:  # lines between were deleted, or the file is shorter than it was
                 there = Place(following, 0, following)
                 missing = max(0, following - place.index)
@@ -106,9 +111,9 @@ class History:
             size = path.stat().st_size
         except FileNotFoundError:
             return None
-        if place.offset > size:
-            end = self.find(1 << 62)
-            return Piece([], end.index, end, shrunk=max(1, place.index - end.index))
+        if place.offset > size:  # lost its end, or begun anew: what is there comes (again)
+            there = Place(place.segment, 0, place.segment)
+            return Piece([], there.index, there, shrunk=max(1, place.index - self.find(1 << 62).index))
         with _opened(path) as fd:
             data = os.pread(fd, CHUNK, place.offset)
             if len(data) == CHUNK and b"\n" not in data:

@@ -55,6 +55,7 @@ class Pump:
         self._settled = self._place = Place(0, 0, 0)
         self._pending: deque[tuple[float, Place]] = deque()  # sent at, and the place behind it
         self._stored = 0.0
+        self._kept: Cursor | None = None
         self._delay = FIRST
         self._buried = 0
         self._waiting = 0  # µs, of the oldest line not taken yet
@@ -146,7 +147,9 @@ class Pump:
         if force or now - self._stored >= STORE:
             self._stored = now
             kept = Cursor(self._settled, state.sent, state.missing, state.failures, state.dead_letters)
-            await asyncio.to_thread(store.store, self._path, kept)
+            if kept != self._kept:
+                await asyncio.to_thread(store.store, self._path, kept)
+                self._kept = kept
 
     async def _broke(self, why: str, stopping: asyncio.Event) -> None:
         state = self.state

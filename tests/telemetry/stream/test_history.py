@@ -127,7 +127,15 @@ def test_a_log_that_became_shorter_is_told(log: Log) -> None:
     log.append(9)
     place = Place(0, 10_000, 40)
     piece = log.history.read(place, 41)
-    assert (piece.shrunk, piece.then.index, piece.lines) == (31, log.segments.records, [])
+    assert (piece.shrunk, piece.then, piece.lines) == (31, START, []), "its segment comes again"
+    assert len(log.everything(piece.then)[0]) == 9
+
+
+def test_a_log_that_was_begun_anew_is_read_from_its_start(log: Log) -> None:
+    log.append(9)
+    piece = log.history.read(Place(5_000, 70, 5_003), 9)
+    assert (piece.shrunk, piece.then) == (5_003, START)
+    assert log.history.read(Place(0, 0, 0), 9).shrunk == 0
 
 
 def test_a_line_as_long_as_a_record_may_be_is_read_whole(tmp_path: Path) -> None:

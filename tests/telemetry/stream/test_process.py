@@ -125,6 +125,31 @@ def test_kills_of_the_recorder_and_of_the_streams_lose_nothing(node: Node, tmp_p
     assert order == written
 
 
+def test_a_streams_process_that_hangs_costs_the_recorder_nothing(node: Node, tmp_path: Path) -> None:
+    recorder = node.start()
+    until(node.status, "the recorder")
+    streams = Streams(node, Sink(name="archive", kind="file", to=str(tmp_path / "out"), begin="oldest"))
+    writer = node.writer("w0.1")
+    try:
+        streams.process.send_signal(signal.SIGSTOP)
+        for number in range(2_000):
+            put(writer, "open", flow=f"F{number}", tenant="acme")
+        writer.flush()
+        until(lambda: len(node.records("w0.1")) == 2_000, "all in the log")
+        wrote = time.monotonic()
+        until(lambda: (node.status() or Any).durable > wrote, "the recorder says that it is up to date")
+        assert writer.healthy(time.monotonic()) == "", "workers may open flows"
+        assert node.ask("/metrics")[0] == 200
+        streams.process.send_signal(signal.SIGCONT)
+        out = tmp_path / "out"
+        until(lambda: out.exists() and out.read_bytes().count(b'"kind":"open"') == 2_000, "all in the file")
+    finally:
+        streams.process.send_signal(signal.SIGCONT)
+        stop(streams.process)
+        stop(recorder)
+        writer.close()
+
+
 @pytest.fixture
 def streams(node: Node) -> Iterator[Streams]:
     recorder = node.start(segment_bytes=20_000)
