@@ -92,8 +92,8 @@ def of(name: str, *labels: str) -> str:
 LINE, SINK, STATE, ROLE = 'line="hk1"', 'sink="soc"', 'directory="state"', 'role="worker"'
 OPENED = (of("feiyu_flows_opened_total"), "0+6000x600")
 UP = ('up{instance="gw1",job="feiyu"}', "1x9000")
-# alert: series and values each minute (or STEPS) for which it must fire at some minute, and for which it must not; the minute
-# (promtool's notation: start+step×count). Near misses are just inside of what is normal.
+# alert: series and values each minute (or STEPS) for which it must fire at some minute, and for which it must not; the
+# minute. (promtool's notation: start+step×count.) Near misses are just inside of what is normal.
 CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]], int]] = {
     "FeiyuKillSwitchDrops": (
         [(dropped("marked"), "0x5 1x20")],
