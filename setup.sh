@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | tests | clients VENV | bench |
-# bench-peers | bundle VENV | lock
+# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | tests | clients VENV |
+# bench | bench-peers | bundle VENV | lock
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -66,6 +66,9 @@ case ${1:-} in
     need "lines, demo and tests" nft=nftables ip=iproute2 curl=curl tcpdump=tcpdump strace=strace
     ;;
   tests)
+    # Small programs that tests run; those of `clients` are large, and left to who wants them.
+    need tests haproxy=haproxy iptables=iptables openssl=openssl git=git wget=wget unshare=util-linux ||
+      say "the tests with what is missing are skipped, and say so"
     # Servers that tests start by themselves. (Debian may start them as services, too, when it installs them.)
     need "the tests of streams and alerts" nats-server=nats-server rsyslogd=rsyslog promtool=prometheus \
       prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager
@@ -123,7 +126,7 @@ case ${1:-} in
       env -u PIP_FIND_LINKS "$tool/bin/uv" pip compile -q "$@" --universal --python-version 3.12 \
         --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
     }
-    compile pyproject.toml --extra dev -o requirements.lock
+    compile pyproject.toml --extra dev --extra analytics -o requirements.lock
     compile tests/acceptance/clients.in -o tests/acceptance/clients.lock
     ;;
   *)

@@ -114,8 +114,11 @@ class Flow:
         self.count(bytes_out + bytes_in)
         self.release()
 
-    def refused(self, reason: Reason, status: int, detail: str = "", rule: str = "") -> None:
-        """Writes the refusal: a deny record before a flow was opened, its closing record after."""
+    def refused(
+        self, reason: Reason, status: int, detail: str = "", rule: str = "", moved: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Writes the refusal: a deny record before a flow was opened, its closing record after. moved: bytes out and in
+        until then."""
         record = self.record
         record.decision = "deny"
         record.reason = reason
@@ -126,7 +129,7 @@ class Flow:
         if rule:
             record.rule = rule
         if self.opened_at:
-            self.closed(CloseCause.REFUSED)
+            self.closed(CloseCause.REFUSED, *moved)
         else:
             self.ctx.emit_refusal(record)
             self.release()

@@ -422,6 +422,7 @@ class Forwarder(Passage):
             detail,
             method=head.method if head is not None else "GET",
             html=head is not None and head.accepts_html,
+            text=head is not None and head.accepts_text,
             http_version=head.version if head is not None else "1.1",
         )
         self._linger(words)

@@ -78,8 +78,9 @@ class Passage(Dialling):
         )
 
     def refusal(
-        self, reason: Reason, status: int, detail: str, *, method: str, http_version: str = "1.1", html: bool = False
-    ) -> bytes:
+        self, reason: Reason, status: int, detail: str, *, method: str, http_version: str = "1.1", html: bool = False,
+        text: bool = False,
+    ) -> bytes:  # fmt: skip
         """The answer of HTTP that says so (gateway.refusal)."""
         return self.ctx.refusal(
             reason,
@@ -87,6 +88,7 @@ class Passage(Dialling):
             revision=self.ctx.revision,
             method=method,
             html=html,
+            text=text,
             http_version=http_version,
             detail=detail,
             status=status,

@@ -20,6 +20,7 @@ from gateway.lingering import Lingering
 from gateway.passage import Head, Passage
 from gateway.reactor import ERR, HUP, RDHUP, READ_EDGE
 from gateway.relay.tunnel import Tunnel
+from gateway.retry import WATCH
 from telemetry.record import CloseCause, Record
 from whitelist.decide import Access
 from whitelist.model import Protocol
@@ -299,10 +300,17 @@ class Session(Passage):
         assert flow is not None and upstream is not None
         self._leave_handshake()
         tunnel = self._tunnel(flow, fd, upstream)
-        data = self.buffer
+        data, end = self.buffer, 0
+        if flow.hello is not None and self.hello is not None:
+            end = self.hello.end(data)
+            tunnel.guard = WATCH
         # From here on the tunnel owns all of it: whoever still holds this session must not be able to end it.
         self.fd, self.flow, self.upstream, self.hello, self.buffer = -1, None, None, None, b""
         try:
+            if 0 < end < len(data):
+                data = data[:end] + WATCH.said(tunnel, data[end:])
+                if tunnel.client < 0:
+                    return
             tunnel.start(data, self.fin, self.spoke, self.early)
         except Exception as error:  # noqa: BLE001 - the session's handlers are no longer the ones to tell
             tunnel.crashed(error)

@@ -25,6 +25,7 @@ from ops.api.authority import Authority
 from ops.api.facts import Facts
 from ops.api.hub_client import HubClient
 from ops.api.policy import Policy
+from ops.api.reading import READS
 from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
 from ops.keys import load_keys
@@ -77,7 +78,7 @@ async def serve(settings: Settings) -> None:
         files,
         settings,
     )
-    answers = portal_application(authority, recorder, settings, files)
+    answers = portal_application(authority, recorder, settings, files, app[READS])
     portal = web.AppRunner(answers, access_log=None, shutdown_timeout=1)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ def lines_config(settings: Settings) -> LinesConfig:
     node = NodeConfig(
         access=tuple(Access(interface=access.interface, prefixes=access.prefixes) for access in settings.access),
         listener_ports=tuple(sorted({entry.endpoint[1] for entry in settings.listeners if not entry.is_transparent})),
+        listener_addresses=tuple(
+            sorted(
+                address for entry in settings.listeners if not ip_address(address := entry.endpoint[0]).is_unspecified
+            )
+        ),
         management=tuple(Management(interface=m.interface, prefixes=m.prefixes) for m in settings.management),
         mark_base=settings.line_base.mark,
         mark_mask=settings.line_base.mark_mask,

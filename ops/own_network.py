@@ -6,8 +6,8 @@ listener's address, or lies among clients, cuts them off.
 
 from collections.abc import Iterator
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+from gateway.line import own
 from ops.settings import Settings
 from whitelist.line_claims import outer_source, sources, underlay
 from whitelist.line_rules import Errors
@@ -29,26 +29,21 @@ def _devices(line: Line, settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _addresses(line: Line, settings: Settings) -> Iterator[tuple[str, str]]:
     listening = {listener.endpoint[0]: listener.name for listener in settings.listeners}
-    own = sources(line)
+    addresses = sources(line)
     if outer := outer_source(line):
-        own.setdefault(outer, "encapsulation.local")
-    for address, field in own.items():
+        addresses.setdefault(outer, "encapsulation.local")
+    for address, field in addresses.items():
         if name := listening.get(address):
             message = f"{address} is the address of listener {name}: its answers to clients would leave by the line"
             yield field, f"{message}; give the line an address of its own"
-        elif found := next((n for n in _networks(settings) if ip_address(address) in n[0]), None):
-            prefix, what = found
-            message = (
-                f"{address} is within {prefix}, which is a prefix of {what}: answers there would leave by the line"
-            )
-            yield field, f"{message}; give the line an address of the carrier's"
+        elif message := own.within(address, _networks(settings)):
+            yield field, message
 
 
 @lru_cache(maxsize=4)
-def _networks(settings: Settings) -> tuple[tuple[IPv4Network | IPv6Network, str], ...]:
-    """Prefixes, each with whose it is. One that holds everything says nothing of where the node itself is."""
+def _networks(settings: Settings) -> own.Networks:
     named = [(prefix, f"access device {entry.interface}") for entry in settings.access for prefix in entry.prefixes]
     named += [
         (prefix, f"management device {entry.interface}") for entry in settings.management for prefix in entry.prefixes
     ]
-    return tuple((network, what) for prefix, what in named if (network := ip_network(prefix)).prefixlen)
+    return own.networks(named)

@@ -152,7 +152,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole node. max_staleness: seconds without a word from control before new flows are refused."""
+    """A whole node. max_staleness: seconds without a word from control before new flows are refused; regulators:
+    accounts of this machine that are an authority's, which read records with their cause only."""
 
     node: str
     listeners: tuple[Listener, ...]
@@ -171,6 +172,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ca: Ca = Ca()
     evidence: Evidence = Evidence()
     streams: tuple[Sink, ...] = ()
+    regulators: tuple[str, ...] = ()
     portal: str = ""
     portal_name: str = "feiyu.zone"
     pac: Pac = Pac()

@@ -229,6 +229,7 @@ _settings = section(
         # a longer interval would come near the 30 s after which unproved records stop new flows
         "evidence": section(s.Evidence, {"interval": number(0.05, 10, "seconds")}),
         "streams": listing(sink, "sinks", unique=("name",)),
+        "regulators": listing(_name, "accounts", unique=("",)),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )

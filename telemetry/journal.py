@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from telemetry import checkpoint as store
+from telemetry import statement
 from telemetry.closing import OwnRecords
 from telemetry.fold import OWN, OpenFlow, State, process_key
 from telemetry.follow import Chunk, Follower, Process
@@ -73,6 +74,12 @@ class Journal:
     def close_flows(self, flows: dict[str, OpenFlow], now: int) -> None:
         """Writes the closing records of flows whose process died."""
         self._append_own([self.own.closing(now, id_, flow, self.open_record(flow)) for id_, flow in flows.items()])
+
+    def state_days(self, now: int, most: int) -> bool:
+        """Writes the statements of firms whose day is over, at most so many; whether that were all."""
+        due = list(statement.due(self.state.accounts, now, most))
+        self._append_own([self.own.stated(now, *each) for each in due])
+        return len(due) < most
 
     def open_record(self, flow: OpenFlow) -> Record | None:
         """The open record of a flow, from the log; None when it is not there any more."""

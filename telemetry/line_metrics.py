@@ -54,6 +54,13 @@ def families(lines: Mapping[str, LineTally]) -> Iterator[Metric]:
             if (value := tally.totals.get(total)) is not None:
                 counter.add_metric([name], value)
         yield counter
+    words = "Bytes on a line with all headers, as the kernel counts them, beside feiyu_line_bytes_total."
+    wire = CounterMetricFamily("feiyu_line_wire_bytes", words, labels=["line", "direction"])
+    for name, tally in known:
+        for direction in ("out", "in"):
+            if (value := tally.totals.get(f"wire_{direction}")) is not None:
+                wire.add_metric([name, direction], value)
+    yield wire
     yield from _node(lines)
 
 

@@ -11,6 +11,9 @@ retransmits_ppm    of a million segments in those flows, how many were sent agai
 contract_days      whole days until the contract ends
 dropped            packets of the line that the kill switch dropped    readings of counters that outlive the process
 exhausted          connections for which no source port was free
+wire_out           bytes, and wire_out_packets packets, that left by the line (IP headers included)
+wire_in            bytes, and wire_in_packets packets, that its device received (link headers included), where the
+                   device leads to this line alone
 repairs            drift that was repaired since the record before     added up
 
 Figures whose line is "" are those of the node: repairs of what belongs to no line alone, and readings of

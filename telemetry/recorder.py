@@ -27,6 +27,7 @@ from pathlib import Path
 import uvloop
 
 from telemetry import checkpoint as store
+from telemetry import statement
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.integrate import DIRECTORY, INTERVAL, Integrator, open_log
 from telemetry.evidence.restore import restore
@@ -67,6 +68,7 @@ class Recorder:
             evidence.covered = self.durable
         self._restored = restored
         self._damage = ""
+        self._day = 0  # whose statements are written
         self.spool_bytes = 0
         self.service: Service | None = None
         self._status_fd = status_fd
@@ -134,6 +136,7 @@ class Recorder:
             self._looked = started
             self._mourn()
             self._tell_damage()
+            self._state_days(_now())
         self._bury()
         self._commit()
         if complete:
@@ -173,6 +176,11 @@ class Recorder:
             words = f"the evidence is damaged: {self._damage}" if self._damage else "the damaged evidence is mended"
             log.error("%s; feiyu evidence verify says more", words)
             self.journal.act(_now(), words, {"damaged": 1 if self._damage else 0})
+
+    def _state_days(self, now: int) -> None:
+        """Once a day is over each firm's statement is written, some in each look."""
+        if self._day != statement.day_of(now) and self.journal.state_days(now, SLICE):
+            self._day = statement.day_of(now)
 
     def _bury(self) -> None:
         """Closes the flows of the dead, some in each turn, so that the records of the living do not wait."""

@@ -234,6 +234,12 @@ ATTACKS: dict[str, dict[str, tuple[str, ...]]] = {
             "gateway/test_client_hello.py::test_a_hello_that_never_ends_is_bounded",
         ),
         "one name twice, two names at once": (f"{_HELLO}[the name twice]", f"{_READ}[two names in one list]"),
+        "another name in a second hello, after a HelloRetryRequest": (
+            "gateway/test_second_hello.py::test_after_a_retry[another name]",
+        ),
+        "another name in a second hello, ahead of the retry": (
+            "gateway/test_second_hello.py::test_ahead_of_the_retry[behind early data]",
+        ),
         "a memory of hellos that says another's": (
             "gateway/test_hello_memo.py::test_what_is_recognised_reads_the_same_in_full",
         ),
@@ -315,9 +321,6 @@ ATTACKS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 OPEN = {
-    "another name in a second hello, after a HelloRetryRequest": "whatever a client says behind its hello would have to"
-    " wait for the service's first words, early data too, since a second hello can be sent ahead of the retry; as with"
-    " fronting, only a service that holds both names can be misused so",
     "clock stepped back and forward": "a clock that is not trusted becomes a state of its own",
     "root approving alone; two accounts of one person; approving one's own request": "approvals",
     "deleting, reordering the evidence; restoring an old backup of the log": "the evidence log with its witnesses",

@@ -5,11 +5,17 @@ revision."""
 import logging
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
+from ops.api.digests import digests
+from ops.api.problems import Problem
 from ops.settings import Settings
 from telemetry.record import Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
+from telemetry.spooldir import MAX_LINE
 from tenants.change import Applied
 
 _log = logging.getLogger("feiyu.control")
@@ -22,15 +28,61 @@ class Acts:
         self._writer = writer
 
     def applied(self, applied: Applied, actor: str) -> None:
-        """A change of the register."""
+        """A change of the register, with the digests of what it made."""
         first = applied.changed[0]
         more = f" and {len(applied.changed) - 1} more" if len(applied.changed) > 1 else ""
-        self.did(f"{first.verb} {first.collection}/{first.id}{more} by {actor}", applied.revision)
+        what = f"{first.verb} {first.collection}/{first.id}{more} by {actor}"
+        for number, facts in enumerate(digests(applied.changed)):
+            self.did(what if not number else f"{what}, continued", applied.revision, facts)
 
-    def did(self, what: str, revision: int) -> None:
+    def record(self, kind: Kind, detail: str, facts: dict[str, str], *, ref: str = "") -> Record:
+        """One record of no firm; see records()."""
+        return self.records(kind, detail, facts, [("", 0)], ref=ref)[0]
+
+    def records(
+        self, kind: Kind, detail: str, facts: dict[str, str], counts: Sequence[tuple[str, int]], *, ref: str = ""
+    ) -> list[Record]:
+        """Writes records, one for each (tenant, count), before what they tell of is done. Raises Problem where they
+        cannot be: then nothing may be done.
+
+        They are in the spool, and so outlive this process, when this returns; on disk within 100 ms."""
+        writer = self._writer
+        why = writer.healthy(time.monotonic()) if writer else "this control was started without a supervisor"
+        if writer is None or why:
+            raise Problem(503, "not-recorded", "Not recorded", f"it cannot be recorded: {why}", "see `feiyu status`")
+        made = [
+            Record(
+                node=writer.node,
+                boot=writer.boot,
+                worker=writer.process,
+                seq=0,
+                kind=kind.value,
+                time=time.time_ns() // 1000,
+                tenant=tenant,
+                ref=ref,
+                count=count,
+                detail=detail,
+                facts=facts,
+            )
+            for tenant, count in counts
+        ]
+        if any(len(encode(record)) > MAX_LINE - 20 for record in made):  # a sequence number is still to come
+            raise Problem(422, "too-long", "Too long", "it is too long to be recorded", "say it in fewer words")
+        made = [msgspec.structs.replace(record, seq=writer.next_seq()) for record in made]
+        for record in made:
+            writer.append(encode(record))
+        try:
+            writer.flush()
+        except SpoolFull as error:  # the lines go out first once there is space
+            raise Problem(
+                503, "not-recorded", "Not recorded", f"it cannot be recorded: {error}", "try again"
+            ) from error
+        return made
+
+    def did(self, what: str, revision: int, facts: dict[str, str] | None = None) -> None:
         """Any act, in machine-made words. Never raises: the act has been done already."""
         _log.info("%s (revision %d)", what, revision)
-        self._write(Kind.ACTION, revision, what, None)
+        self._write(Kind.ACTION, revision, what, None, facts)
 
     def heartbeat(self, values: dict[str, int], revision: int) -> None:
         """Says that control lives, with its gauges by name, unless nobody takes records. Never raises."""
@@ -38,7 +90,14 @@ class Acts:
             return
         self._write(Kind.HEARTBEAT, revision, "", values)
 
-    def _write(self, kind: Kind, revision: int, detail: str, values: dict[str, int] | None) -> None:
+    def _write(
+        self,
+        kind: Kind,
+        revision: int,
+        detail: str,
+        values: dict[str, int] | None,
+        facts: dict[str, str] | None = None,
+    ) -> None:
         writer = self._writer
         if writer is None:
             return
@@ -52,6 +111,7 @@ class Acts:
             revision=revision,
             detail=detail,
             values=values,
+            facts=facts,
         )
         writer.append(encode(record))
         try:

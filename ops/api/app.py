@@ -4,7 +4,19 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ops.api import certificates, explain, firm, flows, line_figures, present, resources, status, streams
+from ops.api import (
+    certificates,
+    explain,
+    firm,
+    flows,
+    line_figures,
+    present,
+    reading,
+    resources,
+    spotchecks,
+    status,
+    streams,
+)
 from ops.api.actor import NODE_UIDS, not_the_node
 from ops.api.authority import AUTHORITY, Authority
 from ops.api.problems import problems
@@ -27,18 +39,22 @@ def application(
 ) -> web.Application:
     """The API of a node. pseudonym_key: what names of users in records are derived with; node_uids: the users of the
     node's own processes, where they have users of their own; settings: of the node, for what firms are told of it."""
-    app = web.Application(middlewares=[problems, not_the_node], client_max_size=MAX_BULK)
+    app = web.Application(middlewares=[problems, not_the_node, reading.regulators_say_why], client_max_size=MAX_BULK)
     app[NODE_UIDS] = node_uids
     app[AUTHORITY] = authority
     app[resources.PSEUDONYM_KEY] = pseudonym_key
     app[flows.RECORDER] = recorder
     app[status.NODE] = node
     app[certificates.CA] = ca or CaFiles(Path("ca"))
+    app[spotchecks.RECENT] = {}
+    app[reading.READS] = reading.Reads(recorder)
     app[firm.SETTINGS] = settings = settings or Settings(node=node, listeners=())
+    app[reading.REGULATORS] = frozenset(settings.regulators)
     app[streams.RUN_DIR] = Path(settings.run_dir)
     app[streams.STREAMS] = RecorderClient(Path(settings.run_dir) / SOCKET, "streams")
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
-    for part in (status, streams, flows, line_figures, explain, certificates, firm, present, resources):
+    parts = (status, streams, flows, line_figures, explain, certificates, firm, present, spotchecks, reading, resources)
+    for part in parts:
         app.router.add_routes(part.routes())
     return app
 

@@ -70,7 +70,7 @@ async def _by_record(request: web.Request, record: dict[str, Any]) -> dict[str, 
             now = {"unavailable": problem.detail, "candidates": [], "would_have_to_change": []}
         result |= {key: now.pop(key) for key in ("candidates", "would_have_to_change")}
         if now.get("verdict", {}).get("decision") == "permit":
-            result["would_have_to_change"] = after_the_permit(str(record.get("reason", "")), now["verdict"]["grant"])
+            result["would_have_to_change"] = after_the_permit(str(record.get("reason", "")), now["verdict"])
         result["with_current_policy"] = now
     return result
 
@@ -87,8 +87,8 @@ async def judge(
     now: bool = False,
 ) -> dict[str, Any]:
     """The verdict at Unix second `at` with the published policy, in words, with its reasons. Without a source, one of
-    the tenant's own is taken. now: `at` is this moment, so beside a permit it is said (but_now) whether anything but
-    the policy would refuse."""
+    the tenant's own is taken. now: `at` is this moment, so beside a permit it is said whether anything but the
+    policy would refuse (but_now), and what of that cannot be known here (not_known)."""
     authority = request.app[AUTHORITY]
     tenant, services, grants = await authority.read(
         lambda register: candidates(register, tenant_id, target.host, is_ip=target.is_ip)
@@ -117,8 +117,10 @@ async def judge(
             "zh": f"由授权 {verdict.grant} 放行（服务 {service}，端点 {verdict.endpoint}），经专线 {lines}。",
         }
         result["would_have_to_change"] = []
-        if now and (hindered := await refused_now(request, tenant, verdict, target.host)):
-            result["but_now"] = hindered
+        if now:
+            hindered, unknown = await refused_now(request, tenant, verdict, target)
+            result |= {"but_now": hindered} if hindered else {}
+            result |= {"not_known": unknown} if unknown else {}
         result["left_open"] = [{"en": words.en, "zh": words.zh} for words in left_open(verdict)]
     else:
         result["text"] = reason_text(verdict.reason)

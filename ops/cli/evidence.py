@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click.exceptions import Exit
 
-from ops.cli import evidence_export, output
+from ops.cli import evidence_dossier, evidence_export, output
 from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.errors import CliError, ExitCode
+from ops.cli.evidence_export import counted, stated
 from ops.cli.evidence_files import FILE, OUT, directory_of, emit, key_of, not_valid, placed, read
+from ops.cli.evidence_omissions import look_for_omissions
 from ops.cli.words import t
 from telemetry.evidence import checkpoint, note, proof
 from telemetry.evidence.checkpoint import Checkpoint
@@ -29,13 +32,14 @@ def group() -> None:
 
 @group.command(
     "verify",
-    help=t("Verify the whole log, a range of it, or a proof; exit 1 names the first wrong thing."),
+    help=t("Verify the whole log, a range of it, a proof or a dossier; exit 1 names the first wrong thing."),
     example="feiyu evidence verify --log /mnt/copy/flows --key flows.vkey",
 )
 @click.argument("proof_file", metavar="[PROOF]", type=click.Path(path_type=Path), required=False)
 @placed
 @click.option("--since", "kept", type=FILE, multiple=True, help=t("A checkpoint kept from before; may be repeated."))
 @click.option("--range", "range_", metavar="A..B", help=t("Only the entries A to B."))
+@click.option("--omissions", is_flag=True, help=t("Also look for what should be in the log and is not."))
 @click.option("--entry", type=FILE, help=t("With PROOF: the record's bytes (default: those in the proof)."))
 @pass_app
 def verify(
@@ -46,6 +50,7 @@ def verify(
     key: str | None,
     kept: tuple[Path, ...],
     range_: str | None,
+    omissions: bool,
     entry: Path | None,
 ) -> None:
     """Exit 0 only if everything that was looked at is as the log's key says."""
@@ -61,6 +66,7 @@ def verify(
         began = time.monotonic()
         found = verify_log(reader, vkey, [read(path) for path in kept])
         records = 0 if directory else verify_records(reader, found.head, where.parent.parent / "log")
+        missed = look_for_omissions(reader, found.head) if omissions else None
     except EvidenceError as error:
         raise not_valid(error) from None
     seconds = time.monotonic() - began
@@ -70,6 +76,7 @@ def verify(
         "bytes": found.bytes,
         "tiles": found.tiles,
         "kept": len(kept),
+        **(missed.facts if missed else {}),
     }
     app.details(
         facts,
@@ -81,8 +88,11 @@ def verify(
             ("Records", t("{count} in the node's own log agree", count=records) if not directory else None),
             ("Earlier checkpoints", t("{count} lead to this one", count=len(kept)) if kept else None),
             ("Took", t("{seconds} s", seconds=f"{seconds:.1f}")),
+            *(missed.rows if missed else []),
         ],
     )
+    if missed and missed.found:
+        raise Exit(ExitCode.NO)
 
 
 @group.command(
@@ -154,20 +164,27 @@ def _verify_proofs(app: App, path: Path, key: note.VerifierKey, entry_file: Path
     if not path.is_dir():
         _verify_proof(app, path, key, entry_file)
         return
-    files = sorted(path.glob(f"*{proof.SUFFIX}"))
-    for file in files:
+    entries: dict[int, bytes] = {}
+    for file in path.glob(f"*{proof.SUFFIX}"):
         try:
             found = proof.parse(read(file))
             proof.verify(found, found.extra or b"", key)
         except EvidenceError as error:
             raise EvidenceError(f"{file}: {error}") from None
-    if not files:
+        entries[found.index] = found.extra or b""
+    if not entries:
         raise EvidenceError(f"{path} holds no file *{proof.SUFFIX}")
-    verdict = t("valid: each of the {count} records is in the log", count=len(files))
-    app.details({"valid": True, "origin": key.name, "proofs": len(files)}, [("Verdict", verdict), ("Log", key.name)])
+    agree, behind = counted(path, entries)
+    verdict = t("valid: each of the {count} records is in the log", count=len(entries))
+    facts = {"valid": True, "origin": key.name, "proofs": len(entries), "statements": agree, "records_behind": behind}
+    rows = [("Verdict", verdict), ("Log", key.name), ("Statements", stated(agree, behind))]
+    app.details(facts, rows)
 
 
 def _verify_proof(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None) -> None:
+    if read(path).startswith(b"{"):
+        evidence_dossier.verify_dossier(app, path, key)
+        return
     found = proof.parse(read(path))
     entry = read(entry_file) if entry_file else found.extra
     if entry is None:
@@ -213,6 +230,7 @@ def _find(reader: Reader, head: Checkpoint, text: str) -> tuple[int, bytes]:
 
 
 evidence_export.add_to(group)
+evidence_dossier.add_to(group)
 
 
 def _facts(head: Checkpoint) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def rows(answer: Json) -> list[tuple[str, object]]:
         ("Today's policy", _today(current_policy) if current_policy else None),
         ("Considered", candidates if not permitted(answer) or len(candidates) > 1 else None),
         ("Left open", [_said(entry) for entry in answer.get("left_open") or []]),
+        ("Not known", [_said(entry) for entry in answer.get("not_known") or []]),
         ("To change", [_said(entry) for entry in answer.get("would_have_to_change") or []]),
     ]
 

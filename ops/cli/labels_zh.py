@@ -90,6 +90,7 @@ LABELS_ZH: dict[str, str] = {
     "Considered": "已比对",
     "To change": "需要改变",
     "Left open": "不能排除",
+    "Not known": "此处无法得知",
     "TLS": "TLS",
     "For": "对象",
     "Reaches": "可访问",

@@ -59,6 +59,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
     "cause": ("结束原因", "why it ended"),
     "detail": ("网关自身的说明", "the gateway's own words"),
     "values": ("网关自身的计数", "the gateway's own gauges"),
+    "facts": ("监管调阅、抽查与管理操作的要素", "what an authority's read, a spot check or an act consisted of"),
 }
 
 TEXTS: Final[dict[str, tuple[str, ...]]] = {

@@ -19,7 +19,20 @@ _TYPES = {
 }
 _OWN = (
     *("site", "room", "listener", "original_dst", "line", "egress_ip", "egress_port", "service", "grant", "revision"),
-    *("ref", "reason", "cause", "decision", "count", "ech", "rtt", "retransmits", "credential", "ja4", "values"),
+    *(
+        "ref",
+        "reason",
+        "cause",
+        "decision",
+        "count",
+        "ech",
+        "rtt",
+        "retransmits",
+        "credential",
+        "ja4",
+        "values",
+        "facts",
+    ),
 )
 
 

@@ -251,7 +251,11 @@ _KEPT = ("room", "listener", "original_dst", "line", "service", "grant", "revisi
 
 def _unmapped(record: Record) -> dict[str, Any]:
     found: dict[str, Any] = {name: value for name in _KEPT if (value := getattr(record, name))}
-    found |= {name: value for name, value in (("ech", record.ech), ("values", record.values)) if value}
+    found |= {
+        name: value
+        for name, value in (("ech", record.ech), ("values", record.values), ("facts", record.facts))
+        if value
+    }
     found |= {name: value for name, value in (("rtt_us", record.rtt), ("retransmits", record.retransmits)) if value}
     return found
 

@@ -23,7 +23,7 @@ from gateway.handshake.tls_alert import (
 )
 from ops.demo.network import FIRMS
 from ops.demo.world import CODE, INWARD, PAPERS, SEARCH, VIDEO
-from tests.acceptance.kit import SECURED, SOCKS, Node, identity_of
+from tests.acceptance.kit import SECURED, SOCKS, Node, ca_files, identity_of
 from tests.acceptance.test_transparent import FAKE
 from tests.gateway.kit import client_hello
 from tests.gateway.test_socks5 import request
@@ -121,9 +121,11 @@ def http(node: Node, case: Case) -> tuple[int, bytes]:
 
 
 def tls(node: Node, case: Case) -> tuple[int, bytes]:
-    context = ssl.create_default_context(cafile=str(node.stage.directory / "pki" / "root.pem"))
-    context.check_hostname = False  # its addresses are others
-    with reach(node, case, SECURED) as plain, context.wrap_socket(plain) as client:
+    context = ssl.create_default_context(cafile=str(ca_files(node.stage) / "root.crt"))
+    with (
+        reach(node, case, SECURED) as plain,
+        context.wrap_socket(plain, server_hostname=FIRMS[case.firm].near[4]) as client,
+    ):
         return client.getsockname()[1], by_connect(node, case, client)
 
 

@@ -20,8 +20,8 @@ from ops.demo.network import FIRMS, end
 from ops.demo.world import SEARCH, VIDEO
 from ops.link import archive
 from ops.settings import Listener
-from tests.acceptance.kit import SLOW, Node
-from tests.acceptance.test_zy_certificates import reload, with_ca
+from tests.acceptance.kit import CERTIFIED, SLOW, Node, ca_files
+from tests.acceptance.test_zy_certificates import reload
 
 pytestmark = pytest.mark.root
 
@@ -60,7 +60,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two_ways(session_node: Node) -> Iterator[Node]:
     """The node with a CA and two listeners that demand certificates; its configuration is put back."""
     stage = session_node.stage
-    files = with_ca(stage)
+    files = ca_files(stage)
     before = stage.settings()
     reload(
         session_node, msgspec.structs.replace(before, listeners=(*before.listeners, *listeners(files, FIRST, SECOND)))
@@ -119,10 +119,8 @@ def running(two_ways: Node, program: Path) -> Iterator[Running]:
     stage = two_ways.stage
     one = machine(two_ways, program, "desk")
     invited = invite(two_ways, "desk 4")
-    assert invited["command"] == (
-        f"python3 feiyu-link.pyz enrol --gateway {GATEWAY}:{FIRST} --gateway {GATEWAY}:{SECOND} "
-        f"--ca {invited['root_sha256']}"
-    )
+    ways = " ".join(f"--gateway {GATEWAY}:{port}" for port in (CERTIFIED, FIRST, SECOND))
+    assert invited["command"] == f"python3 feiyu-link.pyz enrol {ways} --ca {invited['root_sha256']}"
     done = one.enrol(invited)
     assert done.returncode == 0, done.stderr
     assert (one.directory / "identity.pem").stat().st_mode & 0o777 == 0o600

@@ -129,6 +129,16 @@ def test_the_page_is_bilingual_and_whole(reason: Reason) -> None:
     assert "<script" not in page
 
 
+@pytest.mark.parametrize("reason", list(Reason))
+def test_the_text_is_bilingual_and_has_the_reference(reason: Reason) -> None:
+    _, fields, body = parts(build(reason, text=True, method="GET", detail="Evil", **SAME))
+    lines, words = body.decode().splitlines(), WORDING[reason]
+    assert fields["Content-Type"] == "text/plain; charset=utf-8"
+    assert lines[0] == f"{words.title} · {words.title_zh}"
+    assert lines[1:-1] == [words.en, words.zh, words.remedy_en, words.remedy_zh]
+    assert lines[-1] == f"{REF} · {SAME['portal']}/r/{REF}"
+
+
 def test_the_page_escapes_what_it_is_given() -> None:
     page = build(Reason.NAME_INVALID, html=True, method="GET", host="<b>&\"'", detail="<script>x</script>", **SAME)
     assert b"&lt;b&gt;&amp;&quot;&#x27;" in page

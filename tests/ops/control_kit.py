@@ -56,6 +56,8 @@ class TestHub:
     told: list[dict[str, Any]] = field(default_factory=list)
     silent: bool = False
     lines: dict[str, str] = field(default_factory=lambda: {"hk1": "up"})
+    kills: list[dict[str, Any]] = field(default_factory=list)
+    roles: tuple[str, ...] = ("lines", "worker")
     _listening: socket.socket | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -102,7 +104,8 @@ class TestHub:
                     continue
                 answer: dict[str, Any] = {"done": len(self.told), "acked": ["w0", "w1"], "killed": []}
                 if message["kind"] == "status":
-                    answer["status"] = {"lines": self.lines, "kills": []}
+                    subscribers = [{"role": role} for role in self.roles]
+                    answer["status"] = {"lines": self.lines, "kills": self.kills, "subscribers": subscribers}
                 await loop.sock_sendall(connection, json.dumps(answer).encode())
 
 

@@ -46,9 +46,12 @@ RELEASED = {
     "grant": "list show add revoke suspend resume",
     "line": "list show add edit drain undrain retire share unshare probe",
     "flow": "list show cut",
-    "log": "search tail",
+    "log": "search export tail",
     "link": "enrol run status denials doctor bundle",
-    "evidence": "verify prove checkpoint verifier export",
+    "audit": "reads",
+    "report": "compliance",
+    "evidence": "verify prove checkpoint verifier export dossier",
+    "spotcheck": "plan commit draw show find rectify verify close",
 }
 
 
@@ -77,7 +80,7 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
-    verbs |= {"share", "unshare", "onboard", "invite"}
+    verbs |= {"share", "unshare", "onboard", "invite", "plan", "draw", "find", "rectify", "close"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
         assert shown is (path[-1] in verbs or path[0] == "log"), path

@@ -9,6 +9,10 @@ from tenants.model import Side
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "zone" / "feiyu.yaml"
 GOOD = 'node: gw1.zone.example\nlisteners: [{name: plain, address: "10.0.0.1:3128"}]\n'
+BESIDE = """access:
+- {interface: acc0, site: s, room: r0, prefixes: ["10.0.0.0/24"]}
+- {interface: acc1, site: s, room: r1, prefixes: ["10.0.0.128/25"]}
+"""
 ONE = '{name: t, kind: transparent, address: "10.0.0.1:3130", interface: acc0, demands: [prefix]}'
 TAKING = (
     f"node: gw1.zone.example\nlisteners: [{ONE}]\n"
@@ -43,6 +47,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
         "metrics",
         "portal_name",
         "pac",
+        "regulators",
     ):
         shown = shown.replace(f"# {key}: ", f"{key}: ")
     assert shown != EXAMPLE.read_text()
@@ -247,6 +252,12 @@ WRONG = {
         "u and t are both transparent for acc0 in IPv4",
         "one for each interface and family",
     ),
+    "a listener of no interface, where two have the same addresses": (
+        GOOD + BESIDE,
+        2,
+        "plain is for all interfaces, and acc0 and acc1 have the same addresses behind them",
+        "interface: that",
+    ),
     "a transparent mark that is a line's": (
         f"{TAKING}line_base: {{transparent_mark: 0x46000700}}\n",
         4,
@@ -432,6 +443,24 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_transparent_listeners_of_one_interface_in_both_families() -> None:
     both = TAKING.replace("[{", "[" + ONE.replace("name: t", "name: u").replace("10.0.0.1", "[fd00::1]") + ", {", 1)
     assert [listener.is_transparent for listener in parse_settings(both, "f.yaml").listeners] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("listener", "second"),
+    [
+        ("address: '10.0.0.1:1', interface: acc0", "10.0.0.128/25"),
+        ("address: '[fd00::1]:1'", "10.0.0.128/25"),
+        ("address: '127.0.0.1:1'", "10.0.0.128/25"),
+        ("address: '10.0.0.1:1'", "10.0.1.0/24"),
+    ],
+    ids=["of one of them", "of the other family", "of this host alone", "other addresses"],
+)
+def test_equal_addresses_behind_two_interfaces_do_not_matter_to_a_listener(listener: str, second: str) -> None:
+    places = "".join(
+        f"- {{interface: acc{n}, site: s, room: r{n}, prefixes: ['{prefix}']}}\n"
+        for n, prefix in enumerate(("10.0.0.0/24", second))
+    )
+    parse_settings(f"node: gw1\nlisteners:\n- {{name: a, {listener}}}\naccess:\n{places}", "f.yaml")
 
 
 def test_settings_cannot_be_changed() -> None:
