@@ -23,6 +23,7 @@ from ops.acts_log import ActsLog
 from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
+from ops.api.facts import Facts
 from ops.api.hub_client import HubClient
 from ops.api.notary_client import NotaryClient
 from ops.api.policy import Policy
@@ -101,10 +102,12 @@ async def serve(settings: Settings) -> None:
     await web.SockSite(portal, listening(run / portal_visit.SOCKET, settings.users.group)).start()
     _log.info("serving at revision %d", policy.revision)
     beating = asyncio.create_task(authority.beat_for_ever())
+    telling = asyncio.create_task(Facts(authority, acts, settings).beat_for_ever())
     await stop.wait()
-    beating.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await beating
+    for task in (beating, telling):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
     await portal.cleanup()
     await runner.cleanup()
     await recorder.close()

@@ -12,6 +12,7 @@ state_dir  control:group    0750   the register
   witnessed  cosigner:group 0750   what witnesses signed; the recorder reads
   personal recorder:group   0750     keys of personal fields in records, themselves 0600
   rules    recorder:group   0750     the last good detection rules
+  streams  streams:group    0750     how far each sink is, and dead letters
   lines    lines:group      0750     the nft table for the next boot
   notary   notary:group     0750     what is lawful, and which published policy is admitted: workers read
   usage    worker:group     0750     bytes per tenant, day and month
@@ -43,12 +44,13 @@ def prepare(settings: Settings) -> None:
         users.worker,
         users.cosigner,
         users.notary,
+        users.streams,
         users.group,
     )
     if users.control is None or not privileges.usable(users.control):
         # Root's children have no capability to pass over owners: what others had must become root's again.
         owners = (0 if os.geteuid() == 0 else None,) * len(owners)
-    control, recorder, lines, worker, cosigner, notary, group = owners
+    control, recorder, lines, worker, cosigner, notary, streams, group = owners
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
         (run, None, 0o1770, False),
@@ -63,6 +65,7 @@ def prepare(settings: Settings) -> None:
         (state / COSIGNED, cosigner, 0o750, True),
         (state / PERSONAL, recorder, 0o750, True),
         (state / "rules", recorder, 0o750, False),
+        (state / "streams", streams, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
         *([(state / "notary", notary, 0o750, True)] if settings.zone else []),

@@ -39,6 +39,10 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
         *(word for path in rule_paths(settings) for word in ("--rules", path)),
         *(("--act",) if settings.rules.action == "act" else ()),
     )
+    streams = (
+        *("--state-dir", settings.state_dir, "--run-dir", settings.run_dir, "--node", settings.node),
+        *("--sinks", msgspec.json.encode(settings.streams).decode()),
+    )
     return [
         ProcessSpec(
             name="recorder",
@@ -56,6 +60,13 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             privileges=allowed(users.control, users.group),
         ),
         *cosigner(settings, environment),
+        ProcessSpec(
+            name="streams",
+            role="streams",
+            argv=module("telemetry.stream.main", *streams),
+            environment=environment,
+            privileges=allowed(users.streams, users.group),
+        ),
         ProcessSpec(
             name="lines",
             role="lines",

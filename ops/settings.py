@@ -14,6 +14,7 @@ from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts, Tls
 from gateway.line.model import TRANSPARENT_MARK
 from ops.yamlnode import Problem, ProblemsError, compose
 from telemetry.retention import CEILING, DEFAULT
+from telemetry.stream.spec import Sink
 from tenants.model import Side
 
 DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
@@ -121,9 +122,14 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 5 if self.base else None
 
     @property
+    def streams(self) -> int | None:
+        """uid of the streams process, or None."""
+        return self.base + 6 if self.base else None
+
+    @property
     def processes(self) -> frozenset[int]:
         """uids of all the node's processes, which administer nothing; empty where they have none of their own."""
-        own = (self.lines, self.worker, self.control, self.recorder, self.cosigner, self.notary)
+        own = (self.lines, self.worker, self.control, self.recorder, self.cosigner, self.notary, self.streams)
         return frozenset(uid for uid in own if uid is not None)
 
     @property
@@ -221,6 +227,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics = Metrics()
     ca: Ca = Ca()
     evidence: Evidence = Evidence()
+    streams: tuple[Sink, ...] = ()
     regulators: tuple[str, ...] = ()
     retention: Retention = Retention()
     rules: Rules = Rules()

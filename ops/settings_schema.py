@@ -10,6 +10,7 @@ from gateway.config import Health, Limits, Timeouts, Tls
 from ops import settings as s
 from ops.settings_evidence import evidence_faults, witness_key
 from ops.settings_listeners import listener_faults
+from ops.settings_streams import sink, sink_faults
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
 from telemetry.evidence.keys import FURTHER
 from telemetry.retention import FLOOR
@@ -240,6 +241,7 @@ _settings = section(
             },
         ),
         # a longer interval would come near the 30 s after which unproved records stop new flows
+        "streams": listing(sink, "sinks", unique=("name",)),
         "regulators": listing(_name, "accounts", unique=("",)),
         "evidence": section(
             s.Evidence,
@@ -318,6 +320,8 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
     for key, wrong, expected in listener_faults(settings):
         add(key, wrong, expected)
+    for wrong, expected in sink_faults(settings):
+        add("streams", wrong, expected)
     if settings.metrics.address in {listener.address for listener in settings.listeners}:
         add("metrics", f"{settings.metrics.address} is a listener's address too", "an address of its own")
     return found

@@ -12,12 +12,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from telemetry import line_metrics
+from telemetry import line_metrics, node_metrics
 from telemetry.fold import DURATION_BUCKETS, State, Tally
+from telemetry.node_metrics import Surroundings
 from telemetry.watch import Figures
 
 _GAUGE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _DIRECTIONS = ("out", "in")
+_NOTHING = Surroundings()
 _DIRECTION_HELP = "out is client to server, in is server to client."
 
 
@@ -33,25 +35,28 @@ class View:
     evidence: dict[str, int]
     failed: bool = False
     rules: Figures | None = None
+    around: Surroundings = _NOTHING
 
 
 _EVIDENCE = {
-    "size": "Entries under the published checkpoint.",
     "witnessed_size": "Entries under the newest checkpoint that witnesses cosigned; no sample where none is asked.",
     "minimum_index": "Entries below it were deleted when they were old enough.",
-    "damaged": "1 while an old entry or tile does not verify.",
 }
 
 
 def view(
-    state: State, lag: float, spool_bytes: int, evidence: dict[str, int] | None = None, rules: Figures | None = None
+    state: State,
+    lag: float,
+    spool_bytes: int,
+    evidence: dict[str, int] | None = None,
+    rules: Figures | None = None,
+    around: Surroundings = _NOTHING,
 ) -> View:
     """Copies what a scrape in another thread iterates over."""
     tally = state.tally
     copies = {name: dict(value) for name in tally.__struct_fields__ if isinstance(value := getattr(tally, name), dict)}
-    return View(
-        msgspec.structs.replace(tally, **copies), len(state.flows), lag, spool_bytes, evidence or {}, rules=rules
-    )
+    copied = msgspec.structs.replace(tally, **copies)
+    return View(copied, len(state.flows), lag, spool_bytes, evidence or {}, rules=rules, around=around)
 
 
 def render(seen: View) -> bytes:
@@ -71,6 +76,7 @@ class _Families(Collector):
         yield from _lines(self._seen.tally)
         yield from _node(self._seen)
         yield from _rules(self._seen)
+        yield from node_metrics.families(self._seen.tally.gauges, self._seen.around)
         yield from _gauges(self._seen.tally)
 
 
@@ -156,6 +162,8 @@ def _rules(seen: View) -> Iterator[Metric]:
 def _gauges(tally: Tally) -> Iterator[Metric]:
     families: dict[str, GaugeMetricFamily] = {}
     for process, values in sorted({key.partition("-")[2]: values for key, values in tally.gauges.items()}.items()):
+        if node_metrics.is_control(process):
+            continue
         for given, value in values.items():
             name = given.removesuffix("_total")
             if not _GAUGE.fullmatch(name):

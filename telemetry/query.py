@@ -20,8 +20,10 @@ from aiohttp import web
 
 from telemetry import lines, metrics
 from telemetry.fold import OpenFlow
+from telemetry.node_metrics import Disk, Evidence, Surroundings
 from telemetry.record import decode, encode
 from telemetry.search import MAX_LIMIT, Filter, Place, parse_count, parse_filter, parse_place, search
+from telemetry.stream import state
 
 if TYPE_CHECKING:
     from telemetry.recorder import Recorder
@@ -121,9 +123,23 @@ class Service:
         evidence, watch = self._recorder.evidence, self._journal.watch
         sizes = evidence.sizes() if evidence else {}
         figures = watch.figures() if watch else None
-        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes, sizes, figures)
+        around = await asyncio.get_running_loop().run_in_executor(self._threads, self._around)
+        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes, sizes, figures, around)
         body = await asyncio.get_running_loop().run_in_executor(self._threads, metrics.render, seen)
         return web.Response(body=body, headers={"Content-Type": _TEXT})
+
+    def _around(self) -> Surroundings:
+        """What a scrape sees beside the fold."""
+        recorder, disks = self._recorder, []
+        for name, directory in (("state", self._journal.directory), ("run", recorder.spool)):
+            with suppress(OSError):
+                found = os.statvfs(directory)
+                disks.append(Disk(name, found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize))
+        evidence = None
+        if (log := recorder.evidence) is not None:
+            lag = max(0.0, time.monotonic() - log.covered)
+            evidence = Evidence(log.log.size, lag, bool(log.damage))
+        return Surroundings(disks, evidence, state.read(recorder.spool.parent))
 
     async def _health(self, _: web.Request) -> web.Response:
         lag, state = self._lag(), self._journal.state

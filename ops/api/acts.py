@@ -87,6 +87,22 @@ class Acts:
     def did(self, what: str, revision: int, facts: dict[str, str] | None = None) -> None:
         """Any act, in machine-made words. Never raises: the act has been done already."""
         _log.info("%s (revision %d)", what, revision)
+        self._write(Kind.ACTION, revision, what, None, facts)
+
+    def heartbeat(self, values: dict[str, int], revision: int) -> None:
+        """Says that control lives, with its gauges by name, unless nobody takes records. Never raises."""
+        if self._writer is None or self._writer.healthy(time.monotonic()):
+            return
+        self._write(Kind.HEARTBEAT, revision, "", values)
+
+    def _write(
+        self,
+        kind: Kind,
+        revision: int,
+        detail: str,
+        values: dict[str, int] | None,
+        facts: dict[str, str] | None = None,
+    ) -> None:
         writer = self._writer
         if writer is None:
             return
@@ -95,10 +111,11 @@ class Acts:
             boot=writer.boot,
             worker=writer.process,
             seq=writer.next_seq(),
-            kind=Kind.ACTION,
+            kind=kind,
             time=time.time_ns() // 1000,
             revision=revision,
-            detail=what,
+            detail=detail,
+            values=values,
             facts=facts,
         )
         writer.append(encode(record))

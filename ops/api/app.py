@@ -21,6 +21,7 @@ from ops.api import (
     resources,
     spotchecks,
     status,
+    streams,
 )
 from ops.api.actor import NODE_UIDS, SESSIONS, identified, not_the_node
 from ops.api.authority import AUTHORITY, Authority
@@ -29,6 +30,7 @@ from ops.api.recorder_client import RecorderClient
 from ops.api.sessions import Sessions
 from ops.ca import CaFiles
 from ops.settings import Settings
+from telemetry.stream.events_server import SOCKET
 
 MAX_BULK = 64 << 20  # bytes of a body of /v1/changes
 
@@ -56,12 +58,14 @@ def application(
     app[certificates.CA] = ca or CaFiles(Path("ca"))
     app[spotchecks.RECENT] = {}
     app[reading.READS] = reading.Reads(recorder)
-    app[firm.SETTINGS] = settings or Settings(node=node, listeners=())
-    app[reading.REGULATORS] = frozenset(app[firm.SETTINGS].regulators)
+    app[firm.SETTINGS] = settings = settings or Settings(node=node, listeners=())
+    app[reading.REGULATORS] = frozenset(settings.regulators)
+    app[streams.RUN_DIR] = Path(settings.run_dir)
+    app[streams.STREAMS] = RecorderClient(Path(settings.run_dir) / SOCKET, "streams")
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
     for part in (
-        status, login, requests, audit, flows, blocks, line_figures, explain, certificates, firm, present, spotchecks,
-        reading, holds, resources,
+        status, streams, login, requests, audit, flows, blocks, line_figures, explain, certificates, firm, present,
+        spotchecks, reading, holds, resources,
     ):  # fmt: skip
         app.router.add_routes(part.routes())
     return app
@@ -69,3 +73,4 @@ def application(
 
 async def _end_relays(app: web.Application) -> None:
     await app[flows.RECORDER].close()
+    await app[streams.STREAMS].close()

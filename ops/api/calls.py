@@ -24,6 +24,7 @@ FIXED: dict[tuple[str, str], Call] = {
     ("POST", "/v1/flows/{flow}/cut"): ("flows", "cut"),
     ("GET", "/v1/log"): ("log", "read"),
     ("GET", "/v1/log/tail"): ("log", "read"),
+    ("GET", "/v1/stream"): ("log", "read"),
     ("GET", "/v1/figures/lines"): ("lines", "read"),
     ("GET", "/v1/explain"): ("explain", "read"),
     ("GET", "/v1/ca/crl"): ("ca", "read"),

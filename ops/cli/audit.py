@@ -7,7 +7,7 @@ from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.client import Json
 from ops.cli.errors import CliError, ExitCode
-from ops.cli.log import clock, events
+from ops.cli.log import clock, followed
 from ops.cli.output import Column, Item
 from ops.cli.request import differences
 from ops.cli.words import t
@@ -54,7 +54,7 @@ def tail(app: App, *, limit: int, since: int | None, no_follow: bool) -> None:
     if no_follow:
         return
     seen = {(item.get("worker"), item.get("boot"), item.get("seq")) for item in items}
-    for record in events(app.client.stream("/v1/log/tail", {"kind": "action"})):
+    for record in followed(app, {"kind": "action"}):
         if record.get("kind") == "action" and (record.get("worker"), record.get("boot"), record.get("seq")) not in seen:
             _one(app, record)
 

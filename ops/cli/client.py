@@ -65,9 +65,9 @@ class Client:
             ) from None
         return answer if isinstance(answer, dict) else {"items": answer}
 
-    def stream(self, path: str, query: Mapping[str, object] | None = None) -> Iterator[str]:
-        """The lines of an answer that goes on until either side ends it."""
-        response = self._request("GET", path, None, query, None)
+    def stream(self, path: str, query: Mapping[str, object] | None = None, last_event: str = "") -> Iterator[str]:
+        """The lines of an answer that goes on until either side ends it. last_event: the id to go on behind."""
+        response = self._request("GET", path, None, query, None, last_event=last_event)
         if response.status >= 400:
             raise problem(response.status, response.read())
         try:
@@ -84,6 +84,7 @@ class Client:
         query: Mapping[str, object] | None,
         timeout: float | None,
         revision: int = 0,
+        last_event: str = "",
     ) -> http.client.HTTPResponse:
         given = {key: str(value) for key, value in (query or {}).items() if value not in (None, "")}
         target = path + (f"?{urlencode(given)}" if given else "")
@@ -92,6 +93,8 @@ class Client:
             headers["Authorization"] = f"Bearer {token}"
         if revision:
             headers["If-Match"] = f'"{revision}"'
+        if last_event:
+            headers["Last-Event-ID"] = last_event
         payload = None
         if body is not None:
             payload, headers["Content-Type"] = json.dumps(body).encode(), "application/json"

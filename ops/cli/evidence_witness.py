@@ -10,7 +10,7 @@ import rich_click as click
 
 from ops.cli.base import Group
 from ops.cli.errors import CliError, ExitCode, usage
-from ops.cli.evidence_files import FILE, read
+from ops.cli.evidence_files import FILE, is_key, read
 from ops.cli.words import t
 from telemetry.evidence import note
 from telemetry.evidence.error import EvidenceError
@@ -75,7 +75,7 @@ def add_to(group: Group) -> None:
 
 def keys_in(text: str) -> list[note.VerifierKey]:
     """A verifier key, or those in a file, one a line. Raises EvidenceError."""
-    if "+" in text and not Path(text).exists():
+    if is_key(text):
         return [note.parse_key(text)]
     lines = read(Path(text)).decode("utf-8", "replace").splitlines()
     return [note.parse_key(line.strip()) for line in lines if line.strip() and not line.startswith("#")]

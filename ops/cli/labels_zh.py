@@ -145,6 +145,7 @@ LABELS_ZH: dict[str, str] = {
     "Trouble": "异常",
     "Hub": "实时控制",
     "Recorder": "记录进程",
+    "Streams": "数据流",
     "Enforced": "已生效版本",
     "Workers": "工作进程",
     "Kills": "紧急切断",

@@ -12,9 +12,12 @@ from ops.doctor import approvals, host, marks, rivals
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.hub_client import HubError, send
 from ops.settings import Settings
+from telemetry.stream import state as streams
+from telemetry.stream.spec import Sink
 from whitelist.model import Line
 
 LAG_LIMIT = 30  # seconds of recorder lag at which workers refuse new flows
+SINK_LIMIT = 60  # seconds of a sink's lag that are worth a word
 
 
 class Api(Protocol):
@@ -25,7 +28,8 @@ class Api(Protocol):
 
 
 def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding]:
-    """All checks: hub, workers, lines, control, approvals, recorder, spool, clock, and who else would steer packets."""
+    """All checks: hub, workers, lines, control, approvals, recorder, streams, spool, clock, and who else would steer
+    packets."""
     run = Path(settings.run_dir)
     live: dict[str, Any] = {}
     try:
@@ -39,6 +43,7 @@ def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding
     yield approvals.examine(settings)
     yield from lines_in_kernel(settings, control)
     yield from recorder_state(recorder)
+    yield from streams_state(run, settings.streams)
     yield spool(run / "spool", settings.limits.spool_bytes)
     yield host.clock()
     yield from marks.examine(settings)
@@ -144,6 +149,25 @@ def recorder_state(recorder: Api) -> Iterator[Finding]:
         yield ok("recorder", f"{lag:.1f} s behind")
     else:
         yield ok("recorder", "answers")
+
+
+def streams_state(run: Path, sinks: tuple[Sink, ...]) -> Iterator[Finding]:
+    """What the streams process says of each sink."""
+    told = streams.read(run)
+    if told is None:
+        yield fail("streams", "nothing is heard of the process", "see the supervisor's log; records wait in the log")
+        return
+    known = {sink.name: sink for sink in told.sinks}
+    for sink in sinks:
+        found = known.get(sink.name)
+        if found is None:
+            yield warn(f"sink {sink.name}", "the process does not know it", "feiyu check, then reload the node")
+        elif found.fault:
+            yield fail(f"sink {sink.name}", found.fault, f"{found.lag_records} records wait in the log: mend {sink.to}")
+        elif found.lag_seconds > SINK_LIMIT:
+            yield warn(f"sink {sink.name}", f"{found.lag_seconds:.0f} s behind", "its other end is too slow")
+        else:
+            yield ok(f"sink {sink.name}", f"{found.lag_records} records behind")
 
 
 def spool(directory: Path, limit: int) -> Finding:

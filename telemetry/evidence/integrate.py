@@ -107,7 +107,7 @@ class Integrator:
 
     def sizes(self) -> dict[str, int]:
         """For metrics, by name; of one moment each. Other threads may ask."""
-        found = {"size": self.log.size, "minimum_index": self.pruner.done, "damaged": int(bool(self.damage))}
+        found = {"minimum_index": self.pruner.done}
         if self.cosigned:
             found["witnessed_size"] = self.cosigned.size
         return found

@@ -53,6 +53,7 @@ CALLS: dict[tuple[str, str], set[Role]] = {
     ("POST", "/v1/flows/XXXX/cut"): {O, W},
     ("GET", "/v1/log"): {O, Z, W, G, AUD},
     ("GET", "/v1/log/tail"): {O, Z, W, AUD},
+    ("GET", "/v1/stream"): {O, Z, W, AUD},
     ("GET", "/v1/figures/lines"): {O, Z, E, W, SYS},
     ("GET", "/v1/explain"): {O, Z, E, W},
     ("GET", "/v1/ca/crl"): {O, SYS},

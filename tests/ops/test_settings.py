@@ -31,7 +31,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
     settings = load_settings(EXAMPLE)
     assert settings.users.worker == 62001
     assert settings.users.group == 62009
-    assert settings.users.processes == {62000, 62001, 62002, 62003, 62004, 62005}
+    assert settings.users.processes == {62000, 62001, 62002, 62003, 62004, 62005, 62006}
     assert settings.access[0].side is Side.OFFSHORE
     shown = EXAMPLE.read_text().replace("#   ", "  ")
     for key in ("health", "limits"):
@@ -47,6 +47,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
         "evidence",
         "retention",
         "rules",
+        "streams",
         "metrics",
         "portal_name",
         "pac",
@@ -68,6 +69,25 @@ def test_settings_survive_the_way_to_a_child() -> None:
     assert least.worker_count >= 1
     assert least.users.worker is None
     assert least.users.processes == frozenset()
+
+
+def test_sinks_of_every_kind_are_read_and_survive_the_way_to_a_child() -> None:
+    text = (
+        GOOD
+        + """streams:
+  - {name: archive, kind: file, to: /var/log/x, kinds: [deny, finding], format: ecs, begin: oldest}
+  - {name: soc, kind: syslog, to: "siem.zone.example:6514", ca: /ca, certificate: /c, key: /k, format: ocsf}
+  - {name: six, kind: syslog, to: "[fd00::1]:6514"}
+  - {name: pager, kind: webhook, to: "https://hook.zone.example/x?team=1", secret: /s}
+  - {name: bus, kind: nats, to: "nats://127.0.0.1:4222", credentials: /n, stream: ZONE, subject: zone.records}
+"""
+    )
+    settings = parse_settings(text, "f.yaml")
+    assert [sink.kind for sink in settings.streams] == ["file", "syslog", "syslog", "webhook", "nats"]
+    assert settings.streams[0].wanted == {"deny", "finding"}
+    assert settings.streams[3].wanted == {"finding"}
+    assert "heartbeat" not in settings.streams[4].wanted
+    assert parse_settings(settings.to_json(), "json") == settings
 
 
 def test_typed_values() -> None:
@@ -353,6 +373,66 @@ WRONG = {
     "a portal with a header in it": (f'{GOOD}portal: "https://a\\r\\nX: 1"\n', 3, "not a plain URL", "URL"),
     "a portal with a password": (f"{GOOD}portal: https://u:p@a.example\n", 3, "not a plain URL", "URL"),
     "a YAML tag that would make an object": (f"{GOOD}portal: !!python/name:os.system x\n", 3, "is not text", "URL"),
+    "a sink of an unknown kind": (
+        f"{GOOD}streams: [{{name: a, kind: kafka, to: x}}]\n",
+        3,
+        "'kafka' is not valid",
+        "file, syslog, webhook, nats",
+    ),
+    "a file sink with a relative path": (
+        f"{GOOD}streams: [{{name: a, kind: file, to: x/y}}]\n",
+        3,
+        "a: to 'x/y' is nothing that kind file",
+        "an absolute path",
+    ),
+    "a syslog sink without a port": (
+        f"{GOOD}streams: [{{name: a, kind: syslog, to: siem.example}}]\n",
+        3,
+        "nothing that kind syslog",
+        "HOST:PORT",
+    ),
+    "a webhook over plain HTTP": (
+        f'{GOOD}streams: [{{name: a, kind: webhook, to: "http://x/", secret: /s}}]\n',
+        3,
+        "nothing that kind webhook",
+        "https://",
+    ),
+    "a webhook without a secret": (
+        f'{GOOD}streams: [{{name: a, kind: webhook, to: "https://x/"}}]\n',
+        3,
+        "a has no secret",
+        "whsec_",
+    ),
+    "NATS without TLS to another machine": (
+        f'{GOOD}streams: [{{name: a, kind: nats, to: "nats://10.0.0.9:4222"}}]\n',
+        3,
+        "nothing that kind nats",
+        "tls://HOST:PORT",
+    ),
+    "a password in a URL": (
+        f'{GOOD}streams: [{{name: a, kind: nats, to: "tls://u:p@n.example:4222"}}]\n',
+        3,
+        "nothing that kind nats",
+        "tls://HOST:PORT",
+    ),
+    "a key that another kind has": (
+        f"{GOOD}streams: [{{name: a, kind: file, to: /x, secret: /s}}]\n",
+        3,
+        "a is of kind file and has secret",
+        "webhook",
+    ),
+    "a certificate without its key": (
+        f'{GOOD}streams: [{{name: a, kind: syslog, to: "x:1", certificate: /c}}]\n',
+        3,
+        "certificate or key alone",
+        "both",
+    ),
+    "two sinks in one file": (
+        f"{GOOD}streams: [{{name: a, kind: file, to: /x}}, {{name: b, kind: file, to: /x}}]\n",
+        3,
+        "a and b both write /x",
+        "a file for each",
+    ),
 }
 
 

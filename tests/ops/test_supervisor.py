@@ -403,7 +403,7 @@ def test_status_by_the_hub_shows_children_and_what_is_in_force(node: Node) -> No
     node.hub({"kind": "kill", "scope": "tenant", "value": "t1", "id": "k1"})
     status = node.hub({"kind": "status"})["status"]
     assert [kill["id"] for kill in status["kills"]] == ["k1"]
-    assert [child["name"] for child in status["children"]] == ["recorder", "control", "lines", "w0"]
+    assert [child["name"] for child in status["children"]] == ["recorder", "control", "streams", "lines", "w0"]
     assert status["reload"]["result"] == "none"
 
     def subscribers() -> list[str]:
@@ -459,7 +459,7 @@ def test_a_node_that_cannot_start_says_why(node: Node, case: str, status: int, w
     assert why in node.log()
 
 
-CAPABILITIES = {"worker": 1 << 13, "lines": 1 << 12, "control": 0, "recorder": 0}
+CAPABILITIES = {"worker": 1 << 13, "lines": 1 << 12, "control": 0, "recorder": 0, "streams": 0}
 
 
 def assert_held(child: dict[str, Any], uid: int, gid: int) -> None:
@@ -509,7 +509,7 @@ def test_every_process_runs_as_its_own_user_and_reaches_what_it_needs() -> None:
             (node.directory / "state").mkdir()
             (node.directory / "state" / "register.db").touch(0o600)  # made by root's `feiyu init`
             node.up(workers=1, extra=f"users: {{base: {base}}}\n")
-            uids = {"lines": base, "worker": base + 1, "control": base + 2, "recorder": base + 3}
+            uids = {"lines": base, "worker": base + 1, "control": base + 2, "recorder": base + 3, "streams": base + 6}
             for child in node.ask()[1]["children"]:
                 assert_held(child, uids[child["role"]], base + 9)
             assert node.client()[0] == "w0.1"

@@ -98,7 +98,7 @@ def test_cosignatures_stand_in_the_published_checkpoint(two: tuple[Node, Running
         writer.close()
         until(lambda: b'"evidence_witnessed": ' in node.ask("/health")[2], "health says so")
         until(lambda: b"feiyu_evidence_witnessed_size 6.0" in node.ask("/metrics")[2], "and so do the metrics")
-        assert b"feiyu_evidence_size 6.0" in node.ask("/metrics")[2]
+        assert b"feiyu_evidence_records 6.0" in node.ask("/metrics")[2]
     reader = Reader(node.state / "evidence/flows")
     signed = reader.checkpoint() if len(note.parse(reader.checkpoint()).signatures) > 2 else reader.witnessed() or b""
     assert open_witnessed(signed, log_key(node), policy).names == ("w1.example", "w2.example")
