@@ -133,9 +133,19 @@ class Register:
         return self.apply_changes([change], actor, reason, now, origin)
 
     def apply_changes(
-        self, changes: Sequence[Change], actor: str, reason: str, now: int, origin: Origin = Origin.BOOTSTRAP
+        self,
+        changes: Sequence[Change],
+        actor: str,
+        reason: str,
+        now: int,
+        origin: Origin = Origin.BOOTSTRAP,
+        *,
+        seen: int | None = None,
+        judge: Callable[[Applied], None] | None = None,
     ) -> Applied:
-        """Applies all the changes, or none: one transaction, one revision. now is in Unix seconds.
+        """Applies all the changes, or none: one transaction, one revision. now is in Unix seconds. seen: the revision
+        of the whole register that the changes were made from; nothing is applied to a later one. judge is asked last,
+        before the commit; what it raises undoes everything.
 
         Raises a ChangeRefused (InvalidChange, AlreadyExists, UnknownItem, ConflictingChange, StaleChange) with the
         index of the change that cannot be."""
@@ -146,6 +156,8 @@ class Register:
         with self.store.transaction(write=True) as connection:
             draft = Draft(connection, self.kinds)
             current = _revision(connection)
+            if seen is not None and seen != current:
+                raise _moved_on(connection, seen, current)
             provenance = Provenance(
                 origin=origin, actor=actor, reason=reason, created=now, updated=now, revision=current + 1
             )
@@ -161,8 +173,11 @@ class Register:
                     raise
             draft.flush()
             changed = draft.changed()
+            applied = Applied(current + 1 if changed else current, tuple(items), changed)
+            if judge is not None:
+                judge(applied)
             if not changed:
-                return Applied(current, tuple(items), ())
+                return applied
             stamp = {"time": now, "actor": actor, "reason": reason, "revision": current + 1}
             connection.execute(insert(schema.revisions), {**stamp, "changes": len(changed)})
             connection.execute(
@@ -179,7 +194,24 @@ class Register:
                     for one in changed
                 ],
             )
-        return Applied(current + 1, tuple(items), changed)
+        return applied
+
+    def rehearse(self, changes: Sequence[Change], actor: str, reason: str, now: int) -> Applied:
+        """What apply_changes would do, without doing it. Raises as that does."""
+        try:
+            self.apply_changes(changes, actor, reason, now, judge=_stop)
+        except _Rehearsed as rehearsed:
+            return rehearsed.applied
+        raise AssertionError("a rehearsal was applied")
+
+    def revisions(self, *, before: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Revisions, newest first: number, time, actor, reason, and how many items changed; before: only earlier."""
+        columns = schema.revisions.c
+        statement = select(schema.revisions).order_by(columns.revision.desc()).limit(limit)
+        if before:
+            statement = statement.where(columns.revision < before)
+        with self.store.transaction(write=False) as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
 
     def skip_to(self, revision: int, actor: str, reason: str, now: int) -> int:
         """Moves the revision forward without a change, so that no number ever means two policies: needed when an older
@@ -262,6 +294,25 @@ def _refuse_stale(kind: Kind, change: Change, before: Any, own: int) -> None:
     if change.revision and last.revision not in (change.revision, own):
         detail = f"{kind.noun} {change.id} was changed in revision {last.revision} by {last.actor}"
         raise StaleChange(f"{detail}: {last.reason}", "look at it again, then repeat the change")
+
+
+class _Rehearsed(Exception):  # noqa: N818 - it undoes what was tried, and is no error
+    def __init__(self, applied: Applied) -> None:
+        super().__init__()
+        self.applied = applied
+
+
+def _stop(applied: Applied) -> None:
+    raise _Rehearsed(applied)
+
+
+def _moved_on(connection: Connection, seen: int, current: int) -> StaleChange:
+    """The register is not at the revision that was seen."""
+    columns = schema.revisions.c
+    last = connection.execute(select(schema.revisions).where(columns.revision == current)).first()
+    who = f": {last.actor}, {last.reason}" if last is not None else ""
+    detail = f"the register is at revision {current}{who}; the changes were made from revision {seen}"
+    return StaleChange(detail, "make the plan again, look at it, then apply it")
 
 
 def _revision(connection: Connection) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ops.api import certificates, explain, firm, flows, line_figures, resources, status
+from ops.api import certificates, explain, firm, flows, line_figures, policy_files, resources, status
 from ops.api.actor import NODE_UIDS, not_the_node
 from ops.api.authority import AUTHORITY, Authority
 from ops.api.problems import problems
@@ -35,7 +35,7 @@ def application(
     app[certificates.CA] = ca or CaFiles(Path("ca"))
     app[firm.SETTINGS] = settings or Settings(node=node, listeners=())
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
-    for part in (status, flows, line_figures, explain, certificates, firm, resources):
+    for part in (status, flows, line_figures, explain, certificates, firm, policy_files, resources):
         app.router.add_routes(part.routes())
     return app
 

@@ -18,6 +18,7 @@ from ops.api.policy import Policy
 from tenants.change import Applied, Change
 from tenants.register import Register
 from tenants.store import BUSY_TIMEOUT, RegisterUnavailable
+from whitelist.snapshot import Snapshot
 from whitelist.store import open_register
 
 BEAT = 10.0  # seconds between signs of life to the hub
@@ -64,12 +65,33 @@ class Authority:
         """Asks the register. Raises RegisterUnavailable, and what the question raises."""
         return await self.run(lambda: question(self._opened()))
 
-    async def write(self, changes: Sequence[Change], actor: str, reason: str) -> Outcome:
-        """Applies changes, publishes the policy, and waits until the workers enforce it. Raises ChangeRefused or
-        RegisterUnavailable, both with nothing changed."""
+    async def consider[T](self, question: Callable[[Register, Snapshot | None], T]) -> T:
+        """Asks the register and the policy in force together, while neither changes; None: no policy is valid."""
+        async with self._writing:
+            return await self.run(lambda: question(self._opened(), self.policy.open().snapshot))
+
+    async def write(
+        self,
+        changes: Sequence[Change] | Callable[[Register], Sequence[Change]],
+        actor: str,
+        reason: str,
+        *,
+        seen: int | None = None,
+        judge: Callable[[Applied, Snapshot | None], None] | None = None,
+    ) -> Outcome:
+        """Applies changes (or those that are made of the register as it then is), publishes the policy, and waits until
+        the workers enforce it. seen, judge: as the register's, which is also told the policy in force. Raises
+        ChangeRefused, RegisterUnavailable, and what judge raises, all with nothing changed."""
         async with self._writing:
             now = int(self._clock())
-            applied = await self.run(lambda: self._opened().apply_changes(changes, actor, reason, now))
+
+            def applying() -> Applied:
+                register, snapshot = self._opened(), self.policy.open().snapshot
+                made = changes(register) if callable(changes) else changes
+                asked = None if judge is None else lambda applied: judge(applied, snapshot)
+                return register.apply_changes(made, actor, reason, now, seen=seen, judge=asked)
+
+            applied = await self.run(applying)
             if not applied.changed:
                 return Outcome(applied, None, "nothing had to be changed")
             self.acts.applied(applied, actor)

@@ -16,7 +16,7 @@ from whitelist.candidates import candidates
 from whitelist.decide import Access, Denial, Permit
 from whitelist.explain import left_open
 from whitelist.reason import WORDING, Reason
-from whitelist.target import Target, TargetError, parse_host
+from whitelist.target import Target, TargetError, parse_asked
 
 _DEFAULT_PORTS = {Access.TUNNEL: 443, Access.HTTP: 80}
 
@@ -139,16 +139,8 @@ def reason_text(reason: str) -> dict[str, str]:
 
 def parse_target(text: str, default_port: int) -> Target:
     """host, host:port, [v6]:port or a bare IPv6 address. Raises Problem 422."""
-    host, port = text, ""
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        port = port.removeprefix(":")
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if port and not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
-        raise _invalid("target", "needs a port from 1 to 65535")
     try:
-        return parse_host(host, int(port or default_port))
+        return parse_asked(text, default_port)
     except TargetError as error:
         raise _invalid("target", f"{error.reason}: {error.detail}") from None
 

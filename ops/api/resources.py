@@ -41,7 +41,7 @@ async def list_items(request: web.Request) -> web.Response:
     """A page of a collection: ?q= in the words, ?limit= (at most 1000), ?cursor= (the last answer's next), and key
     columns such as ?tenant=."""
     query = dict(request.query)
-    text, cursor, limit = query.pop("q", ""), query.pop("cursor", ""), _limit(query.pop("limit", str(MAX_PAGE)))
+    text, cursor, limit = query.pop("q", ""), query.pop("cursor", ""), page_limit(query.pop("limit", str(MAX_PAGE)))
     where = {_COLUMNS.get(name, name): value for name, value in query.items()}
     collection = request.match_info["collection"]
     items, following, revision = await request.app[AUTHORITY].read(
@@ -94,14 +94,16 @@ async def edit(request: web.Request) -> web.Response:
     else 412 (as for removals and actions)."""
     fields, reason = await body_with_reason(request)
     info = request.match_info
-    change = Change(collection=info["collection"], verb="edit", id=info["id"], fields=fields, revision=_seen(request))
+    change = Change(
+        collection=info["collection"], verb="edit", id=info["id"], fields=fields, revision=seen_revision(request)
+    )
     return told(await request.app[AUTHORITY].write([change], actor(request), reason))
 
 
 async def remove(request: web.Request) -> web.Response:
     """Removes an item; ?reason= says why."""
     info = request.match_info
-    change = Change(collection=info["collection"], verb="remove", id=info["id"], revision=_seen(request))
+    change = Change(collection=info["collection"], verb="remove", id=info["id"], revision=seen_revision(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), request.query.get("reason", "")))
 
 
@@ -114,7 +116,7 @@ async def act(request: web.Request) -> web.Response:
     info = request.match_info
     if info["action"] in ("add", "edit", "remove"):
         raise web.HTTPNotFound
-    change = Change(collection=info["collection"], verb=info["action"], id=info["id"], revision=_seen(request))
+    change = Change(collection=info["collection"], verb=info["action"], id=info["id"], revision=seen_revision(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), reason))
 
 
@@ -127,7 +129,7 @@ async def apply_many(request: web.Request) -> web.Response:
         raise Problem(422, "invalid", "Not valid", f"changes: {error}", "send a list of changes") from error
     outcome = await request.app[AUTHORITY].write(changes, actor(request), reason)
     ids = [getattr(item, "id", None) for item in outcome.applied.items]
-    return answer({"ids": ids, **_enforcement(outcome)})
+    return answer({"ids": ids, **enforcement(outcome)})
 
 
 async def list_changes(request: web.Request) -> web.Response:
@@ -143,7 +145,7 @@ async def list_changes(request: web.Request) -> web.Response:
             collection=query.get("collection", ""),
             item=query.get("item", ""),
             before=int(before),
-            limit=_limit(query.get("limit", "100")),
+            limit=page_limit(query.get("limit", "100")),
         )
     )
     for row in rows:
@@ -165,7 +167,7 @@ def answer(content: Any, status: int = 200, headers: dict[str, str] | None = Non
 def told(outcome: Outcome, *, status: int = 200, **more: Any) -> web.Response:
     """The answer to a write: the item, the revision and who enforces it."""
     item = outcome.applied.items[0]
-    content = {"item": None if item is None else public(item), **_enforcement(outcome), **more}
+    content = {"item": None if item is None else public(item), **enforcement(outcome), **more}
     return answer(content, status if outcome.applied.changed else 200)
 
 
@@ -179,7 +181,8 @@ def _without_secrets(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _enforcement(outcome: Outcome) -> dict[str, Any]:
+def enforcement(outcome: Outcome) -> dict[str, Any]:
+    """The revision, and who enforces it."""
     content = {"revision": outcome.applied.revision, "enforced": outcome.enforced}
     return content if outcome.enforced is not None else {**content, "why": outcome.why}
 
@@ -201,7 +204,7 @@ async def body_with_reason(request: web.Request, limit: int | None = MAX_BODY) -
     return fields, reason
 
 
-def _seen(request: web.Request) -> int:
+def seen_revision(request: web.Request) -> int:
     """The revision that If-Match names (RFC 9110 clause 13.1.1), 0 for none or "*"."""
     text = request.headers.get("If-Match", "*").strip()
     if text == "*":
@@ -220,7 +223,8 @@ def _id_of(fields: dict[str, Any]) -> str:
     return name
 
 
-def _limit(text: str) -> int:
+def page_limit(text: str) -> int:
+    """How many items a page is to have. Raises Problem 422."""
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_PAGE or len(text) > 9:
         message = f"needs a number from 1 to {MAX_PAGE}"
         raise Problem(422, "invalid", "Not valid", f"limit {message}", "correct it", [("limit", message)])

@@ -1,0 +1,171 @@
+"""plan and apply over control's API: If-Match, tests, all or nothing, and what they say; on a real control."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ops.control_kit import GRANT, UNTIL, running
+
+LAB = {"id": "lab", "name": "Lab"}
+ARXIV = {"id": "arxiv", "name": "arXiv", "endpoints": [{"target": "arxiv.org"}]}
+TO_ARXIV = {**GRANT, "object": "service:arxiv"}
+PASSES = {"name": "arxiv passes", "tenant": "firm-a", "target": "arxiv.org", "verdict": "permit", "where": "a.yaml:9"}
+FAILS = {**PASSES, "name": "arxiv is refused", "verdict": "deny", "reason": "not-whitelisted"}
+
+
+async def test_a_plan_shows_what_would_happen_and_changes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        wish = {"proposal": {"services": [ARXIV], "grants": [TO_ARXIV], "tests": [PASSES, FAILS]}}
+        before = await node.call("GET", "/v1/revisions")
+        async with node.client.post("http://control/v1/policy/plan", json=wish) as response:
+            plan = await response.json()
+            tag = response.headers["ETag"]
+        assert tag == f'"{plan["revision"]}"'
+        assert plan["counts"] == {"services": {"add": 1}, "grants": {"add": 1}}
+        assert {(e["way"], e["who"], e["what"]) for e in plan["effects"]} == {
+            ("gains", "tenant:firm-a", "service:arxiv"),
+            ("gains", "service:arxiv", "tls://arxiv.org:443"),
+        }
+        assert [(test["name"], test["passed"]) for test in plan["tests"]] == [
+            ("arxiv passes", True),
+            ("arxiv is refused", False),
+        ]
+        assert "expected not-whitelisted, got permit by g-" in plan["tests"][1]["fault"]
+        assert plan["tunnels"] is None  # no recorder runs here, and that is said
+        assert await node.call("GET", "/v1/revisions") == before
+
+
+async def apply(node: Any, wish: dict[str, Any], tag: str | None) -> tuple[int, Any]:
+    headers = {} if tag is None else {"If-Match": tag}
+    body = {"reason": "a test", **wish}
+    async with node.client.post("http://control/v1/policy/apply", json=body, headers=headers) as response:
+        return response.status, await response.json()
+
+
+@pytest.mark.parametrize(
+    ("tag", "status", "kind"),
+    [
+        pytest.param(None, 428, "if-match-needed", id="without If-Match"),
+        pytest.param("*", 428, "if-match-needed", id="with any"),
+        pytest.param('"1"', 412, "revision", id="with a revision that is past"),
+        pytest.param("5", 400, "if-match", id="with what is no tag"),
+    ],
+)
+async def test_nothing_is_applied(tmp_path: Path, tag: str | None, status: int, kind: str) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        answered, problem = await apply(node, {"proposal": {"groups": [LAB]}}, tag)
+        assert (answered, problem["type"]) == (status, f"urn:feiyu:problem:{kind}")
+        assert problem["remedy"]
+        assert (await node.call("GET", "/v1/groups/lab"))[0] == 404
+
+
+async def test_of_two_who_apply_from_one_plan_the_second_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        revision = (await node.call("POST", "/v1/policy/plan", {"proposal": {}}))[1]["revision"]
+        wishes = [{"proposal": {"groups": [{"id": name}]}} for name in ("one", "two")]
+        answers = await asyncio.gather(*(apply(node, wish, f'"{revision}"') for wish in wishes))
+        assert sorted(status for status, _ in answers) == [200, 412]
+        lost = next(problem for status, problem in answers if status == 412)
+        assert f"the changes were made from revision {revision}" in lost["detail"]
+        groups = (await node.call("GET", "/v1/groups"))[1]["items"]
+        assert len({group["id"] for group in groups} & {"one", "two"}) == 1
+
+
+async def test_an_applied_policy_is_enforced_and_marked_as_every_change_is(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        wish = {"proposal": {"services": [ARXIV], "grants": [TO_ARXIV], "tests": [PASSES]}}
+        revision = (await node.call("POST", "/v1/policy/plan", wish))[1]["revision"]
+        status, answer = await apply(node, wish, f'"{revision}"')
+        assert (status, answer["revision"], answer["enforced"]["acked"]) == (200, revision + 1, ["w0", "w1"])
+        assert node.hub.revisions[-1] == revision + 1
+        explained = (await node.call("GET", "/v1/explain", tenant="firm-a", target="arxiv.org"))[1]
+        assert explained["verdict"]["decision"] == "permit"
+        item = (await node.call("GET", f"/v1/grants/{explained['verdict']['grant']}"))[1]
+        assert item["provenance"]["origin"] == "bootstrap"
+        again = await apply(node, wish, f'"{revision + 1}"')
+        assert (again[1]["revision"], again[1]["unchanged"]) == (revision + 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("proposal", "status", "said"),
+    [
+        pytest.param(
+            {"groups": [LAB], "services": [ARXIV], "grants": [TO_ARXIV], "tests": [FAILS]},
+            409,
+            "1 of 1 tests fail",
+            id="where a test fails",
+        ),
+        pytest.param(
+            {"groups": [LAB], "grants": [{**GRANT, "object": "service:none"}]},
+            422,
+            "the grant is not valid",
+            id="where an entry names nothing",
+        ),
+        pytest.param({"groups": [LAB, {"id": "B A D"}]}, 422, "the group is not valid", id="where an id is none"),
+        pytest.param(
+            {"groups": [LAB], "services": [{**ARXIV, "endpoints": []}]},
+            422,
+            "entries cannot be planned",
+            id="where an entry is not valid",
+        ),
+        pytest.param({"groups": [LAB], "x": 1}, 422, "unknown field `x`", id="where a field is unknown"),
+    ],
+)
+async def test_a_policy_is_applied_whole_or_not_at_all(tmp_path: Path, proposal: Any, status: int, said: str) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        revision = (await node.call("POST", "/v1/policy/plan", {"proposal": {}}))[1]["revision"]
+        answered, problem = await apply(node, {"proposal": proposal}, f'"{revision}"')
+        assert (answered, said in problem["detail"]) == (status, True), problem
+        assert (await node.call("GET", "/v1/groups/lab"))[0] == 404
+        assert (await node.call("GET", "/v1/revisions"))[1]["items"][0]["revision"] == revision
+
+
+async def test_the_entry_at_fault_is_named(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        bad = {**GRANT, "object": "service:none"}
+        _, problem = await node.call("POST", "/v1/policy/plan", {"proposal": {"groups": [LAB], "grants": [GRANT, bad]}})
+        assert problem["entry"] | {"id": ""} == {"collection": "grants", "index": 1, "id": ""}
+        assert problem["errors"] == [{"field": "object", "message": "there is no service none"}]
+
+
+async def test_a_rollback_is_planned_and_applied_as_any_change(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        revision = (await node.call("POST", "/v1/policy/plan", {"proposal": {}}))[1]["revision"]
+        await apply(node, {"proposal": {"services": [ARXIV], "grants": [TO_ARXIV]}}, f'"{revision}"')
+        back = {"rollback": revision}
+        plan = (await node.call("POST", "/v1/policy/plan", back))[1]
+        assert plan["counts"] == {"grants": {"revoke": 1}, "services": {"retire": 1}}
+        status, answer = await apply(node, back, f'"{plan["revision"]}"')
+        assert (status, answer["revision"]) == (200, revision + 2)
+        rows = (await node.call("GET", "/v1/revisions", limit=1))[1]
+        assert rows["items"][0]["changes"] == 2
+        assert rows["next"] == str(revision + 2)
+        denied = (await node.call("GET", "/v1/explain", tenant="firm-a", target="arxiv.org"))[1]
+        assert denied["verdict"]["reason"] == "not-whitelisted"
+
+
+@pytest.mark.parametrize("to", [0, -1, True, "1", 99, 1 << 60])
+async def test_a_revision_that_is_none_is_refused(tmp_path: Path, to: Any) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        status, problem = await node.call("POST", "/v1/policy/plan", {"rollback": to})
+        assert (status, problem["errors"][0]["field"]) == (422, "rollback")
+
+
+async def test_a_firm_may_be_given_a_longer_term_alone(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        wish = {"proposal": {"tenants": [{"id": "firm-a", "valid_until": UNTIL + 1}]}}
+        plan = (await node.call("POST", "/v1/policy/plan", wish))[1]
+        assert [(e["way"], e["what"], e["how"]) for e in plan["effects"]] == [
+            ("changes", "valid_until", f"{UNTIL} → {UNTIL + 1}")
+        ]
