@@ -9,7 +9,7 @@ import msgspec
 
 from ops.api.problems import Problem, problem_of
 from tenants import queries
-from tenants.change import Applied, Change, ChangeRefused
+from tenants.change import Applied, Change, ChangeRefused, StaleChange
 from tenants.draft import decoders
 from tenants.register import Register
 from whitelist import suite
@@ -83,11 +83,12 @@ class Wish:
         return self.changes
 
     def refused(self, error: ChangeRefused) -> Problem:
-        """The register's refusal, with the entry that is at fault."""
+        """The register's refusal, its fields led by the entry at fault: "grants[3].lines"."""
         problem = problem_of(error, "", "")
-        if error.index < len(self.sources):
+        if not isinstance(error, StaleChange) and error.index < len(self.sources):
             collection, index = self.sources[error.index]
-            problem.more["entry"] = {"collection": collection, "index": index, "id": self.changes[error.index].id}
+            entry = f"{collection}[{index}]" if index >= 0 else f"{collection}/{self.changes[error.index].id}"
+            problem.errors = [(f"{entry}.{name}", message) for name, message in error.errors] or [(entry, error.detail)]
         return problem
 
     def judged(self, applied: Applied, snapshot: Snapshot | None, now: int) -> Trial | None:

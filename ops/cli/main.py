@@ -30,6 +30,7 @@ MEMBERS = {
     "deny": "deny:group",
     "grant": "grant:group",
     "line": "line:group",
+    "policy": "policy:group",
     "explain": "explain:explain",
     "flow": "flow:group",
     "log": "log:group",

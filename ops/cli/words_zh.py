@@ -7,7 +7,8 @@ from ops.cli.help_zh import HELP_ZH
 from ops.cli.line_zh import LINE_ZH
 from ops.cli.messages_zh import MESSAGES_ZH
 from ops.cli.onboard_zh import ONBOARD_ZH
+from ops.cli.policy_zh import POLICY_ZH
 
 ZH: dict[str, str] = {
-    **MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **EVIDENCE_ZH, **LINE_ZH, **CA_ZH, **ONBOARD_ZH,
+    **POLICY_ZH, **MESSAGES_ZH, **HELP_ZH, **EGRESS_ZH, **EVIDENCE_ZH, **LINE_ZH, **CA_ZH, **ONBOARD_ZH,
 }  # fmt: skip

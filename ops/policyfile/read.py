@@ -77,7 +77,7 @@ def paths_of(given: Sequence[Path]) -> list[Path]:
 def read_files(given: Sequence[Path], overrides: dict[str, Any] | None = None) -> Files:
     """All the files as one proposal; overrides stand before what the files have as defaults. Raises FilesError with
     everything that is wrong."""
-    return read_texts([(str(path), _text(path)) for path in paths_of(given)], overrides)
+    return read_texts([(str(path), text_of(path)) for path in paths_of(given)], overrides)
 
 
 def read_texts(texts: Iterable[tuple[str, str]], overrides: dict[str, Any] | None = None) -> Files:
@@ -222,7 +222,8 @@ class _File:
         return values
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The file's text. Raises FilesError."""
     try:
         if path.stat().st_size > MAX_FILE:
             raise FilesError(

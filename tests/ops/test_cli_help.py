@@ -47,6 +47,7 @@ RELEASED = {
     "line": "list show add edit drain undrain retire share unshare probe",
     "flow": "list show cut",
     "log": "search tail",
+    "policy": "fmt lint test diff plan apply rollback history export import",
     "evidence": "verify prove checkpoint verifier export",
 }
 
@@ -76,7 +77,7 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
-    verbs |= {"share", "unshare", "onboard"}
+    verbs |= {"share", "unshare", "onboard", "apply", "rollback", "import"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
         assert shown is (path[-1] in verbs or path[0] == "log"), path
