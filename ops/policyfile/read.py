@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,14 @@ def _below(node: yaml.Node, part: str) -> yaml.Node | None:
 
 
 def paths_of(given: Sequence[Path]) -> list[Path]:
-    """The files meant: of a directory its *.yaml and *.yml, by name. Raises FilesError."""
+    """The files meant: of a directory its *.yaml and *.yml, by name; pack:NAME is one of the industry packs. Raises
+    FilesError."""
     found: list[Path] = []
     for path in given:
-        if path.is_dir():
+        if path.name.startswith("pack:"):
+            packs = Path(str(resources.files("configs"))) / "packs"
+            found.append(packs / f"{path.name.removeprefix('pack:')}.yaml")
+        elif path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml"))
             if not inside:
                 raise FilesError([Finding(str(path), 1, "the directory has no *.yaml", "name the files")])

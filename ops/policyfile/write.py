@@ -1,5 +1,6 @@
 """From items to the text of a policy file: one entry a line where it fits, keys in one order, times in zone time."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -13,6 +14,8 @@ from whitelist.model import Grant
 from whitelist.proposal import COLLECTIONS, Scope, Test
 
 _WIDTH = 120
+# What means nothing in YAML inside of a plain text; a colon does where something follows it at once.
+_PLAIN = re.compile(r"[^\W_](?:[\w\-./ '()]|:(?=[\w/]))*(?<! )").fullmatch
 Fields = dict[str, Any]
 _GRANT_DEFAULTS = {
     field.name: field.default
@@ -91,13 +94,11 @@ def flow(value: Any) -> str:
 
 def scalar(text: str) -> str:
     """A text as YAML: plain where that reads as the same text, in a flow too, else quoted."""
-    if text and all(c.isascii() and (c.isalnum() or c in "-_./") for c in text) and text[0].isalnum():
+    if _PLAIN(text):
         # Dates stand plain: that is how the files write them.
         tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         if tag.endswith((":str", ":timestamp")):
             return text
-    if len(text) > 2 and text.partition("://")[1] and all(c.isascii() and (c.isalnum() or c in "-_./:") for c in text):
-        return text
     return str(msgspec.json.encode(text).decode())
 
 
