@@ -61,6 +61,13 @@ def documents(connection: Connection, table: Table, ids: Sequence[str] | None = 
     return ((row.id, row.document) for row in connection.execute(found))
 
 
+def revision_at(connection: Connection, moment: int) -> int:
+    """The revision in force at a Unix second; 0: before the first. Where the clock was put back, the later revision
+    counts, for that was the one in force at the end of that second."""
+    columns = schema.revisions.c
+    return connection.execute(select(func.max(columns.revision)).where(columns.time <= moment)).scalar() or 0
+
+
 def touched_after(connection: Connection, revision: int, collections: Sequence[str]) -> Iterable[Any]:
     """For each item of the collections changed after a revision: (collection, item, the document before the first of
     those changes), in the order of those changes."""

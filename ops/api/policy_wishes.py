@@ -21,7 +21,7 @@ from whitelist.proposal import COLLECTIONS, Proposal, digest
 from whitelist.rollback import decoded, undo
 from whitelist.snapshot import Snapshot
 from whitelist.suite import Result
-from whitelist.target import Target
+from whitelist.target import recorded
 from whitelist.trial import Trial
 
 SHOWN = 1000  # changes and effects in an answer, unless more are asked for
@@ -94,7 +94,8 @@ class Wish:
     def judged(self, applied: Applied, snapshot: Snapshot | None, now: int) -> Trial | None:
         """The policy as it would be, its tests asked; None where there is no valid policy to lay the changes over."""
         tests = self.proposal.tests if self.proposal is not None else ()
-        if snapshot is None:
+        before = applied.revision - bool(applied.changed)
+        if snapshot is None or snapshot.revision != before:
             if tests:
                 what = "there is no valid policy to test the changes with"
                 raise Problem(503, "policy-unavailable", "Not available", what, "see `feiyu status`, then try again")
@@ -158,8 +159,7 @@ def cut(trial: Trial, flows: Sequence[dict[str, Any]], now: int) -> dict[str, An
         tenant = trial.tenant(str(flow.get("tenant", "")))
         host, port = str(flow.get("host", "")), int(flow.get("port", 0))
         access = Access.TUNNEL if flow.get("method", "CONNECT") == "CONNECT" else Access.HTTP
-        # A host in a record is canonical: it was a target's.
-        target = Target(host, port, is_ip=":" in host or host.replace(".", "").isdigit())
+        target = recorded(host, port)
         source, interface = str(flow.get("client_ip", "")), str(flow.get("interface", "")) or None
         if tenant is None or not isinstance(decide(trial, tenant, source, interface, target, access, now), Permit):
             hit[str(flow.get("tenant", ""))] += 1

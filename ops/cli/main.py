@@ -32,6 +32,7 @@ MEMBERS = {
     "line": "line:group",
     "policy": "policy:group",
     "explain": "explain:explain",
+    "replay": "replay:replay",
     "flow": "flow:group",
     "log": "log:group",
     "evidence": "evidence:group",

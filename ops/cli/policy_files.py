@@ -1,7 +1,7 @@
 """What the commands of feiyu policy share: reading the files that are named, and telling what is wrong with them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,17 @@ def told(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     return lines
 
 
-def asked(app: App, path: str, body: Json, files: Files | None, revision: int | None = None) -> Json:
+def asked(
+    app: App,
+    path: str,
+    body: Json,
+    files: Files | None,
+    revision: int | None = None,
+    query: Mapping[str, object] | None = None,
+) -> Json:
     """Asks control; where it names an entry that is at fault, its file and line are told."""
     try:
-        return app.client.call("POST", path, body, revision=revision, timeout=PATIENCE)
+        return app.client.call("POST", path, body, query, revision, timeout=PATIENCE)
     except CliError as error:
         raise CliError(
             error.code,

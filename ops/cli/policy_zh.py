@@ -82,4 +82,35 @@ POLICY_ZH: dict[str, str] = {
     "SHEET": "工作表",
     "ROW": "行",
     "COLUMN": "列",
+    # feiyu explain, feiyu replay
+    "The moment (default: now); a past one is asked of the policy of then.":
+        "时刻（默认现在）；过去的时刻按当时的策略回答。",
+    "Ask the policy as this file would make it; may be repeated.": "按应用该文件后的策略回答；可重复。",
+    "Policy": "策略",
+    "Decide what was recorded again with a proposed policy; exit 1 where something would change.":
+        "用拟议策略重新判定已记录的请求；结果有变化时退出码为 1。",
+    "The proposed policy file; may be repeated.": "拟议的策略文件；可重复。",
+    "How far back.": "回溯多久。",
+    "Up to when (default: now).": "截止时刻（默认现在）。",
+    "The files are the whole policy; no node is asked.": "文件即全部策略，不询问节点。",
+    "Run it on the node with an account that it admits, or name a copy with --log.":
+        "请在节点上以有权限的账户运行，或用 --log 指定副本。",
+    "See feiyu status.": "请查看 feiyu status。",
+    "the policy in force is revision {number}, the plan was made from another":
+        "现行策略为版本 {number}，与计划所依据的不同",
+    "Try it again.": "请重试。",
+    "{decisions} decisions: {allowed} would pass now, {denied} would be refused, {same} stay as they were":
+        "共 {decisions} 次判定：{allowed} 次将改为放行，{denied} 次将改为拒绝，{same} 次不变",
+    "{count} differ from the record already today, whatever is proposed":
+        "{count} 次在现行策略下已与记录不同，与拟议无关",
+    "Not known, for no policy decides it: {what}": "无法得知（并非由策略决定）：{what}",
+    "Of those that would pass, {count} were never dialled: their addresses and TLS names are not known":
+        "将放行的请求中有 {count} 次从未连接：其地址和 TLS 名称无从得知",
+    "deny to allow": "拒绝→放行",
+    "allow to deny": "放行→拒绝",
+    "CHANGE": "变化",
+    "DECISIONS": "次数",
+    "HOSTS": "域名",
+    "SERVICE": "服务",
+    "LAST": "最近",
 }  # fmt: skip

@@ -34,7 +34,7 @@ COMMANDS = dict(leaves(main.build()))
 
 
 RELEASED = {
-    "": "init up check doctor status demo explain version completion",
+    "": "init up check doctor status demo explain replay version completion",
     "tenant": "list show add edit suspend resume onboard",
     "pac": "render",
     "credential": "list issue revoke",

@@ -1,11 +1,14 @@
 """feiyu policy against files alone, and against a real control: what is planned is what is applied."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ops.cli.main import run
+from telemetry.record import Record, encode
+from telemetry.segments import segment_name
 from tests.ops.test_cli_control import Feiyu, node  # noqa: F401 - the fixture
 
 SHOP = """\
@@ -219,3 +222,33 @@ def test_everything_is_said_in_chinese_too(capsys: pytest.CaptureFixture[str], t
     path = written(tmp_path, "feiyu: policy/1\n")
     assert run(["policy", "test", path, "--lang", "zh"]) == 1
     assert "测试" in capsys.readouterr().err
+
+
+def test_replay_and_explain_show_a_policy_before_it_is_applied(feiyu: Feiyu, node: Path, tmp_path: Path) -> None:  # noqa: F811
+    term = ("--from", "2026-01-01", "--until", "2036-01-01")
+    feiyu("tenant", "add", "p5", "--name", "P5", "--place", "s1/r1/acc0/10.85.0.0/24", *term, "--reason", "new")
+    addresses = ("--gateway", "192.0.2.1", "--source", "10.85.0.254", "--resolver", "192.0.2.53")
+    feiyu("line", "add", "p5-line", "--device", "l-p5", *addresses, "--reason", "new")
+    path = written(tmp_path, SHOP.format("p5", "permit").replace("2026-01-01", "2026-11-01"))
+    record = Record(
+        node="n", boot="b", worker="w0", seq=1, kind="deny", time=int(time.time() - 60) * 1_000_000, tenant="p5",
+        interface="acc0", client_ip="10.85.0.9", method="CONNECT", host="shop.p5.example", port=443, decision="deny",
+        reason="not-whitelisted",
+    )  # fmt: skip
+    log = node.parent / "state" / "log"
+    log.mkdir(exist_ok=True)
+    (log / segment_name(0)).write_bytes(encode(record) + b"\n")
+    told = feiyu("replay", "--policy", path, "--since", "1h", code=1)
+    assert "deny to allow  p5      p5-shop          1  not-whitelisted  shop.p5.example 1" in told
+    assert "1 decisions: 1 would pass now, 0 would be refused, 0 stay as they were" in told
+    assert "1 were never dialled" in told
+    assert feiyu.json("replay", "--policy", path, "--since", "1h", code=1)["deny_to_allow"][0]["count"] == 1
+    assert "deny to allow,p5,p5-shop,1," in feiyu("replay", "--policy", path, "-o", "csv", code=1)
+    feiyu("replay", "--policy", path, "--since", "1h", "--log", str(tmp_path / "none"), code=2)
+    assert "none cannot be read: No such file" in feiyu.err
+    alone = written(tmp_path, SHOP.format("p6", "permit"))
+    assert feiyu.json("replay", "--policy", alone, "--alone", "--since", "1h")["same"] == 1
+    path = written(tmp_path, SHOP.format("p5", "permit").replace("2026-01-01", "2026-11-01"))
+    feiyu("explain", "p5", "shop.p5.example", code=1)
+    assert "Allowed by grant g-" in feiyu("explain", "p5", "shop.p5.example", "--policy", path)
+    assert feiyu.json("explain", "p5", "x.example", "--policy", path, code=1)["verdict"]["reason"] == "not-whitelisted"

@@ -168,3 +168,45 @@ async def test_a_firm_may_be_given_a_longer_term_alone(tmp_path: Path) -> None:
         assert [(e["way"], e["what"], e["how"]) for e in plan["effects"]] == [
             ("changes", "valid_until", f"{UNTIL} → {UNTIL + 1}")
         ]
+
+
+async def test_a_past_moment_is_asked_of_the_policy_as_it_was(tmp_path: Path) -> None:
+    moments = iter(range(1_795_000_000, 1_796_000_000, 100))
+    async with running(tmp_path) as node:
+        node.authority._clock = lambda: float(next(moments))  # as if a minute and more lay between any two changes
+        await node.set_up()
+        grant = (await node.add("grants", **GRANT))["item"]
+        began = grant["provenance"]["created"]
+        await node.call("POST", f"/v1/grants/{grant['id']}/revoke", {"reason": "over"})
+        for at, decision, detail in (
+            (began + 1, "permit", ""),
+            (began - 1, "deny", "no grant of a service with the host"),
+            (began + 101, "deny", "no grant of a service with the host"),
+        ):
+            told = (await node.call("GET", "/v1/explain", tenant="firm-a", target="docs.example.com", at=at))[1]
+            assert (told["verdict"]["decision"], told["verdict"].get("detail", ""), told["as_of"]) == (
+                decision,
+                detail,
+                at,
+            )
+        before_all = await node.call("GET", "/v1/explain", tenant="firm-a", target="docs.example.com", at=1_700_000_000)
+        assert before_all[0] == 404
+        assert (await node.call("GET", "/v1/revisions"))[1]["items"][0]["revision"] == 7
+
+
+async def test_a_proposal_is_explained_without_being_applied(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        wish = {"proposal": {"services": [ARXIV], "grants": [TO_ARXIV]}}
+        question = {"tenant": "firm-a", "target": "arxiv.org"}
+        status, told = await node.call("POST", "/v1/explain", wish, **question)
+        assert (status, told["verdict"]["decision"], told["verdict"]["service"]) == (200, "permit", "arxiv")
+        assert told["policy"].startswith("policy ")
+        told = (await node.call("POST", "/v1/explain", wish, tenant="firm-a", target="www.arxiv.org"))[1]
+        assert told["verdict"]["reason"] == "not-whitelisted"
+        told = (await node.call("POST", "/v1/explain", wish, tenant="firm-a", target="arxiv.org:8443"))[1]
+        assert told["candidates"][0]["why_not"] == "port 8443 is not among the endpoint's"
+        assert told["would_have_to_change"][0]["zh"] == "服务 arxiv 增加端口 8443"
+        assert (await node.call("GET", "/v1/explain", **question))[1]["verdict"]["decision"] == "deny"
+        assert (await node.call("POST", "/v1/explain", {"proposal": {"x": 1}}, **question))[0] == 422
+        assert (await node.call("POST", "/v1/explain", wish, tenant="firm-b", target="arxiv.org"))[0] == 404
