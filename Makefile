@@ -21,6 +21,7 @@ demo: setup
 
 # Most tests wait for something, so two run at a time, those of one file one after the other.
 test: setup
+	@./setup.sh register
 	$(PY) -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 # The programs that tests/acceptance/test_clients*.py run through a node (400 MB); without them those tests say so.

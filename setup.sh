@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | clients VENV | bench |
+# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | register | clients VENV | bench |
 # bench-peers | bundle VENV | lock
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -65,6 +65,9 @@ case ${1:-} in
   system)
     need "lines, demo and tests" nft=nftables ip=iproute2 curl=curl tcpdump=tcpdump strace=strace
     ;;
+  register)
+    need "the tests of the register on a server" pg_ctlcluster=postgresql || say "no PostgreSQL here: those tests are skipped"
+    ;;
   clients)
     # About 400 MB to fetch and 1.5 GB on disk where all is missing. Tests of a program that is not there say so.
     for program in wget=wget git=git go=golang-go javac=default-jdk-headless chromium=chromium certutil=libnss3-tools; do
@@ -120,7 +123,7 @@ case ${1:-} in
     compile tests/acceptance/clients.in -o tests/acceptance/clients.lock
     ;;
   *)
-    say "usage: setup.sh python VENV | system | clients VENV | bench | bench-peers | bundle VENV | lock"
+    say "usage: setup.sh python VENV | system | register | clients VENV | bench | bench-peers | bundle VENV | lock"
     exit 2
     ;;
 esac

@@ -57,7 +57,7 @@ async def serve(settings: Settings) -> None:
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     keys = load_keys(state)
     policy = Policy(state / "snapshot", keys.snapshot)
-    authority = Authority(state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)))
+    authority = Authority(settings.register_at, policy, HubClient(run / "live.sock"), Acts(spool_of(settings)))
     recorder = RecorderClient(run / "recorder.sock")
     users = settings.users
     node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)

@@ -27,9 +27,9 @@ from tenants.change import (
 from tenants.credential import crockford
 from tenants.draft import Draft, decoders, encode
 from tenants.kinds import Kind
+from tenants.migrate import Database
 from tenants.model import Origin, Provenance
 from tenants.rules import check_id, convert, invalid, refuse_given, refuse_used, unknown
-from tenants.store import Store
 
 MAX_REASON = 1000  # characters
 
@@ -37,10 +37,10 @@ MAX_REASON = 1000  # characters
 class Register:
     """Reads and changes. kinds: the collections by name, parents before their children. Not thread-safe.
 
-    Every method raises tenants.store.RegisterUnavailable when the database cannot be used."""
+    Every method raises tenants.migrate.RegisterUnavailable when the database cannot be used."""
 
     def __init__(
-        self, store: Store, kinds: Mapping[str, Kind], *, randomness: Callable[[int], bytes] = secrets.token_bytes
+        self, store: Database, kinds: Mapping[str, Kind], *, randomness: Callable[[int], bytes] = secrets.token_bytes
     ) -> None:
         self.store = store
         self.kinds = kinds

@@ -7,7 +7,7 @@ parts of the document for the same reason and are replaced with it. Foreign keys
 transaction may write in any order.
 """
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy.sql.schema import SchemaItem
 
 metadata = MetaData(
@@ -19,6 +19,10 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+# Unix seconds go beyond 32 bits in 2038; SQLite's INTEGER has 64 anyway.
+_WHOLE = Integer().with_variant(BigInteger(), "postgresql")
 
 
 def _refers(target: str) -> ForeignKey:
@@ -43,7 +47,7 @@ tenants = _items("tenants", Column("state", Text, nullable=False), Column("slot"
 credentials = _items(
     "credentials",
     Column("tenant", Text, _refers("tenants.id"), nullable=False, index=True),
-    Column("revoked", Integer, nullable=False),
+    Column("revoked", _WHOLE, nullable=False),
 )
 services = _items("services", Column("retired", Integer, nullable=False))
 lines = _items(
@@ -110,8 +114,8 @@ grant_lines = Table(
 revisions = Table(
     "revisions",
     metadata,
-    Column("revision", Integer, primary_key=True, autoincrement=False),
-    Column("time", Integer, nullable=False),  # Unix seconds
+    Column("revision", _WHOLE, primary_key=True, autoincrement=False),
+    Column("time", _WHOLE, nullable=False),  # Unix seconds
     Column("actor", Text, nullable=False),
     Column("reason", Text, CheckConstraint("reason <> ''", name="reason"), nullable=False),
     Column("changes", Integer, nullable=False),
@@ -120,9 +124,9 @@ revisions = Table(
 changes = Table(
     "changes",
     metadata,
-    Column("number", Integer, primary_key=True),
-    Column("revision", Integer, _refers("revisions.revision"), nullable=False, index=True),
-    Column("time", Integer, nullable=False),
+    Column("number", _WHOLE, primary_key=True),
+    Column("revision", _WHOLE, _refers("revisions.revision"), nullable=False, index=True),
+    Column("time", _WHOLE, nullable=False),
     Column("actor", Text, nullable=False),
     Column("collection", Text, nullable=False),
     Column("item", Text, nullable=False),

@@ -21,7 +21,7 @@ from tenants.kinds import (
 )
 from tenants.model import GONE, Side
 from tenants.register import Register
-from tenants.store import BUSY_TIMEOUT, Store
+from tenants.store import BUSY_TIMEOUT, Database, Store
 from whitelist import validate
 from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Protocol, Service, Vxlan
 from whitelist.tls_terms import TERMS, USUAL
@@ -30,11 +30,21 @@ _decode_line = msgspec.json.Decoder(Line).decode
 _LIVE = (GrantState.EFFECTIVE, GrantState.SUSPENDED)  # a suspended grant comes back with all it refers to
 
 
-def open_register(path: Path, *, create: bool, busy_timeout: float = BUSY_TIMEOUT) -> Register:
-    """The register at this path, migrated to this release's schema. Raises tenants.store.RegisterUnavailable."""
-    store = Store(path, busy_timeout=busy_timeout)
+def open_register(where: Path | str, *, create: bool, busy_timeout: float = BUSY_TIMEOUT) -> Register:
+    """The register at this path, or (postgresql://…) on this server, migrated to this release's schema. Raises
+    tenants.migrate.RegisterUnavailable."""
+    store = database(where, busy_timeout)
     store.open(create=create)
     return Register(store, KINDS)
+
+
+def database(where: Path | str, busy_timeout: float = BUSY_TIMEOUT) -> Database:
+    """The database at this path or address; not opened yet."""
+    if isinstance(where, str) and where.startswith("postgresql:"):
+        from tenants.postgres import PostgresStore  # with its driver, for those who have a server
+
+        return PostgresStore(where, busy_timeout=busy_timeout)
+    return Store(Path(where), busy_timeout=busy_timeout)
 
 
 def _subject(grant: Grant) -> tuple[str, str]:

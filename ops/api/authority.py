@@ -41,7 +41,7 @@ class Authority:
 
     def __init__(
         self,
-        register: Path,
+        register: Path | str,
         policy: Policy,
         hub: HubClient,
         acts: Acts,

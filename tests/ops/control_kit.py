@@ -130,6 +130,13 @@ class Node:
             await self.add(collection, **fields)
 
 
+def _file(root: Path) -> Path | str:
+    return root / "state" / "register.db"
+
+
+register_of = _file  # where the register of a test's directory is; replaced where it is a server's
+
+
 @contextlib.asynccontextmanager
 async def running(
     root: Path,
@@ -150,7 +157,7 @@ async def running(
     policy = Policy(state / "snapshot", keys.snapshot)
     more = {} if busy is None else {"busy_timeout": busy}
     authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more
+        register_of(root), policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more
     )
     recorder = RecorderClient(run / "recorder.sock")
     app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"))

@@ -1,0 +1,67 @@
+"""Control's API with its register on a real PostgreSQL server: the same tests as with a file, and a whole control."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.cli.main import run
+from tests.ops import control_kit
+from tests.ops.test_api_writes import *  # noqa: F403 - the same tests
+from tests.ops.test_cli_control import CONFIG
+from tests.ops.test_policy_api import *  # noqa: F403
+from tests.postgres_kit import Server, server
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Server]:
+    with server() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _registers_are_on_the_server(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One database for each test, the same for all controls of the test."""
+    made: dict[Path, str] = {}
+
+    def register_of(root: Path) -> Path | str:
+        if root not in made:
+            assert not made, "one register for each test"
+            made[root] = postgres.emptied()
+        return made[root]
+
+    monkeypatch.setattr(control_kit, "register_of", register_of)
+
+
+def test_a_node_is_set_up_and_administered(
+    postgres: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """feiyu init fills the database, control keeps the register there, and no file is made beside it."""
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.delenv("FEIYU_SERVER", raising=False)
+    config = tmp_path / "feiyu.yaml"
+    config.write_text(CONFIG.format(tmp_path) + f"register: {json.dumps(postgres.database())}\n")
+    (tmp_path / "run").mkdir()
+    assert run(["init", "--config", str(config)]) == 0
+    process = subprocess.Popen([sys.executable, "-m", "ops.control", "--config", str(config)], stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "run" / "control.sock").exists():
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        place = "s1/r1/acc0/10.1.0.0/24"
+        add = ["tenant", "add", "acme", "--name", "Acme", "--place", place, "--for", "1y", "--reason", "new"]
+        assert run([*add, "--config", str(config)]) == 0
+        capsys.readouterr()
+        assert run(["policy", "history", "-o", "json", "--config", str(config)]) == 0
+        assert [(row["revision"], row["reason"]) for row in json.loads(capsys.readouterr().out)] == [(1, "new")]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert not (tmp_path / "state" / "register.db").exists()
