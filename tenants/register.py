@@ -45,6 +45,11 @@ class Register:
         self.store = store
         self.kinds = kinds
         self._decoders = decoders(kinds)
+        # What a new item has in the fields that the register sets; made once, for reading a struct is slow.
+        self._given = {
+            name: {f.name: f.default for f in msgspec.structs.fields(kind.struct) if f.name in kind.given}
+            for name, kind in kinds.items()
+        }
         self._randomness = randomness
 
     def revision(self) -> int:
@@ -257,8 +262,7 @@ class Register:
         if draft.find(kind.collection, item) is not None:
             raise AlreadyExists(f"{kind.noun} {item} exists", "edit it, or choose another id", [("id", "is taken")])
         after = convert(kind, {**change.fields, "id": item})
-        defaults = {field.name: field.default for field in msgspec.structs.fields(kind.struct)}
-        refuse_given(kind, after, {name: defaults[name] for name in kind.given})
+        refuse_given(kind, after, self._given[kind.collection])
         after = msgspec.structs.replace(after, **kind.assign(draft, after))
         return self._store(draft, kind, change, None, after, provenance)
 
