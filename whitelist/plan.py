@@ -98,6 +98,11 @@ def _settle(made: Plan, kind: Kind, entry: Fields, before: Any, index: int) -> N
     except InvalidChange as error:
         made.faults += [Fault(kind.collection, index, *fault) for fault in error.errors]
         return
+    if before is not None:
+        kept = msgspec.structs.replace(after, **{given: getattr(before, given) for given in kind.given})
+        if kept == before:  # what stands was valid when it was written
+            made.unchanged += 1
+            return
     if faults := kind.validate(after):
         made.faults += [Fault(kind.collection, index, *fault) for fault in faults]
         return
@@ -110,12 +115,8 @@ def _settle(made: Plan, kind: Kind, entry: Fields, before: Any, index: int) -> N
             message = f"is {getattr(before, fixed)} and cannot be changed; leave the id out for another {kind.noun}"
             made.faults.append(Fault(kind.collection, index, fixed, message))
             return
-    after = msgspec.structs.replace(after, **{given: getattr(before, given) for given in kind.given})
-    if after == before:
-        made.unchanged += 1
-        return
     # In builtins, as the register merges them: what both have alike is left out.
-    one, other = msgspec.to_builtins(before), msgspec.to_builtins(after)
+    one, other = msgspec.to_builtins(before), msgspec.to_builtins(kept)
     patch = {field: value for field, value in other.items() if one[field] != value}
     change = Change(collection=kind.collection, verb="edit", id=name, fields=patch, revision=before.provenance.revision)
     made.wish(change, kind.collection, index)
@@ -142,9 +143,9 @@ def _grants(made: Plan, kind: Kind, proposal: Proposal, held: Held) -> None:
     wanted = None if proposal.scope.zone else subjects | covered
     live = list(held.live_grants(wanted)) if wanted is None or wanted else []
     known = {grant.id: grant for grant in live}
-    stated = [entry["id"] for entry in proposal.grants if "id" in entry]
+    stated = {entry["id"] for entry in proposal.grants if "id" in entry}
     known |= held.find("grants", [name for name in stated if name not in known])
-    free = [grant for grant in live if grant.id not in set(stated)] if stated else live
+    free = [grant for grant in live if grant.id not in stated] if stated else live
     matched = _match(
         proposal.grants, free, lambda entry: (entry["subject"], entry["object"]), lambda g: (g.subject, g.object), kind
     )

@@ -150,7 +150,8 @@ def _in_terminal(command: list[str]) -> tuple[int, bytes]:
 
 
 def planning(directory: Path, scale: float) -> dict[str, Any]:
-    """Beside a register of 1,000,000 grants: the plan of a file about ten firms, and that of a whole new firm."""
+    """Beside a register of 1,000,000 grants: the plan of a file with the thousand grants of ten firms, complete for
+    one of them and half of them changed, as the command takes it from reading the file to the last line."""
     grants = int(1_000_000 * scale)
     fill = [*zone(), *firms(large.tenants_of(grants))]
     began = time.monotonic()
@@ -170,26 +171,7 @@ def planning(directory: Path, scale: float) -> dict[str, Any]:
         path.write_text(text.replace("feiyu: policy/1\n", "feiyu: policy/1\nscope: {tenants: [firm-0]}\n", 1))
         figures = {"plan_register_grants": grants, "plan_fill_seconds": filled, "plan_file_grants": len(chosen)}
         figures["plan_ten_firms_seconds"] = _timed(["policy", "plan", str(path), "--config", str(config), "-o", "json"])
-        path.write_text("feiyu: policy/1\nscope: zone\n" + text.split("\n", 1)[1])
-        body = {"proposal": {"scope": {"zone": True}, **_everything(grants)}, "limit": 10}
-        began = time.monotonic()
-        plan = Client(socket).call("POST", "/v1/policy/plan", body, timeout=600) if grants <= 150_000 else None
-        if plan is not None:
-            figures["plan_whole_zone_seconds"] = time.monotonic() - began
-            assert plan["unchanged"] >= grants
     return figures
-
-
-def _everything(grants: int) -> dict[str, Any]:
-    kept = ("provenance", "state", "retired")
-    return {
-        "services": [_without(large.service(n), kept) for n in range(large.SERVICES)],
-        "grants": [_without(begun(large.grant(n, grants)), kept) for n in range(grants)],
-    }
-
-
-def _without(item: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.to_builtins(item).items() if name not in names}
 
 
 def free_port() -> int:

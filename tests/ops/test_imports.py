@@ -467,6 +467,7 @@ def test_any_rules_of_squid_are_read_or_told(tmp_path: Path, lines: list[list[st
     checked(read(path, USUAL, kind="squid"))
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_normalising_twice_is_normalising_once(text: str) -> None:
     assert cells.normal(cells.normal(text)) == cells.normal(text)

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.policyfile.found import FilesError, Finding
 from ops.policyfile.lint import lint
 from ops.policyfile.read import MAX_FILE, read_files, read_texts
+from ops.policyfile.write import document
 from whitelist.proposal import digest
 
 HEAD = "feiyu: policy/1\n"
@@ -248,6 +250,40 @@ def test_lint_tells_mistakes_and_what_looks_like_one(content: str, line: int, sa
     assert found[0].remedy
 
 
+_TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40)
+_MOMENT = st.integers(0, 4_000_000_000)
+
+
+@settings(deadline=None)
+@given(
+    _TEXT,
+    _TEXT,
+    st.sets(st.integers(0, 6)),
+    _MOMENT,
+    _MOMENT,
+    st.integers(0, 1438),
+    st.lists(st.integers(1, 65535), unique=True),
+)
+def test_what_is_written_is_read_back_as_it_was(
+    name: str, purpose: str, days: set[int], start: int, end: int, minute: int, ports: list[int]
+) -> None:
+    """Names that look like YAML, like numbers, like dates; every term, every window."""
+    window = {"valid_from": start, "valid_until": end, "start_minute": minute, "end_minute": minute + 1}
+    entries = {
+        "groups": [{"id": "g", "name": name}],
+        "grants": [
+            {
+                "id": "g-1", "subject": "group:g", "object": "category:c", "lines": ["hk1", "sg1"], "purpose": purpose,
+                "window": {**window, **({"weekdays": sorted(days)} if days else {})},
+            }
+        ],
+        "denies": [{"target": "*.bad.example", "note": name, **({"ports": ports} if ports else {})}],
+    }  # fmt: skip
+    read = msgspec.to_builtins(read_texts([("a.yaml", document(entries))]).proposal)
+    assert msgspec.json.decode(msgspec.json.encode({key: read[key] for key in entries})) == entries
+
+
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused_in_words(content: str) -> None:
     findings: list[Finding] = []
