@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import batched
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,18 +67,17 @@ def _children() -> float:
 
 
 @contextmanager
-def control(directory: Path, fill: list[Change] | None = None) -> Iterator[Path]:
+def control(directory: Path, fill: Iterable[Change] = ()) -> Iterator[Path]:
     """A control process over a register of its own; the path of its configuration."""
     config = directory / "feiyu.yaml"
     config.write_text(CONFIG.format(directory))
     (directory / "run").mkdir()
     sys.stderr.flush()
     assert feiyu(["init", "--config", str(config)]) == 0
-    if fill:
-        book = open_register(directory / "state" / "register.db", create=False)
-        for start in range(0, len(fill), 100_000):
-            book.apply_changes(fill[start : start + 100_000], "bench", "benchmark", NOW)
-        book.store.close()
+    book = open_register(directory / "state" / "register.db", create=False)
+    for some in batched(fill, 50_000):
+        book.apply_changes(some, "bench", "benchmark", NOW)
+    book.store.close()
     process = subprocess.Popen(
         [sys.executable, "-m", "ops.control", "--config", str(config)], stderr=subprocess.DEVNULL
     )
@@ -106,6 +106,14 @@ def zone() -> list[Change]:
 def firms(count: int) -> list[Change]:
     """So many firms."""
     return adds("tenants", map(large.tenant, range(count)), "slot", "state")
+
+
+def _large(grants: int) -> Iterator[Change]:
+    """The large policy as changes, made while they are applied."""
+    yield from zone()
+    yield from firms(large.tenants_of(grants))
+    for some in batched(range(grants), 10_000):
+        yield from adds("grants", (begun(large.grant(n, grants)) for n in some), "state")
 
 
 def importing(directory: Path, scale: float) -> dict[str, Any]:
@@ -153,10 +161,8 @@ def planning(directory: Path, scale: float) -> dict[str, Any]:
     """Beside a register of 1,000,000 grants: the plan of a file with the thousand grants of ten firms, complete for
     one of them and half of them changed, as the command takes it from reading the file to the last line."""
     grants = int(1_000_000 * scale)
-    fill = [*zone(), *firms(large.tenants_of(grants))]
     began = time.monotonic()
-    fill += adds("grants", (begun(large.grant(n, grants)) for n in range(grants)), "state")
-    with control(directory, fill) as config:
+    with control(directory, _large(grants)) as config:
         filled = time.monotonic() - began
         socket = str(directory / "run" / "control.sock")
         chosen = [
@@ -203,9 +209,7 @@ def _timed(arguments: list[str]) -> float:
 def replaying(directory: Path, scale: float) -> dict[str, Any]:
     """1,000,000 recorded decisions again, beside a register of 100,000 grants, with a file that revokes and grants."""
     count, grants = int(1_000_000 * scale), 100_000
-    fill = [*zone(), *firms(large.tenants_of(grants))]
-    fill += adds("grants", (begun(large.grant(n, grants)) for n in range(grants)), "state")
-    with control(directory, fill) as config:
+    with control(directory, _large(grants)) as config:
         log = directory / "state" / "log"
         chance = random.Random(1)
         with (log / segment_name(0)).open("wb") as file:
