@@ -37,5 +37,14 @@ def test_a_pack_is_sound_and_its_tests_pass_and_show_denials_too(path: Path) -> 
     assert re.search(r"^version: [0-9]+\.[0-9]+\.[0-9]+$", path.read_text(), re.MULTILINE)
 
 
+def test_the_example_is_sound_and_its_tests_pass() -> None:
+    path = PACKS[0].parents[1] / "zone" / "policy.yaml"
+    assert formatted(path.name, path.read_text()) == path.read_text()
+    read = read_files([path])
+    assert lint(read, NOW) == []
+    results = suite.run(Trial.of(document_of(read.proposal, KINDS)[0]), read.proposal.tests, NOW)
+    assert [result.fault for result in results if not result.passed] == []
+
+
 def test_the_packs_can_all_be_applied_together() -> None:
     assert [finding for finding in lint(read_files(PACKS), NOW) if not finding.warning] == []
