@@ -65,3 +65,20 @@ def test_a_node_is_set_up_and_administered(
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
     assert not (tmp_path / "state" / "register.db").exists()
+
+
+async def test_what_one_control_changes_another_on_the_same_register_publishes_with_its_next_beat(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = postgres.emptied()
+    monkeypatch.setattr(control_kit, "register_of", lambda _root: where)
+    async with control_kit.running(tmp_path / "a") as one, control_kit.running(tmp_path / "b") as other:
+        await one.set_up()
+        await one.add("grants", **control_kit.GRANT)
+        await other.authority.beat()
+        question = {"tenant": "firm-a", "target": "docs.example.com"}
+        told = (await other.call("GET", "/v1/explain", None, **question))[1]
+        assert (told["verdict"]["decision"], told["revision"]) == ("permit", 6)
+        await other.add("denies", target="docs.example.com")
+        await one.authority.beat()
+        assert (await one.call("GET", "/v1/explain", None, **question))[1]["verdict"]["decision"] == "deny"
