@@ -9,8 +9,9 @@ from tenants.change import InvalidChange
 from tenants.kinds import Kind
 from tenants.rules import convert
 from whitelist.document import Document
+from whitelist.match import made_id
 from whitelist.model import Grant, Line
-from whitelist.plan import Fault, made_id, plan
+from whitelist.plan import Fault, plan
 from whitelist.proposal import COLLECTIONS, Proposal
 
 _MISSING = "is needed"  # as tenants.rules says it

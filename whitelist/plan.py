@@ -1,21 +1,15 @@
-"""From what is wished to the changes that bring it about: the proposal beside what the register holds. Pure.
+"""From what is wished to the changes that bring it about: the proposal beside what the register holds. Pure."""
 
-Ids may be left out of grants and denies. A grant is then the live one of the same subject and object, a deny the one of
-the same target; what is new gets an id made of what it says, so that the same plan names the same items each time.
-"""
-
-import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 
 from tenants.change import Change, InvalidChange, merge
-from tenants.credential import crockford
 from tenants.kinds import Kind
 from tenants.rules import convert
+from whitelist.match import Matched, made_id, match
 from whitelist.model import Grant, GrantState
 from whitelist.proposal import Proposal
 
@@ -126,7 +120,7 @@ def _denies(made: Plan, kind: Kind, proposal: Proposal, held: Held) -> None:
     if not proposal.denies and not proposal.scope.zone:
         return
     known = {deny.id: deny for deny in held.everything("denies")}
-    matched = _match(
+    matched = match(
         proposal.denies, list(known.values()), lambda entry: entry["target"], lambda deny: deny.target, kind
     )
     _settle_matched(made, kind, matched, known)
@@ -146,7 +140,7 @@ def _grants(made: Plan, kind: Kind, proposal: Proposal, held: Held) -> None:
     stated = {entry["id"] for entry in proposal.grants if "id" in entry}
     known |= held.find("grants", [name for name in stated if name not in known])
     free = [grant for grant in live if grant.id not in stated] if stated else live
-    matched = _match(
+    matched = match(
         proposal.grants, free, lambda entry: (entry["subject"], entry["object"]), lambda g: (g.subject, g.object), kind
     )
     ended = {name: grant for name, grant in known.items() if grant.state not in LIVE}
@@ -172,77 +166,7 @@ def _grants(made: Plan, kind: Kind, proposal: Proposal, held: Held) -> None:
     _settle_matched(made, kind, matched, known)
 
 
-@dataclass(slots=True)
-class _Matched:
-    """Entries with their ids, those of them that are new, and those that could be several: with what they could be."""
-
-    entries: list[Fields]
-    new: list[int] = field(default_factory=list)
-    faults: list[tuple[int, str, str]] = field(default_factory=list)
-    near: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-
-def _match(
-    entries: Sequence[Fields],
-    held: Iterable[Any],
-    key: Callable[[Fields], Any],
-    key_of: Callable[[Any], Any],
-    kind: Kind,
-) -> _Matched:
-    """Gives ids to the entries without one: those of items that say the same; then, of one entry and one item left with
-    the same key, the item's; ids of their own where there is none."""
-    matched = _Matched([dict(entry) for entry in entries])
-    items: dict[Any, list[Any]] = defaultdict(list)
-    stated = {entry["id"] for entry in entries if "id" in entry}
-    for item in held:
-        if item.id not in stated:
-            items[key_of(item)].append(item)
-    waiting: dict[Any, list[int]] = defaultdict(list)
-    for index, entry in enumerate(entries):
-        if "id" not in entry:
-            waiting[key(entry)].append(index)
-    for what, indexes in waiting.items():
-        left = items.get(what, [])
-        rest = []
-        for index in indexes:
-            same = next((item for item in left if _says(kind, entries[index], item)), None) if left else None
-            if same is None:
-                rest.append(index)
-            else:
-                left = [item for item in left if item is not same]
-                matched.entries[index]["id"] = same.id
-        if len(rest) == len(left) == 1:
-            matched.entries[rest[0]]["id"] = left[0].id
-        elif left and rest:
-            names = [item.id for item in left]
-            for index in rest:
-                matched.near[index] = names
-                matched.faults.append(
-                    (index, "id", f"could be any of {', '.join(names[:5])}; name the one that is meant")
-                )
-        else:
-            for index in rest:
-                matched.entries[index]["id"] = made_id(kind, entries[index], index)
-                matched.new.append(index)
-    return matched
-
-
-def _says(kind: Kind, entry: Fields, item: Any) -> bool:
-    """Whether an item is just as the entry says."""
-    try:
-        after = convert(kind, {**entry, "id": item.id})
-    except InvalidChange:
-        return False
-    return bool(msgspec.structs.replace(after, **{given: getattr(item, given) for given in kind.given}) == item)
-
-
-def made_id(kind: Kind, entry: Fields, index: int, turn: int = 0) -> str:
-    """An id made of what an entry says and where it stands."""
-    said = msgspec.json.encode([entry, index, turn], order="sorted")
-    return kind.id_prefix + crockford(hashlib.sha256(said).digest()[:8], 10)
-
-
-def _settle_matched(made: Plan, kind: Kind, matched: _Matched, known: Mapping[str, Any]) -> None:
+def _settle_matched(made: Plan, kind: Kind, matched: Matched, known: Mapping[str, Any]) -> None:
     broken = {index for index, *_ in matched.faults}
     made.faults += [Fault(kind.collection, *fault) for fault in matched.faults]
     for index, entry in enumerate(matched.entries):

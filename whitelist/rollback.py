@@ -12,8 +12,9 @@ import msgspec
 
 from tenants.change import Change
 from tenants.kinds import Kind
+from whitelist.match import made_id
 from whitelist.model import GrantState
-from whitelist.plan import LIVE, Held, made_id
+from whitelist.plan import LIVE, Held
 from whitelist.proposal import COLLECTIONS
 
 # What must be there before others can name it comes first; what others may still name goes last.

@@ -17,11 +17,11 @@ from ops.cli.policy_files import FILE, asked, files, read, unusable, wish
 from ops.cli.policy_import import import_
 from ops.cli.times import format_moment
 from ops.cli.words import t
+from ops.policyfile.files import paths_of
+from ops.policyfile.files import text_of as text_of_file
 from ops.policyfile.found import FilesError
 from ops.policyfile.layout import formatted
 from ops.policyfile.lint import lint
-from ops.policyfile.read import paths_of
-from ops.policyfile.read import text_of as text_of_file
 from telemetry.whole import write_whole
 from whitelist import suite
 from whitelist.offline import document_of

@@ -21,7 +21,7 @@ from ops.cli.policy_files import FILE
 from ops.cli.words import t
 from ops.imports.model import Imported, Kind, Unreadable, Usual
 from ops.imports.read import FORMATS, read, template_csv, template_xlsx
-from ops.policyfile.read import MAX_FILE
+from ops.policyfile.files import MAX_FILE
 from ops.policyfile.write import document
 
 _SHOWN = 200  # remarks told to a person; -o json has all

@@ -3,18 +3,17 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ops.policyfile import schema
+from ops.policyfile.files import MAX_FILE, paths_of, text_of
 from ops.policyfile.found import FilesError, Finding, located
 from ops.yamlnode import Check, Problem, ProblemsError, compose, kind_of, line_of, mapping, refuse_tricks, text, wrong
 from whitelist.proposal import COLLECTIONS, Proposal, Scope, Test
 
-MAX_FILE = 8 << 20  # bytes; nobody reviews more, and nothing grows without bounds
 _DEEPEST = 8  # levels of lists and mappings; entries need five
 _HEAD = "feiyu: policy/1"
 _INDEX = re.compile(r"\[([0-9]+)\]")
@@ -59,24 +58,6 @@ def _below(node: yaml.Node, part: str) -> yaml.Node | None:
     if isinstance(node, yaml.SequenceNode) and index and int(index[1]) < len(node.value):
         return node.value[int(index[1])]  # type: ignore[no-any-return]  # yaml's nodes are untyped
     return None
-
-
-def paths_of(given: Sequence[Path]) -> list[Path]:
-    """The files meant: of a directory its *.yaml and *.yml, by name; pack:NAME is one of the industry packs. Raises
-    FilesError."""
-    found: list[Path] = []
-    for path in given:
-        if path.name.startswith("pack:"):
-            packs = Path(str(resources.files("configs"))) / "packs"
-            found.append(packs / f"{path.name.removeprefix('pack:')}.yaml")
-        elif path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml"))
-            if not inside:
-                raise FilesError([Finding(str(path), 1, "the directory has no *.yaml", "name the files")])
-            found += inside
-        else:
-            found.append(path)
-    return found
 
 
 def read_files(given: Sequence[Path], overrides: dict[str, Any] | None = None) -> Files:
@@ -225,18 +206,3 @@ class _File:
         if found:
             raise ProblemsError(*found)
         return values
-
-
-def text_of(path: Path) -> str:
-    """The file's text. Raises FilesError."""
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise FilesError(
-                [Finding(str(path), 1, "the file is larger than 8 MiB", "divide it, for example by tenant")]
-            )
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise FilesError([Finding(str(path), 1, f"cannot be read: {error.strerror}", "correct the name")]) from None
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise FilesError([Finding(str(path), line, "is not UTF-8 here", "save the file as UTF-8")]) from None

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ops.policyfile.files import MAX_FILE
 from ops.policyfile.found import FilesError, Finding
 from ops.policyfile.lint import lint
-from ops.policyfile.read import MAX_FILE, read_files, read_texts
+from ops.policyfile.read import read_files, read_texts
 from ops.policyfile.write import document
 from whitelist.proposal import digest
 
