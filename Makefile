@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.feiyu-ready
 
-.PHONY: setup clients demo test lint bench bench-peers bundle clean lock system
+.PHONY: setup clients demo test lint bench bench-peers bundle link clean lock system
 
 setup: $(STAMP) system
 
@@ -21,8 +21,8 @@ demo: setup
 
 # Most tests wait for something, so two run at a time, those of one file one after the other.
 test: setup
-	@./setup.sh register
-	$(PY) -m pytest $(or $(ARGS),-n 2 --dist loadfile)
+	@./setup.sh tests
+	$(PY) -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
 
 # The programs that tests/acceptance/test_clients*.py run through a node (400 MB); without them those tests say so.
 clients: setup
@@ -42,6 +42,10 @@ bench: setup
 bench-peers: setup
 	@./setup.sh bench-peers
 	$(PY) -m tests.bench.main --peers $(if $(JSON),--json $(JSON),) $(ARGS)
+
+# The forwarder for firms' machines, as one file.
+link: $(STAMP)
+	$(PY) -m ops.link.archive
 
 bundle: $(STAMP)
 	./setup.sh bundle $(VENV)

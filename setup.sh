@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | register | clients VENV | bench |
-# bench-peers | bundle VENV | lock
+# Sets up what the Makefile's targets need. usage: setup.sh python VENV | system | tests | clients VENV |
+# bench | bench-peers | bundle VENV | lock
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -65,8 +65,10 @@ case ${1:-} in
   system)
     need "lines, demo and tests" nft=nftables ip=iproute2 curl=curl tcpdump=tcpdump strace=strace
     ;;
-  register)
-    need "the tests of the register on a server" pg_ctlcluster=postgresql || say "no PostgreSQL here: those tests are skipped"
+  tests)
+    # Small programs that tests run; those of `clients` are large, and left to who wants them.
+    need tests haproxy=haproxy iptables=iptables openssl=openssl git=git wget=wget unshare=util-linux \
+      pg_ctlcluster=postgresql || say "the tests with what is missing are skipped, and say so"
     ;;
   clients)
     # About 400 MB to fetch and 1.5 GB on disk where all is missing. Tests of a program that is not there say so.
@@ -96,7 +98,7 @@ case ${1:-} in
     rm -rf build  # also what setuptools left there: it would pack deleted modules
     mkdir -p build/bundle/wheels dist
     # What a node needs, without the tools of developers; wheels only, so that installing compiles nothing.
-    "$venv/bin/python" configs/bundle/runtime.py feiyu < requirements.lock > build/bundle/requirements.lock
+    "$venv/bin/python" configs/bundle/runtime.py 'feiyu[gm]' < requirements.lock > build/bundle/requirements.lock
     "$venv/bin/python" -m pip download -qq --require-hashes --only-binary :all: -r build/bundle/requirements.lock -d build/bundle/wheels
     "$venv/bin/python" -m pip wheel -qq --no-deps --no-build-isolation -w build/bundle/wheels .
     cp -r README.md CHANGELOG.md LICENSE configs/bundle/install.sh configs/systemd build/bundle/
@@ -119,11 +121,11 @@ case ${1:-} in
       env -u PIP_FIND_LINKS "$tool/bin/uv" pip compile -q "$@" --universal --python-version 3.12 \
         --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
     }
-    compile pyproject.toml --extra dev -o requirements.lock
+    compile pyproject.toml --extra dev --extra analytics -o requirements.lock
     compile tests/acceptance/clients.in -o tests/acceptance/clients.lock
     ;;
   *)
-    say "usage: setup.sh python VENV | system | register | clients VENV | bench | bench-peers | bundle VENV | lock"
+    say "usage: setup.sh python VENV | system | tests | clients VENV | bench | bench-peers | bundle VENV | lock"
     exit 2
     ;;
 esac

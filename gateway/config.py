@@ -10,7 +10,8 @@ LISTENER_DEMANDS = ("token", "prefix")
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long each stage of a flow may take."""
 
-    handshake: float = 10
+    first_byte: float = 5  # of a connection, until it says anything at all
+    handshake: float = 10  # the whole of it, until the request is there
     dial: float = 10
     idle: float = 300
     total: float = 86_400
@@ -23,7 +24,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     header_bytes: int = 16_384
     tunnels_per_tenant: int = 2_000
-    handshakes_per_source: int = 256
+    tunnels_per_user: int = 1_000  # by the label on the credential; 0: as many as the firm
+    handshakes_per_source: int = 256  # in progress on a worker
+    handshakes: int = 4_096  # in progress on a worker, from all sources, and never more than half of its connections
     tls_handshakes: int = 1_024  # in progress on a worker, from all sources
     spool_bytes: int = 1 << 30
     stranger_refusals_per_second: int = 10
@@ -73,7 +76,9 @@ class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process. process: its name in records ("w0.1"); columns: of the shared counters, the same in all
     workers; usage: the file of bytes per tenant, kept over restarts; public_key: the file with the raw Ed25519 key that
-    snapshots are signed with, read with each load; portal_name: the host whose requests are for the firm's own page."""
+    snapshots are signed with, read with each load; admitted: the notary's word on which of them is in force, None where
+    there is no notary; notary: the uid it must be of, None for any; portal_name: the host whose requests are for the
+    firm's own page."""
 
     node: str
     boot: str
@@ -81,6 +86,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: Path
     snapshot_dir: Path
     public_key: Path
+    admitted: Path | None = None
+    notary: int | None = None
     usage: Path
     listeners: tuple[ListenerSocket, ...]
     mark_base: int

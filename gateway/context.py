@@ -7,6 +7,7 @@ from typing import Protocol
 from gateway.addresses import own_addresses
 from gateway.attempts import Attempts
 from gateway.config import WorkerConfig
+from gateway.crowd import Crowd
 from gateway.doubts import Doubts
 from gateway.figures import Figures
 from gateway.flow import References
@@ -22,6 +23,7 @@ from gateway.relay.pipes import PipePool
 from gateway.residence import Residents
 from gateway.resolver.resolver import Resolver
 from gateway.say import say
+from gateway.seats import Seats
 from gateway.shares import Shares
 from gateway.usage import Usage
 from telemetry.record import CloseCause, Kind, Record, encode
@@ -62,6 +64,7 @@ class Context:
         reactor: Reactor,
         spool: SpoolWriter,
         shares: Shares,
+        seats: Seats,
         attempts: Attempts,
         usage: Usage,
         figures: Figures,
@@ -73,6 +76,7 @@ class Context:
         self.reactor = reactor
         self.spool = spool
         self.shares = shares
+        self.seats = seats
         self.attempts = attempts
         self.usage = usage
         self.figures = figures
@@ -86,8 +90,10 @@ class Context:
         self.hellos = HelloMemo()
         self.strangers = Suppressor(config.limits.stranger_refusals_per_second)
         self.live: dict[int, Live] = {}
-        self.handshakes: dict[str, int] = {}
+        limits = config.limits
+        self.crowd = Crowd(self, limits.handshakes_per_source, limits.handshakes)
         self.max_live = 1 << 20
+        self.first_byte = min(config.timeouts.first_byte, config.timeouts.handshake)
         self.residents = Residents()
         self.desk = Desk()
         # Listeners on which the place alone says who asks, where no credential is shown.
@@ -198,11 +204,22 @@ class Context:
                 say(f"records cannot be written, new flows are refused: {error}")
             self.spool_failed = True
 
-    def shortage(self, what: str) -> None:
-        """The process is out of descriptors or memory: said once a minute, counted always."""
+    def hold(self, max_live: int) -> None:
+        """The process has room for so many connections."""
+        self.max_live = max_live
+        self.crowd.resize(max_live)
+
+    def is_full(self) -> bool:
+        """Whether there is no room for one more connection, nor any to be made."""
+        return len(self.live) >= self.max_live and not self.crowd.relieve()
+
+    def shortage(self, what: str) -> bool:
+        """The process is out of descriptors or memory: said once a minute, counted always. Makes room of handshakes and
+        of connections that do nothing; whether there was any, which is free from the end of this turn on."""
         if self.shortages % 300 == 0:
-            say(f"out of room, accepting pauses: {what}")
+            say(f"out of room: {what}")
         self.shortages += 1
+        return self.crowd.relieve()
 
     def report(self, error: BaseException) -> None:
         """A defect of ours: the trace goes to the log, at most one a second, without any client's bytes."""

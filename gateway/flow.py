@@ -43,8 +43,8 @@ class Flow:
     was read on a TLS grant."""
 
     __slots__ = (
-        "access", "beside", "counted", "ctx", "hello", "line", "opened_at", "permit", "record", "slot", "target",
-        "tenant",
+        "access", "beside", "counted", "ctx", "hello", "line", "opened_at", "permit", "record", "seat", "slot",
+        "target", "tenant",
     )  # fmt: skip
 
     def __init__(self, ctx: "Context", record: Record) -> None:
@@ -55,18 +55,25 @@ class Flow:
         self.permit: Permit | None = None
         self.tenant: TenantEntry | None = None
         self.hello: HelloFacts | None = None
-        self.slot = -1
+        self.slot = self.seat = -1
         self.line = -1
         self.beside = ""
         self.counted = 0
         self.opened_at = 0.0
 
-    def take_share(self, slot: int, limit: int) -> bool:
-        """Counts this flow against its tenant's tunnels in all workers. False: the limit is reached."""
-        if not self.ctx.shares.take(slot, limit):
-            return False
-        self.slot = slot
-        return True
+    def take_share(self, permit: "Permit", user: str) -> str:
+        """Counts this flow against its tenant's tunnels in all workers, and against its user's ("": nobody's). Which
+        limit is reached, or ""."""
+        ctx = self.ctx
+        if not ctx.shares.take(permit.slot, permit.max_tunnels or ctx.limits.tunnels_per_tenant):
+            return "the firm's tunnels in all workers are at their limit"
+        self.slot = permit.slot
+        if user and ctx.limits.tunnels_per_user:
+            seat = ctx.seats.take(permit.tenant, user, ctx.limits.tunnels_per_user)
+            if seat is None:
+                return "this user's tunnels in all workers are at their limit"
+            self.seat = seat
+        return ""
 
     def opened(self, line: int) -> None:
         """Writes the open record (into this turn's batch). line: its index."""
@@ -107,8 +114,11 @@ class Flow:
         self.count(bytes_out + bytes_in)
         self.release()
 
-    def refused(self, reason: Reason, status: int, detail: str = "", rule: str = "") -> None:
-        """Writes the refusal: a deny record before a flow was opened, its closing record after."""
+    def refused(
+        self, reason: Reason, status: int, detail: str = "", rule: str = "", moved: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Writes the refusal: a deny record before a flow was opened, its closing record after. moved: bytes out and in
+        until then."""
         record = self.record
         record.decision = "deny"
         record.reason = reason
@@ -119,7 +129,7 @@ class Flow:
         if rule:
             record.rule = rule
         if self.opened_at:
-            self.closed(CloseCause.REFUSED)
+            self.closed(CloseCause.REFUSED, *moved)
         else:
             self.ctx.emit_refusal(record)
             self.release()
@@ -132,3 +142,6 @@ class Flow:
         if self.slot >= 0:
             self.ctx.shares.give(self.slot)
             self.slot = -1
+        if self.seat >= 0:
+            self.ctx.seats.give(self.seat)
+            self.seat = -1

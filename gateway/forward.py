@@ -422,9 +422,14 @@ class Forwarder(Passage):
             detail,
             method=head.method if head is not None else "GET",
             html=head is not None and head.accepts_html,
+            text=head is not None and head.accepts_text,
             http_version=head.version if head is not None else "1.1",
         )
         self._linger(words)
+
+    def sealed(self, last_words: bytes) -> bytes:
+        """What goes over the wire for the last words of this connection."""
+        return last_words
 
     def _linger(self, last_words: bytes) -> None:
         fd, self.fd = self.fd, -1
@@ -476,6 +481,13 @@ class Forwarder(Passage):
         """Closes the line's socket, if there is one."""
         self.kept = None
         super().drop_upstream()
+
+    def hang_up(self) -> bool:
+        """Others need the room: closes between two requests; whether it did."""
+        if self.head is not None or self.fd < 0:
+            return False
+        self.end(CloseCause.IDLE)
+        return True
 
     def draining(self) -> None:
         """No further request is taken: a connection between two requests closes."""

@@ -19,9 +19,10 @@ MAX_THROWN_AWAY = 1 << 20
 
 
 class Lingering:
-    """A client connection that is being closed. The descriptor is already watched."""
+    """A client connection that is being closed. The descriptor is already watched. briefly: for those who are sent away
+    so that others have room, it closes in this turn, whatever the client has read."""
 
-    __slots__ = ("ctx", "deadline", "expires", "fd", "left", "thrown", "watching")
+    __slots__ = ("briefly", "ctx", "deadline", "expires", "fd", "left", "said", "thrown", "watching")
 
     def __init__(self, ctx: "Context", fd: int, last_words: bytes) -> None:
         self.ctx = ctx
@@ -29,9 +30,15 @@ class Lingering:
         self.left = last_words
         self.thrown = 0
         self.watching = False
+        self.said = False
+        self.briefly = ctx.crowd.leaving
         self.deadline = ctx.reactor.now + LINGER
         self.expires = float("inf")
-        ctx.live[fd] = self
+        if self.briefly:
+            ctx.live.pop(fd, None)  # it is gone with this turn
+        else:
+            ctx.live[fd] = self
+            ctx.crowd.linger(fd, self)
         ctx.reactor.handle(fd, self.on_client)
         ctx.reactor.at_turn_end(self.say)
 
@@ -47,6 +54,10 @@ class Lingering:
             except OSError:
                 self.end(CloseCause.RESET)
                 return
+        self.said = True
+        if self.briefly:
+            self.end(CloseCause.CLIENT_CLOSED)
+            return
         if self.left:
             if not self.watching:
                 self.watching = True
@@ -79,6 +90,12 @@ class Lingering:
             if not data or self.thrown > MAX_THROWN_AWAY:
                 self.end(CloseCause.CLIENT_CLOSED)
 
+    def overdue(self) -> None:
+        """Others need the room: it ends as soon as the last words were tried."""
+        self.briefly = True
+        if self.said:
+            self.end(CloseCause.IDLE)
+
     def due(self, now: float) -> None:
         """Long enough."""
         self.end(CloseCause.IDLE)
@@ -95,5 +112,6 @@ class Lingering:
         """Closes the connection."""
         if self.fd >= 0:
             self.ctx.live.pop(self.fd, None)
+            self.ctx.crowd.lingering.pop(self.fd, None)
             self.ctx.reactor.close(self.fd)
             self.fd = -1

@@ -7,7 +7,7 @@ from gateway.flow import Flow
 from gateway.handshake.claim import Claim
 from gateway.handshake.connect import ConnectFields
 from gateway.passage import Head
-from gateway.tls.channel import Channel
+from gateway.tls.channel import BULK, Channel
 from tenants.credential import parse_basic
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ class Link:
     """The client's side: its socket's descriptor is the owner's, the TLS is here. more: the last read was full, so
     there may be more without an edge."""
 
-    __slots__ = ("channel", "entrance", "more", "who")
+    __slots__ = ("channel", "enrols", "entrance", "more", "who")
 
     def __init__(self, entrance: "TlsEntrance") -> None:
         self.entrance = entrance
         self.channel = Channel(entrance.context)
-        self.more = False
+        self.more = self.enrols = False
         self.who: tuple[bytes, str] | None = None
 
     def read(self, fd: int, fin: bool) -> bytes:
@@ -42,6 +42,7 @@ class Link:
             data = bytes(channel.feed(raw))
             if fresh and channel.established:
                 self.who = self.entrance.who(channel)
+                self.enrols = channel.enrols
                 # What TLS 1.3 has to say now are sessions to be resumed, which go with the answer to the head.
                 fresh = channel.version != "TLSv1.3"
             if fresh and (answer := channel.take()) and os.write(fd, answer) != len(answer):
@@ -53,12 +54,20 @@ class Link:
         return b""
 
     def claimed(self, head: Head) -> Head:
-        """The head, with what the certificate says in the place of its token."""
-        if self.who is None:
+        """The head, with what the certificate says in the place of its token. Where one is demanded and none is there,
+        which only a session can be that was made to enrol and taken up for something else, a token is none either."""
+        if self.who is None and not self.entrance.demands_certificate:
             return head
         assert not isinstance(head.proxy_authorization, Claim)
-        claim = Claim(*self.who, self.entrance.demands_token, head.proxy_authorization)
+        claim = Claim(*(self.who or (b"", "")), self.entrance.demands_token, head.proxy_authorization)
         return ConnectFields(head.method, head.version, claim, head.user_agent)
+
+    def sealed(self, words: bytes) -> bytes:
+        """The last words of a connection in records, and close_notify; nothing once TLS has failed."""
+        if self.channel.failed:
+            return b""
+        pieces = [bytes(self.channel.seal(words[at : at + BULK])) for at in range(0, len(words), BULK)]
+        return b"".join(pieces) + self.channel.close()
 
     def beside(self, head: Head, flow: Flow) -> None:
         """Notes the token that was demanded beside the certificate: its end is the flow's end too."""

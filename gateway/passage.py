@@ -59,7 +59,7 @@ class Passage(Dialling):
         self.ip = ip
         self.port = port
         self.interface = interface
-        self.deadline = ctx.reactor.now + ctx.timeouts.handshake
+        self.deadline = ctx.reactor.now + ctx.first_byte
         self.ref = ""
         self.free_at = 0.0
         self.is_too_much = False
@@ -78,8 +78,9 @@ class Passage(Dialling):
         )
 
     def refusal(
-        self, reason: Reason, status: int, detail: str, *, method: str, http_version: str = "1.1", html: bool = False
-    ) -> bytes:
+        self, reason: Reason, status: int, detail: str, *, method: str, http_version: str = "1.1", html: bool = False,
+        text: bool = False,
+    ) -> bytes:  # fmt: skip
         """The answer of HTTP that says so (gateway.refusal)."""
         return self.ctx.refusal(
             reason,
@@ -87,6 +88,7 @@ class Passage(Dialling):
             revision=self.ctx.revision,
             method=method,
             html=html,
+            text=text,
             http_version=http_version,
             detail=detail,
             status=status,
@@ -166,8 +168,9 @@ class Passage(Dialling):
         record.service = verdict.service
         record.grant = verdict.grant
         self.expires = float(min(verdict.not_after, credential.valid_until))
-        if not flow.take_share(verdict.slot, verdict.max_tunnels or ctx.limits.tunnels_per_tenant):
-            self.refuse(Reason.RATE_LIMITED, "the firm's tunnels in all workers are at their limit")
+        full = flow.take_share(verdict, credential.user)
+        if full:
+            self.refuse(Reason.RATE_LIMITED, full)
             return
         flow.tenant = tenant
         if (tenant.tunnels_per_second or tenant.bytes_per_day or tenant.bytes_per_month) and self._limited(tenant):

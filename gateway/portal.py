@@ -14,8 +14,10 @@ import msgspec
 from gateway.identity import Identity, UnidentifiedError
 from gateway.portal_visit import PAC_PATH, Question, Visit
 from tenants.model import GONE, TenantState
-from whitelist.decide import standing
+from whitelist.decide import Denial, standing
+from whitelist.entries import TenantEntry
 from whitelist.reason import Reason
+from whitelist.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from gateway.context import Context
@@ -78,10 +80,7 @@ def visit(asking: "Forwarder", identity: Identity, path: bytes) -> None:
     assert flow is not None and head is not None and ctx.snapshot is not None
     tenant = identity.tenant
     wall = int(ctx.reactor.wall)
-    as_if = tenant
-    if tenant.state not in GONE:  # a firm that is suspended, or whose term is over, may see that it is
-        as_if = msgspec.structs.replace(tenant, state=TenantState.ACTIVE, valid_from=0, valid_until=FOREVER)
-    refused = standing(ctx.snapshot, as_if, asking.ip, asking.interface, wall)
+    refused = standing_here(ctx.snapshot, tenant, asking.ip, asking.interface, wall)
     if refused is not None:
         asking.refuse(refused.reason, refused.detail)
         return
@@ -114,8 +113,15 @@ def visit(asking: "Forwarder", identity: Identity, path: bytes) -> None:
     )
     asking.drop_upstream()
     fd, asking.fd, asking.flow = asking.fd, -1, None
-    one = Visit(ctx, flow, fd, question, head_only=head.method == "HEAD")
+    one = Visit(ctx, flow, fd, question, head_only=head.method == "HEAD", seal=asking.sealed)
     ctx.reactor.guard(one.ask, one)
+
+
+def standing_here(snapshot: Snapshot, tenant: TenantEntry, ip: str, interface: str, wall: int) -> Denial | None:
+    """Why a firm may not ask for what concerns itself alone: a firm that is suspended, or whose term is over, may."""
+    if tenant.state not in GONE:
+        tenant = msgspec.structs.replace(tenant, state=TenantState.ACTIVE, valid_from=0, valid_until=FOREVER)
+    return standing(snapshot, tenant, ip, interface, wall)
 
 
 def _came_to(ctx: "Context", listener: str, fd: int) -> str:

@@ -4,6 +4,7 @@ The answer is taken whole, checked, recorded in one record of kind portal, and s
 """
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,6 +17,7 @@ from gateway.reactor import ERR, HUP, READ_EDGE
 from telemetry.record import CloseCause, Kind
 
 if TYPE_CHECKING:
+    from gateway.application import Application
     from gateway.context import Context
     from gateway.flow import Flow
 
@@ -44,7 +46,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Visit:
-    """A client's connection while control is asked; the descriptor is already watched."""
+    """A client's connection while control is asked; the descriptor is already watched. seal: makes of the last words
+    what goes over the wire."""
 
     __slots__ = (
         "control",
@@ -56,16 +59,23 @@ class Visit:
         "head_only",
         "heard",
         "question",
+        "seal",
         "under_way",
         "words",
     )
 
-    def __init__(self, ctx: "Context", flow: "Flow", fd: int, question: Question, *, head_only: bool) -> None:
+    asks_at = "/"
+
+    def __init__(
+        self, ctx: "Context", flow: "Flow", fd: int, question: "Question | Application", *, head_only: bool,
+        seal: Callable[[bytes], bytes] = bytes,
+    ) -> None:  # fmt: skip
         self.ctx = ctx
         self.flow: Flow | None = flow
         self.fd = fd
         self.question = question
         self.head_only = head_only
+        self.seal = seal
         self.control: socket.socket | None = None
         self.heard = bytearray()
         self.words = b""
@@ -79,7 +89,8 @@ class Visit:
     def ask(self) -> None:
         """Sends the question, which fits into any socket buffer."""
         body = msgspec.json.encode(self.question)
-        said = b"POST / HTTP/1.1\r\nHost: portal\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        said = b"POST %b HTTP/1.1\r\nHost: portal\r\nConnection: close\r\n" % self.asks_at.encode("ascii")
+        said += b"Content-Type: application/json\r\n"
         said += b"Content-Length: %d\r\n\r\n" % len(body) + body
         try:
             self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -104,13 +115,13 @@ class Visit:
                 self.away(f"control was lost: {error.strerror}")
                 return
             if not data:
-                self._whole()
+                self.whole()
                 return
             self.heard += data
             if len(self.heard) > MAX_ANSWER:
                 self.away("control's answer is too long")
 
-    def _whole(self) -> None:
+    def whole(self) -> None:
         """All was said: only a whole answer of a kind that we know goes out."""
         try:
             head = parse_response_head(self.heard)
@@ -126,7 +137,7 @@ class Visit:
         if words is None:
             self.away(f"control answered {head.status}")
             return
-        self._finish(head.status, len(body), words)
+        self.finish(head.status, len(body), words)
 
     def away(self, why: str) -> None:
         """Control cannot be asked: said in plain words, to the client without what only the operator should know."""
@@ -134,13 +145,13 @@ class Visit:
         assert flow is not None
         flow.record.detail = why
         body = away_page(flow.record.flow, html=self.question.html)
-        self._finish(503, len(body[1]), headed(503, *body, head_only=self.head_only) or b"")
+        self.finish(503, len(body[1]), headed(503, *body, head_only=self.head_only) or b"")
 
-    def _finish(self, status: int, length: int, words: bytes) -> None:
+    def finish(self, status: int, length: int, words: bytes) -> None:
         """Writes the record; the answer goes out once it is in the spool."""
         flow, self.flow = self.flow, None
         assert flow is not None
-        self._leave_control()
+        self.leave_control()
         self.words = words
         record = flow.record
         record.status = status
@@ -159,7 +170,7 @@ class Visit:
         words = self.words
         if self.ctx.spool_failed:
             words = headed(503, *away_page("", html=self.question.html), head_only=self.head_only) or b""
-        last = Lingering(self.ctx, fd, words)
+        last = Lingering(self.ctx, fd, self.seal(words))
         last.deadline = self.ctx.reactor.now + SENDING
 
     def on_client(self, mask: int) -> None:
@@ -185,7 +196,7 @@ class Visit:
     def end(self, cause: CloseCause) -> None:
         """Closes without a word, with the record if there was none yet."""
         flow, self.flow = self.flow, None
-        self._leave_control()
+        self.leave_control()
         if flow is not None:
             flow.record.cause = cause
             self.ctx.emit(flow.record, Kind.PORTAL)
@@ -194,7 +205,7 @@ class Visit:
             self.ctx.reactor.close(self.fd)
             self.fd = -1
 
-    def _leave_control(self) -> None:
+    def leave_control(self) -> None:
         """Once: the question is over."""
         if not self.under_way:
             return

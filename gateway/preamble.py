@@ -19,6 +19,7 @@ from whitelist.reason import WORDING, Reason
 
 if TYPE_CHECKING:
     from gateway.context import Context
+    from gateway.flow import Flow
     from gateway.listener.plain import PlainListener
 
 
@@ -55,7 +56,10 @@ class PreambleReader:
     The header is looked at where it lies and taken once it is whole: what follows may be for a reader of another kind.
     Events come by edges, so that half a header that stays there wakes nobody."""
 
-    __slots__ = ("begin", "ctx", "deadline", "expires", "fd", "interface", "ip", "listener", "port", "sock", "unknown")
+    __slots__ = (
+        "begin", "begun", "ctx", "deadline", "expires", "fd", "flow", "interface", "ip", "listener", "patient",
+        "port", "sock", "unknown",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -71,13 +75,16 @@ class PreambleReader:
         self.ctx, self.begin, self.listener = ctx, begin, listener
         self.fd, self.ip, self.port, self.interface = fd, ip, port, interface
         self.sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
-        self.unknown = False
-        self.deadline = ctx.reactor.now + ctx.timeouts.handshake
+        self.unknown = self.begun = self.patient = False
+        self.flow: Flow | None = None  # nobody has asked for anything yet
+        self.deadline = ctx.reactor.now + ctx.first_byte
         self.expires = float("inf")
         ctx.live[fd] = self
         ctx.reactor.watch(fd, READ_EDGE, self.on_header)
         if ip not in trusted:
             self._refuse(Reason.SOURCE_NOT_ALLOWED, "not one of the balancers that this listener trusts")
+        else:
+            ctx.crowd.join(fd, self)
 
     def on_header(self, mask: int) -> None:
         """More of the header may be there, or behind one without a source anything at all."""
@@ -86,6 +93,7 @@ class PreambleReader:
             if not seen:
                 self.end(CloseCause.CLIENT_CLOSED)
                 return
+            self.begun = True
             header = None if self.unknown else parse_preamble(seen)
             if header is not None and len(self.sock.recv(header.consumed)) != header.consumed:
                 raise AssertionError("what was seen is no longer there")
@@ -117,6 +125,7 @@ class PreambleReader:
     def _session(self) -> Session:
         """Gives the connection away. Registered anew, its socket tells of what is already there to be read."""
         fd, self.fd = self.fd, -1
+        self.ctx.crowd.part(fd)
         self.sock.detach()
         self.ctx.reactor.forget(fd)
         return self.begin(self.ctx, self.listener, fd, self.ip, self.port, self.interface)
@@ -127,8 +136,17 @@ class PreambleReader:
         if session.fd >= 0:
             session.refuse(reason, detail, WORDING[reason].status)
 
+    def leave(self, reason: Reason, detail: str) -> None:
+        """Is sent away to make room."""
+        self._refuse(reason, detail)
+
     def due(self, now: float) -> None:
-        """It took too long."""
+        """It took too long, or there is not a byte of it yet."""
+        if self.begun and not self.patient:
+            self.patient = True
+            self.deadline += self.ctx.timeouts.handshake - self.ctx.first_byte
+            if self.deadline > now:
+                return
         self._refuse(Reason.HANDSHAKE_TIMEOUT, "no whole PROXY header in time")
 
     def expired(self) -> None:
@@ -143,6 +161,7 @@ class PreambleReader:
         """Closes the connection; nothing was asked, so there is nothing to record."""
         if self.fd >= 0:
             self.sock.detach()
+            self.ctx.crowd.part(self.fd)
             self.ctx.live.pop(self.fd, None)
             self.ctx.reactor.close(self.fd)
             self.fd = -1

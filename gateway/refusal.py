@@ -65,6 +65,7 @@ def build(
     revision: int,
     method: str = "CONNECT",
     html: bool = False,
+    text: bool = False,
     http_version: str = "1.1",
     detail: str = "",
     status: int = 0,
@@ -75,8 +76,9 @@ def build(
     """The whole response.
 
     ref: Crockford base32, upper case; node and portal: from the configuration (portal without a slash at its end);
-    html: a browser asked in plain HTTP; detail: the gateway's own words on what was wrong (HandshakeError.detail), only
-    ever in the body; status: where it is not the reason's own (431, 421); host: canonical target, only on the page.
+    html: a browser asked in plain HTTP; text: a program that shows plain text alone; detail: the gateway's own words on
+    what was wrong (HandshakeError.detail), only ever in the body; status: where it is not the reason's own
+    (431, 421); host: canonical target, only on the page.
     retry_after: seconds until it is free again, where that is known (RFC 9110 clause 10.2.3), 0 else.
     HEAD gets no body (RFC 9110 clause 9.3.2). An HTTP/1.0 client is always answered with Connection: close.
     Raises ValueError for a ref, node or portal that could break out of a header.
@@ -91,6 +93,9 @@ def build(
     if html:
         kind, extra = b"text/html; charset=utf-8", _PAGE_HEADERS
         body = _page(reason, status, ref, node, help_url.decode("ascii"), detail, host)
+    elif text:
+        kind, extra = b"text/plain; charset=utf-8", b""
+        body = _text(reason, status, ref, help_url.decode("ascii")).encode()
     else:
         kind, extra = b"application/problem+json", b""
         cause = b',"cause":' + json.dumps(detail).encode("ascii") if detail else b""
@@ -113,6 +118,14 @@ def build(
         b"keep-alive" if keep_alive and http_version == "1.1" else b"close",
         b"" if method == "HEAD" else body,
     )
+
+
+def _text(reason: Reason, status: int, ref: str, help_url: str) -> str:
+    """The same for a person at a terminal, in lines."""
+    words = WORDING[reason]
+    title = STATUS_TITLES.get(status, words.title)
+    lines = [f"{title} · {words.title_zh}", words.en, words.zh, words.remedy_en, words.remedy_zh]
+    return "\n".join([*lines, f"{ref} · {help_url}", ""])
 
 
 def _page(reason: Reason, status: int, ref: str, node: str, help_url: str, detail: str, host: str) -> bytes:

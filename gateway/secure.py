@@ -6,6 +6,8 @@ stands in for, or beside, the token of the request (gateway.handshake.claim).
 
 from typing import TYPE_CHECKING
 
+from gateway import enrolment
+from gateway.crowd import Newcomer
 from gateway.flow import Flow
 from gateway.link import Link
 from gateway.passage import Head
@@ -43,8 +45,18 @@ class SecureSession(Session):
         self.counted = True
         entrance.in_progress += 1
         super().__init__(ctx, listener, fd, ip, port, interface)
-        if entrance.in_progress > ctx.limits.tls_handshakes and self.fd >= 0:
-            self.refuse(Reason.OVERLOADED, "too many TLS handshakes in progress")
+        if entrance.in_progress > ctx.limits.tls_handshakes and self.fd >= 0 and not ctx.crowd.leaving:
+            self._squeeze(ctx, entrance)
+
+    def _squeeze(self, ctx: "Context", entrance: "TlsEntrance") -> None:
+        """The oldest handshakes of this entrance leave; where there are none, this one."""
+
+        def inside(other: Newcomer) -> bool:
+            return isinstance(other, SecureSession) and other.counted and other.link.entrance is entrance
+
+        limit, what = ctx.limits.tls_handshakes, "too many TLS handshakes in progress"
+        if not ctx.crowd.make_room(limit, inside, self, Reason.OVERLOADED, what):
+            self.refuse(Reason.OVERLOADED, what)
 
     def on_head(self, mask: int) -> None:
         """Bytes of the TLS handshake, then of the request head."""
@@ -54,6 +66,17 @@ class SecureSession(Session):
             self._failed(error)
         if self.link.channel.established:
             self._uncount()
+
+    def hear(self, data: bytes) -> bool:
+        """A piece of the head, or of the one request of a machine that has no certificate yet."""
+        return enrolment.hear(self, data) if self.link.enrols else super().hear(data)
+
+    def give_away(self) -> int:
+        """The descriptor, for another owner: this one is done with it."""
+        self._leave_handshake()
+        self._uncount()
+        fd, self.fd, self.flow, self.buffer = self.fd, -1, None, b""
+        return fd
 
     def on_hello(self, mask: int) -> None:
         """As without TLS; a record that is wrong ends the connection."""
@@ -126,12 +149,16 @@ class SecureSession(Session):
             self.counted = False
             self.link.entrance.in_progress -= 1
 
-    def due(self, now: float) -> None:
-        """The handshake took too long."""
+    def begun(self) -> bool:
+        """Whether the client has said anything yet."""
+        return self.link.channel.fed > 0
+
+    def late(self) -> None:
+        """Ends what took too long."""
         if self.flow is None and not self.link.channel.established:
             self.refuse(Reason.HANDSHAKE_TIMEOUT, "no whole TLS handshake in time")
         else:
-            super().due(now)
+            super().late()
 
     def end(self, cause: CloseCause) -> None:
         """As without TLS."""

@@ -67,11 +67,12 @@ class SecureForwarder(Forwarder):
         del data[:sealed]
         return sealed
 
+    def sealed(self, last_words: bytes) -> bytes:
+        """Records, behind those that were not sent yet."""
+        return self.records + self.link.sealed(last_words)
+
     def _linger(self, last_words: bytes) -> None:
-        channel = self.link.channel
-        if not channel.failed:
-            last_words = self.records + bytes(channel.seal(last_words)) + channel.close()
-        super()._linger(last_words)
+        super()._linger(self.sealed(last_words))
 
     def end(self, cause: CloseCause) -> None:
         """An idle connection's end is told to the client; what is cut is not, so that it does not look whole."""

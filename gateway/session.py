@@ -20,6 +20,7 @@ from gateway.lingering import Lingering
 from gateway.passage import Head, Passage
 from gateway.reactor import ERR, HUP, RDHUP, READ_EDGE
 from gateway.relay.tunnel import Tunnel
+from gateway.retry import WATCH
 from telemetry.record import CloseCause, Record
 from whitelist.decide import Access
 from whitelist.model import Protocol
@@ -50,7 +51,7 @@ def note_hello(record: Record, facts: HelloFacts) -> None:
 class Session(Passage):
     """A connection in its handshake. Once a tunnel or a forwarder has taken over it is gone."""
 
-    __slots__ = ("buffer", "early", "fin", "hello", "opened", "seen", "spoke", "version")
+    __slots__ = ("buffer", "early", "fin", "hello", "opened", "patient", "seen", "spoke", "version")
 
     established = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -64,12 +65,13 @@ class Session(Passage):
         self.opened = False
         self.hello: HelloReader | None = None
         self.version = "1.1"
-        self.is_too_much = len(ctx.live) >= ctx.max_live
+        self.patient = False  # the deadline is no longer that of the first byte
+        self.is_too_much = len(ctx.live) >= ctx.max_live and ctx.is_full()
         ctx.live[fd] = self
-        ctx.handshakes[ip] = in_progress = ctx.handshakes.get(ip, 0) + 1
         ctx.reactor.watch(fd, READ_EDGE, self.on_head)
-        if in_progress > ctx.limits.handshakes_per_source:
-            self.refuse(Reason.RATE_LIMITED, "too many handshakes in progress from this address")
+        too_many = ctx.crowd.enter(fd, self, ip)
+        if too_many is not None:
+            self.refuse(*too_many)
 
     # Handshake.
 
@@ -298,10 +300,17 @@ class Session(Passage):
         assert flow is not None and upstream is not None
         self._leave_handshake()
         tunnel = self._tunnel(flow, fd, upstream)
-        data = self.buffer
+        data, end = self.buffer, 0
+        if flow.hello is not None and self.hello is not None:
+            end = self.hello.end(data)
+            tunnel.guard = WATCH
         # From here on the tunnel owns all of it: whoever still holds this session must not be able to end it.
         self.fd, self.flow, self.upstream, self.hello, self.buffer = -1, None, None, None, b""
         try:
+            if 0 < end < len(data):
+                data = data[:end] + WATCH.said(tunnel, data[end:])
+                if tunnel.client < 0:
+                    return
             tunnel.start(data, self.fin, self.spoke, self.early)
         except Exception as error:  # noqa: BLE001 - the session's handlers are no longer the ones to tell
             tunnel.crashed(error)
@@ -322,14 +331,27 @@ class Session(Passage):
             Lingering(self.ctx, fd, last_words)
 
     def _leave_handshake(self) -> None:
-        count = self.ctx.handshakes.get(self.ip, 0)
-        if count <= 1:
-            self.ctx.handshakes.pop(self.ip, None)
-        else:
-            self.ctx.handshakes[self.ip] = count - 1
+        self.ctx.crowd.exit(self.fd, self.ip)
+
+    def leave(self, reason: Reason, detail: str) -> None:
+        """Is sent away to make room, while nothing is known of it yet."""
+        self.refuse(reason, detail)
+
+    def begun(self) -> bool:
+        """Whether the client has said anything yet."""
+        return bool(self.buffer)
 
     def due(self, now: float) -> None:
-        """The handshake or the dial took too long."""
+        """The handshake or the dial took too long; or the first byte, if none came."""
+        if self.flow is None and not self.patient and self.begun():
+            self.patient = True
+            self.deadline += self.ctx.timeouts.handshake - self.ctx.first_byte
+            if self.deadline > now:
+                return
+        self.late()
+
+    def late(self) -> None:
+        """Ends what took too long."""
         if self.hello is not None:
             self._refuse_hello(Reason.HANDSHAKE_TIMEOUT, "no whole ClientHello in time", DECODE_ERROR)
         elif self.flow is None:

@@ -105,9 +105,13 @@ class SocksSession(Session):
         self.ctx.reactor.handle(self.fd, self.on_client_early)
         self.admit(flow, ConnectFields(request.command, "5", self.authorization, ""), target, Access.TUNNEL)
 
+    def begun(self) -> bool:
+        """Whether the client has said anything yet."""
+        return bool(self.buffer) or self.talk.step is not Step.METHODS
+
     def _gone(self) -> None:
         """The client ended its side before its request was whole."""
-        if self.buffer or self.talk.step is not Step.METHODS:
+        if self.begun():
             self.refuse(Reason.MALFORMED_REQUEST, "the connection ended inside the SOCKS handshake")
         else:
             self.end(CloseCause.CLIENT_CLOSED)

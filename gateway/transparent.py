@@ -154,12 +154,12 @@ class TransparentSession(_Taken, Session):
         else:
             super()._gone()
 
-    def due(self, now: float) -> None:
-        """The handshake or the dial took too long."""
+    def late(self) -> None:
+        """Ends what took too long."""
         if self.flow is None and self.hello is None and not self.is_http:
             self.refuse(Reason.HANDSHAKE_TIMEOUT, "no whole ClientHello in time")
         else:
-            super().due(now)
+            super().late()
 
     def on_refused(self, reason: Reason, status: int, detail: str) -> None:
         """A page, or an alert (RFC 8446 clause 6.2): that has no room for the reference."""

@@ -28,11 +28,13 @@ from gateway.preamble import Begin
 from gateway.reactor import IN, Reactor
 from gateway.relay.pipes import PipePool
 from gateway.say import say
+from gateway.seats import Seats
 from gateway.secure import SecureSession
 from gateway.shares import Shares
 from gateway.usage import Usage
 from telemetry.record import CloseCause, Kind
 from telemetry.spool import SpoolFull, SpoolWriter
+from whitelist.admitted import Admission
 from whitelist.snapshot import Snapshot, SnapshotError, Touched
 
 HEARTBEAT = 10.0
@@ -51,13 +53,14 @@ class Worker:
             config.run_dir / "spool", config.node, config.boot, config.process, config.limits.spool_bytes
         )
         shares = Shares(config.run_dir / "counters", config.columns)
+        seats = Seats(config.run_dir / "users", config.columns)
         attempts = Attempts(config.run_dir / "attempts", config.columns)
         usage = Usage(config.usage, config.columns)
         figures = Figures(config.run_dir / "figures", config.columns)
         pipes = PipePool(POOL_PAGES // max(1, config.columns // 2))
-        self.ctx = ctx = Context(config, reactor, spool, shares, attempts, usage, figures, pipes)
+        self.ctx = ctx = Context(config, reactor, spool, shares, seats, attempts, usage, figures, pipes)
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        ctx.max_live = max(16, (soft - 64 - 2 * pipes.limit) // 2)
+        ctx.hold(max(16, (soft - 64 - 2 * pipes.limit) // 2))
         self.enforcer = Enforcer(ctx)
         self.look = Look(ctx, self.enforcer)
         self.listeners: list[PlainListener] = []
@@ -94,7 +97,7 @@ class Worker:
         self.reactor.finish_turn()
         self.heartbeat()
         self.ctx.emit_counted(float("inf"))
-        for counters in (self.ctx.shares, self.ctx.attempts, self.ctx.usage, self.ctx.figures):
+        for counters in (self.ctx.shares, self.ctx.seats, self.ctx.attempts, self.ctx.usage, self.ctx.figures):
             counters.close()
         try:
             self.ctx.spool.close()
@@ -116,7 +119,8 @@ class Worker:
         """Opens the snapshot; without a valid one every request is refused, and it is tried again each second."""
         self._tried = self.reactor.now
         try:
-            snapshot = Snapshot.open(self.config.snapshot_dir, self.config.public_key.read_bytes())
+            admission = Admission(self.config.admitted, self.config.notary) if self.config.admitted else None
+            snapshot = Snapshot.open(self.config.snapshot_dir, self.config.public_key.read_bytes(), admission)
         except (SnapshotError, OSError) as error:
             if str(error) != self._trouble:  # said once, not each second
                 self._trouble = str(error)
@@ -259,7 +263,7 @@ class Worker:
             return
         self._second = int(reactor.wall)
         sweep(ctx)
-        for counters in (ctx.shares, ctx.attempts, ctx.usage, ctx.figures):
+        for counters in (ctx.shares, ctx.seats, ctx.attempts, ctx.usage, ctx.figures):
             counters.survey()
         ctx.emit_counted(reactor.now)
         for entrance in self.entrances.values():
@@ -295,7 +299,7 @@ class Worker:
         record = ctx.new_record()
         record.values = {
             "connections": len(ctx.live),
-            "handshakes": sum(ctx.handshakes.values()),
+            "handshakes": len(ctx.crowd.members),
             "pipes": ctx.pipes.lent,
             "shortages": ctx.shortages,
             "defects": ctx.defects,

@@ -104,7 +104,8 @@ class CaFiles:
         made = ca.issue_server(issuer, key.public_key(), wanted, now)
         # Workers take both once they belong together.
         self._write("server.key", ca.key_pem(key), GROUP)
-        self._write("server.crt", ca.pem(made, issuer.certificate), PUBLIC)
+        # The root goes along: a machine that enrols knows no more than its fingerprint.
+        self._write("server.crt", ca.pem(made, issuer.certificate, self.root()), PUBLIC)
         return made
 
     def root(self) -> x509.Certificate:

@@ -11,22 +11,28 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvloop
 from aiohttp import web
 
 from gateway import portal_visit
+from ops import own_network
+from ops.acts_log import ActsLog
 from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
+from ops.api.notary_client import NotaryClient
 from ops.api.policy import Policy
+from ops.api.reading import READS
 from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
 from ops.keys import load_keys
 from ops.portal.app import portal_application
 from ops.settings import Settings, SettingsError, load_settings, settings_path
+from telemetry.evidence.note import parse_key
 
 _log = logging.getLogger("feiyu.control")
 DRAIN = 10.0  # seconds that requests may still take after SIGTERM
@@ -57,20 +63,31 @@ async def serve(settings: Settings) -> None:
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     keys = load_keys(state)
     policy = Policy(state / "snapshot", keys.snapshot)
-    authority = Authority(settings.register_at, policy, HubClient(run / "live.sock"), Acts(spool_of(settings)))
+    evidence = settings.evidence
+    witnesses = [parse_key(witness.key) for witness in evidence.witnesses]
+    acts = Acts(spool_of(settings), ActsLog(state, settings.node, evidence.signatures, witnesses))
+    own = partial(own_network.faults, settings=settings)
+    authority = Authority(
+        settings.register_at,
+        policy,
+        HubClient(run / "live.sock"),
+        acts,
+        own=own,
+        notary=NotaryClient(run / "notary.sock") if settings.zone else None,
+    )
     recorder = RecorderClient(run / "recorder.sock")
-    users = settings.users
-    node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)
+    files = CaFiles(state / "ca", int(settings.ca.client_life))
     app = application(
         authority,
         recorder,
         settings.node,
         keys.pseudonym,
-        node_uids,
-        CaFiles(state / "ca", int(settings.ca.client_life)),
+        settings.users.processes,
+        files,
         settings,
     )
-    portal = web.AppRunner(portal_application(authority, recorder, settings), access_log=None, shutdown_timeout=1)
+    answers = portal_application(authority, recorder, settings, files, app[READS])
+    portal = web.AppRunner(answers, access_log=None, shutdown_timeout=1)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,7 +8,11 @@ state_dir  control:group    0750   the register
   snapshot control:group    0750   workers read
   log      recorder:group   0750
   evidence recorder:group   0750     the private key itself is 0600
+  acts     control:group    0750   evidence of administrative acts; the private key itself is 0600
+  witnessed  cosigner:group 0750   what witnesses signed; the recorder reads
+  personal recorder:group   0750     keys of personal fields in records, themselves 0600
   lines    lines:group      0750     the nft table for the next boot
+  notary   notary:group     0750     what is lawful, and which published policy is admitted: workers read
   usage    worker:group     0750     bytes per tenant, day and month
 """
 
@@ -19,6 +23,8 @@ from pathlib import Path
 
 from ops import privileges
 from ops.settings import Settings
+from telemetry.evidence.cosigned import COSIGNED
+from telemetry.personal import PERSONAL
 
 
 class DirectoryError(Exception):
@@ -29,11 +35,19 @@ def prepare(settings: Settings) -> None:
     """Makes what is missing and sets owner and mode of all; files in them go to the directory's owner, also from those
     that it had under other settings. Raises DirectoryError. Where users cannot be changed, only the modes are set."""
     users = settings.users
-    owners: tuple[int | None, ...] = (users.control, users.recorder, users.lines, users.worker, users.group)
+    owners: tuple[int | None, ...] = (
+        users.control,
+        users.recorder,
+        users.lines,
+        users.worker,
+        users.cosigner,
+        users.notary,
+        users.group,
+    )
     if users.control is None or not privileges.usable(users.control):
         # Root's children have no capability to pass over owners: what others had must become root's again.
-        owners = (0 if os.geteuid() == 0 else None,) * 5
-    control, recorder, lines, worker, group = owners
+        owners = (0 if os.geteuid() == 0 else None,) * len(owners)
+    control, recorder, lines, worker, cosigner, notary, group = owners
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
         (run, None, 0o1770, False),
@@ -44,8 +58,12 @@ def prepare(settings: Settings) -> None:
         (state / "snapshot", control, 0o750, True),
         (state / "log", recorder, 0o750, True),
         (state / "evidence", recorder, 0o750, True),
+        (state / "acts", control, 0o750, True),
+        (state / COSIGNED, cosigner, 0o750, True),
+        (state / PERSONAL, recorder, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
+        *([(state / "notary", notary, 0o750, True)] if settings.zone else []),
     )
     for path, owner, mode, contents in table:
         try:
@@ -63,7 +81,7 @@ def prepare(settings: Settings) -> None:
             ) from None
     # Tunnels of an earlier boot are over: its shared counters must not count against anybody, nor be somebody else's;
     # and its figures may have been laid out by another version.
-    for name in ("counters", "attempts", "figures"):
+    for name in ("counters", "users", "attempts", "figures"):
         (run / name).unlink(missing_ok=True)
 
 

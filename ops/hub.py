@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.live import ACK_DEADLINE, MAX_PACKET, Kill, LiveKind, LiveMessage
+from gateway.live import ACK_DEADLINE, MAX_PACKET, Kill, LineState, LiveKind, LiveMessage
 from ops import live_state
 from ops.hub_messages import (
     PUBLISHES,
@@ -33,6 +33,7 @@ from ops.hub_messages import (
 )
 from ops.hub_peers import Events, Peer, Peers
 from ops.live_state import RefusedError
+from telemetry.lines import RETIRED
 
 MAX_OUTSTANDING = 64  # unanswered messages per publisher
 
@@ -138,6 +139,9 @@ class Hub:
                 stateful = revision != state.revision
                 state.revision = revision
                 out = LiveMessage(seq=seq, kind=LiveKind.REVISION, revision=revision)
+            case LineReport(line, LineState.DOWN as line_state, detail) if detail == RETIRED:
+                stateful = state.lines.pop(line, None) is not None  # workers are told that it is down all the same
+                out = LiveMessage(seq=seq, kind=LiveKind.LINE, line=line, state=line_state, detail=detail)
             case LineReport(line, line_state, detail):
                 stateful = state.lines.get(line) != line_state
                 state.set_line(line, line_state)

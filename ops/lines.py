@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import msgspec
 from gateway.line.model import Access, LineEntry, Management, NodeConfig, Transparent
 from gateway.line.process import LinesConfig, run
 from gateway.live import MAX_PACKET, LiveKind, ack, hello, parse
+from ops.processes import notary_uid
 from ops.settings import Settings, SettingsError, load_settings, settings_path
 from telemetry.lines import FIGURES, LINE_STATES, REPAIRS
 from telemetry.record import Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
+from whitelist.admitted import NAME, Admission
 from whitelist.snapshot import Snapshot
 
 REPEAT = 60.0  # seconds before the same drift is told again
@@ -33,6 +36,11 @@ def lines_config(settings: Settings) -> LinesConfig:
     node = NodeConfig(
         access=tuple(Access(interface=access.interface, prefixes=access.prefixes) for access in settings.access),
         listener_ports=tuple(sorted({entry.endpoint[1] for entry in settings.listeners if not entry.is_transparent})),
+        listener_addresses=tuple(
+            sorted(
+                address for entry in settings.listeners if not ip_address(address := entry.endpoint[0]).is_unspecified
+            )
+        ),
         management=tuple(Management(interface=m.interface, prefixes=m.prefixes) for m in settings.management),
         mark_base=settings.line_base.mark,
         mark_mask=settings.line_base.mark_mask,
@@ -55,15 +63,15 @@ def lines_config(settings: Settings) -> LinesConfig:
 class Policy:
     """The lines of the newest policy that can be read."""
 
-    def __init__(self, directory: Path, key: Path) -> None:
-        self._directory, self._key = directory, key
+    def __init__(self, directory: Path, key: Path, admission: Admission | None = None) -> None:
+        self._directory, self._key, self._admission = directory, key, admission
         self._snapshot: Snapshot | None = None
 
     def lines(self) -> Iterable[LineEntry]:
         """Raises what makes the policy unreadable; it is opened anew the next time."""
         snapshot, self._snapshot = self._snapshot, None
         if snapshot is None:
-            snapshot = Snapshot.open(self._directory, self._key.read_bytes())
+            snapshot = Snapshot.open(self._directory, self._key.read_bytes(), self._admission)
         else:
             snapshot.advance()
         self._snapshot = snapshot
@@ -195,7 +203,8 @@ async def serve(settings: Settings, boot: str, process: str) -> None:
         os.set_blocking(hub.fileno(), False)
         reporter = Reporter(hub, spool, wake, stop)
         loop.add_reader(hub, reporter.on_hub)
-        policy = Policy(state / "snapshot", state / "keys" / "snapshot.pub")
+        admission = Admission(state / "notary" / NAME, notary_uid(settings)) if settings.zone else None
+        policy = Policy(state / "snapshot", state / "keys" / "snapshot.pub", admission)
         try:
             await run(
                 lines_config(settings),

@@ -8,10 +8,13 @@ from pathlib import Path
 import msgspec
 
 import ops
-from ops import listeners, privileges
+from ops import acts_log, listeners, privileges
 from ops.privileges import CAP_NET_ADMIN, CAP_NET_RAW, Privileges
 from ops.settings import Settings
 from ops.spawn import ProcessSpec
+from telemetry.evidence.cosigned import COSIGNED
+from telemetry.evidence.integrate import DIRECTORY
+from telemetry.evidence.keys import NAME
 
 CODE = Path(ops.__file__).parent.parent
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")  # all else of the supervisor's environment stays with it
@@ -28,6 +31,10 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
         *("--state-dir", settings.state_dir, "--run-dir", settings.run_dir),
         *("--node", settings.node, "--boot", boot, "--metrics", settings.metrics.address),
         *("--evidence-interval", str(settings.evidence.interval)),
+        *("--retention-days", str(settings.retention.days)),
+        *("--personal-days", str(settings.retention.personal_days if settings.evidence.personal == "sealed" else 0)),
+        *("--signatures", *settings.evidence.signatures),
+        *("--witness", *(witness.key for witness in settings.evidence.witnesses)),
     )
     return [
         ProcessSpec(
@@ -37,6 +44,7 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             environment=environment,
             privileges=allowed(users.recorder, users.group),
         ),
+        *([notary(settings, config, environment)] if settings.zone else []),
         ProcessSpec(
             name="control",
             role="control",
@@ -44,6 +52,7 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             environment=environment,
             privileges=allowed(users.control, users.group),
         ),
+        *cosigner(settings, environment),
         ProcessSpec(
             name="lines",
             role="lines",
@@ -56,6 +65,45 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             for slot in range(settings.worker_count)
         ),
     ]
+
+
+def cosigner(settings: Settings, environment: dict[str, str]) -> list[ProcessSpec]:
+    """Who asks the witnesses, where there are any. It has a user of its own, since it talks to machines elsewhere."""
+    evidence, state = settings.evidence, Path(settings.state_dir)
+    if not evidence.witnesses:
+        return []
+    arguments = (
+        *(f"--log={log.name}={log}" for log in (state / DIRECTORY / NAME, state / acts_log.DIRECTORY / acts_log.NAME)),
+        *("--out", str(state / COSIGNED), "--quorum", str(evidence.needed)),
+        *(f"--witness={witness.url}={witness.key}" for witness in evidence.witnesses),
+    )
+    return [
+        ProcessSpec(
+            name="cosigner",
+            role="cosigner",
+            argv=module("telemetry.witness.cosigner", *arguments),
+            environment=environment,
+            privileges=allowed(settings.users.cosigner, settings.users.group),
+        )
+    ]
+
+
+def notary(settings: Settings, config: Path, environment: dict[str, str]) -> ProcessSpec:
+    """The notary, where the configuration names the zone's first accounts."""
+    return ProcessSpec(
+        name="notary",
+        role="notary",
+        argv=module("ops.notary", "--config", str(config)),
+        environment=environment,
+        privileges=allowed(settings.users.notary, settings.users.group),
+    )
+
+
+def notary_uid(settings: Settings) -> int | None:
+    """Whose files an admission must be, as one of the node's processes sees it; None where all share one user."""
+    users = settings.users
+    own = {users.worker, users.lines, users.control}
+    return users.notary if users.base and os.geteuid() in own else None
 
 
 def worker(

@@ -2,8 +2,9 @@
 
 import ipaddress
 from collections.abc import Iterator
+from itertools import combinations
 
-from gateway.line.model import is_lines
+from gateway.line.model import is_lines, overlapping
 from ops import settings as s
 
 
@@ -14,8 +15,22 @@ def listener_faults(settings: s.Settings) -> Iterator[tuple[str, str, str]]:
             yield "listeners", f"{listener.name} does not demand the prefix", "[token, prefix], or [prefix]"
         if fault := _tls_fault(listener):
             yield "listeners", f"{listener.name}: {fault[0]}", fault[1]
+    for wrong in _unbound(settings):
+        yield "listeners", wrong, "interface: that behind which its clients are"
     for wrong, expected in _transparent(settings):
         yield "line_base" if "mark" in expected else "listeners", wrong, expected
+
+
+def _unbound(settings: s.Settings) -> Iterator[str]:
+    """Listeners whose answers to equal addresses behind two interfaces would all leave by one of them."""
+    pairs = [(a, b) for a, b in combinations(settings.access, 2) if a.interface != b.interface]
+    for listener in settings.listeners:
+        address = ipaddress.ip_address(listener.endpoint[0])
+        for one, other in pairs if not listener.interface and not address.is_loopback else ():
+            if overlapping(one.prefixes, other.prefixes, address.version):
+                names = f"{one.interface} and {other.interface}"
+                yield f"{listener.name} is for all interfaces, and {names} have the same addresses behind them"
+                break
 
 
 def _tls_fault(listener: s.Listener) -> tuple[str, str] | None:

@@ -8,8 +8,11 @@ import yaml
 
 from gateway.config import Health, Limits, Timeouts, Tls
 from ops import settings as s
+from ops.settings_evidence import evidence_faults, witness_key
 from ops.settings_listeners import listener_faults
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
+from telemetry.evidence.keys import FURTHER
+from telemetry.retention import FLOOR
 from tenants.model import Side
 from whitelist.device import device_fault
 from whitelist.name import TargetError, canonical_name
@@ -21,6 +24,7 @@ MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
+_ZONE = re.compile(r"(?:[0-9a-f]{64})?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([0-9.]+)):([0-9]+)", re.ASCII)
 
@@ -157,7 +161,13 @@ _listener = section(
             text(f"one of {', '.join(DEMANDS)}", lambda v: v in DEMANDS), "demands", unique=("",), least=1
         ),
         "proxy_protocol": listing(_trusted, "balancers' prefixes", unique=("",)),
-        "tls": section(Tls, dict.fromkeys(("certificate", "key", "client_ca"), parsed("an absolute path", _directory))),
+        "tls": section(
+            Tls,
+            {
+                **dict.fromkeys(("certificate", "key"), parsed("an absolute path", _directory)),
+                "client_ca": parsed('an absolute path, or "" for none', lambda v: v and _directory(v)),
+            },
+        ),
     },
 )
 _access = section(
@@ -168,6 +178,13 @@ _access = section(
         "room": _name,
         "prefixes": listing(_prefix, "prefixes", unique=("",), least=1),
         "side": parsed("offshore, domestic or abroad", _side),
+    },
+)
+_witness = section(
+    s.Witness,
+    {
+        "url": parsed("a URL such as https://witness.example, without a slash at its end", _portal),
+        "key": parsed("the witness's verifier key NAME+ID+KEY, quoted", witness_key),
     },
 )
 _management = section(
@@ -204,13 +221,17 @@ _settings = section(
             },
         ),
         "users": section(s.Users, {"base": integer(0, 0x7FFFFF00)}),
-        "timeouts": section(Timeouts, dict.fromkeys(("handshake", "dial", "idle", "total", "drain"), _seconds)),
+        "timeouts": section(
+            Timeouts, dict.fromkeys(("first_byte", "handshake", "dial", "idle", "total", "drain"), _seconds)
+        ),
         "limits": section(
             Limits,
             {
                 "header_bytes": integer(1_024, 1 << 20, "bytes"),
                 "tunnels_per_tenant": integer(1, 10_000_000),
+                "tunnels_per_user": integer(0, 1_000_000),
                 "handshakes_per_source": integer(1, 1_000_000),
+                "handshakes": integer(1, 1_000_000),
                 "tls_handshakes": integer(1, 1_000_000),
                 "spool_bytes": integer(1 << 20, 1 << 44, "bytes"),
                 "stranger_refusals_per_second": integer(1, 1_000_000),
@@ -218,6 +239,7 @@ _settings = section(
         ),
         "register": parsed("postgresql://USER@HOST/DATABASE?passfile=FILE, or no such key for a file", _register),
         "max_staleness": _seconds,
+        "zone": text("64 hex digits, as feiyu init prints them", lambda v: bool(_ZONE.fullmatch(v))),
         "metrics": section(s.Metrics, {"address": _address}),
         "ca": section(s.Ca, {"client_life": number(60, 31_536_000, "seconds")}),
         "portal_name": parsed("a host name with a dot, e.g. feiyu.zone", _portal_name),
@@ -230,7 +252,23 @@ _settings = section(
             },
         ),
         # a longer interval would come near the 30 s after which unproved records stop new flows
-        "evidence": section(s.Evidence, {"interval": number(0.05, 10, "seconds")}),
+        "regulators": listing(_name, "accounts", unique=("",)),
+        "evidence": section(
+            s.Evidence,
+            {
+                "interval": number(0.05, 10, "seconds"),
+                "personal": text("clear or sealed", lambda v: v in ("clear", "sealed")),
+                "signatures": listing(
+                    text(f"one of {', '.join(FURTHER)}", lambda v: v in FURTHER), "signatures", unique=("",)
+                ),
+                "witnesses": listing(_witness, "witnesses", unique=("key",)),
+                "quorum": integer(0, 16),
+            },
+        ),
+        # the floor is the law's: logs of a network for not less than six months
+        "retention": section(
+            s.Retention, dict.fromkeys(("days", "personal_days", "ceiling"), integer(FLOOR, 36_530, "days"))
+        ),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )
@@ -276,6 +314,8 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         )
     if settings.health.timeout > settings.health.interval:
         add("health", "timeout is longer than interval", "timeout at most as long as interval")
+    for key, wrong, expected in evidence_faults(settings):
+        add(key, wrong, expected)
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
     for key, wrong, expected in listener_faults(settings):

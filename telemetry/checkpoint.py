@@ -16,7 +16,7 @@ from telemetry.fold import State
 from telemetry.segments import sync_directory
 
 FILE = "checkpoint"
-VERSION = 1
+VERSION = 2  # 2: accounts of firms
 
 
 class Checkpoint(msgspec.Struct):

@@ -29,6 +29,20 @@ class OwnRecords:
             values={name: count for name, count in values.items() if count} or None,
         )
 
+    def stated(self, now: int, tenant: str, detail: str, values: dict[str, int]) -> Record:
+        """A firm's statement (telemetry.statement)."""
+        return Record(
+            node=self.node,
+            boot=self.boot,
+            worker=OWN,
+            seq=self._next(),
+            kind=Kind.STATEMENT.value,
+            time=now,
+            tenant=tenant,
+            detail=detail,
+            values=values,
+        )
+
     def closing(self, now: int, flow_id: str, flow: OpenFlow, opened: Record | None) -> Record:
         """The close of a flow whose process died: the open record's fields, the bytes as last reported, and as_of when.
 

@@ -8,7 +8,7 @@ from bisect import bisect_left
 
 import msgspec
 
-from telemetry import lines
+from telemetry import lines, statement
 from telemetry.lines import LineTally
 from telemetry.record import CloseCause, Kind, Record
 
@@ -73,11 +73,13 @@ class Tally(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """The whole state. sequences: last sequence number of each process key that still counts."""
+    """The whole state. sequences: last sequence number of each process key that still counts; accounts: by tenant, for
+    its next statement."""
 
     flows: dict[str, OpenFlow] = {}
     sequences: dict[str, int] = {}
     tally: Tally = msgspec.field(default_factory=Tally)
+    accounts: dict[str, statement.Account] = {}
 
     def take(self, key: str, records: list[Record], lengths: list[int], segment: int, offset: int) -> None:
         """Folds consecutive records of one process, written at this place of the log (lengths include the newline)."""
@@ -110,6 +112,7 @@ class State(msgspec.Struct):
             tally.revision = bounded(revision)
         if records:
             self.sequences[key] = records[-1].seq
+            statement.take(self.accounts, records, OWN)
 
     def forget(self, key: str) -> None:
         """Drops what only concerns a process that is gone for good."""

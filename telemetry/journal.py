@@ -11,10 +11,12 @@ from pathlib import Path
 import msgspec
 
 from telemetry import checkpoint as store
+from telemetry import statement
 from telemetry.closing import OwnRecords
 from telemetry.fold import OWN, OpenFlow, State, process_key
 from telemetry.follow import Chunk, Follower, Process
 from telemetry.intake import Finding, sift, unreadable
+from telemetry.personal import Sealer
 from telemetry.record import Record, decode, encode
 from telemetry.segments import Segments, replay, segment_name
 
@@ -33,7 +35,8 @@ class Journal:
     """The recorder's log and state. All methods raise OSError when the log cannot be written; then nothing may be taken
     any more. now is Unix µs."""
 
-    def __init__(self, directory: Path, node: str, boot: str, segments: Segments) -> None:
+    def __init__(self, directory: Path, node: str, boot: str, segments: Segments, sealer: Sealer | None = None) -> None:
+        self.sealer = sealer
         self.directory = directory
         self.segments = segments
         loaded, why = store.load(directory)
@@ -63,7 +66,10 @@ class Journal:
         # Findings go first: were the end of this write lost, they would be made again rather than missing.
         self._found(now, sifted.findings)
         if sifted.records:
-            self._append(key, sifted.data, sifted.records, sifted.lengths)
+            data, lengths = sifted.data, sifted.lengths
+            if self.sealer:
+                data, lengths = self.sealer.seal(data, sifted.records, lengths, now)
+            self._append(key, data, sifted.records, lengths)
         chunk.file.offset += len(chunk.data)
 
     def act(self, now: int, detail: str, values: dict[str, int] | None = None) -> None:
@@ -74,11 +80,18 @@ class Journal:
         """Writes the closing records of flows whose process died."""
         self._append_own([self.own.closing(now, id_, flow, self.open_record(flow)) for id_, flow in flows.items()])
 
+    def state_days(self, now: int, most: int) -> bool:
+        """Writes the statements of firms whose day is over, at most so many; whether that were all."""
+        due = list(statement.due(self.state.accounts, now, most))
+        self._append_own([self.own.stated(now, *each) for each in due])
+        return len(due) < most
+
     def open_record(self, flow: OpenFlow) -> Record | None:
         """The open record of a flow, from the log; None when it is not there any more."""
         line = read_line(self.directory, flow)
         try:
-            return decode(line) if line else None
+            record = decode(line) if line else None
+            return self.sealer.open(record) if self.sealer and record else record
         except msgspec.DecodeError:
             return None
 
@@ -104,7 +117,10 @@ class Journal:
     def _append_own(self, records: list[Record]) -> None:
         if records:
             lines = [encode(record) for record in records]
-            self._append(self.own_key, b"\n".join([*lines, b""]), records, [len(line) + 1 for line in lines])
+            data, lengths = b"\n".join([*lines, b""]), [len(line) + 1 for line in lines]
+            if self.sealer:
+                data, lengths = self.sealer.seal(data, records, lengths, records[0].time)
+            self._append(self.own_key, data, records, lengths)
 
     def _append(self, key: str, data: bytes, records: list[Record], lengths: list[int]) -> None:
         segment = self.segments.first

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from telemetry.lines import REPAIRS, LineTally
+from telemetry.lines import REPAIRS, LineTally, in_use
 
 _STATE = "State of a line: 0 down, 1 up, 2 draining, 3 degraded."
 _RTT = "Median round trip of the last minute, of probes or (passive) of flows, one to each host."
@@ -27,7 +27,7 @@ _TOTALS = {
 
 def families(lines: Mapping[str, LineTally]) -> Iterator[Metric]:
     """All families, lines in the order of their names."""
-    known = sorted((name, tally) for name, tally in lines.items() if name)
+    known = in_use(lines)
     state = GaugeMetricFamily("feiyu_line_state", _STATE, labels=["line"])
     rtt = GaugeMetricFamily("feiyu_line_rtt_seconds", _RTT, labels=["line", "method"])
     for name, tally in known:
@@ -50,6 +50,13 @@ def families(lines: Mapping[str, LineTally]) -> Iterator[Metric]:
             if (value := tally.totals.get(total)) is not None:
                 counter.add_metric([name], value)
         yield counter
+    words = "Bytes on a line with all headers, as the kernel counts them, beside feiyu_line_bytes_total."
+    wire = CounterMetricFamily("feiyu_line_wire_bytes", words, labels=["line", "direction"])
+    for name, tally in known:
+        for direction in ("out", "in"):
+            if (value := tally.totals.get(f"wire_{direction}")) is not None:
+                wire.add_metric([name, direction], value)
+    yield wire
     yield from _node(lines)
 
 

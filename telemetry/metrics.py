@@ -23,20 +23,29 @@ _DIRECTION_HELP = "out is client to server, in is server to client."
 @dataclass(frozen=True, slots=True)
 class View:
     """What a scrape sees: a copy of the tally that the fold does not change any more, and the recorder's own figures.
-    lag in seconds."""
+    lag in seconds; evidence: sizes of the evidence log by name (see _EVIDENCE), empty where none is kept."""
 
     tally: Tally
     flows_open: int
     lag: float
     spool_bytes: int
+    evidence: dict[str, int]
     failed: bool = False
 
 
-def view(state: State, lag: float, spool_bytes: int) -> View:
+_EVIDENCE = {
+    "size": "Entries under the published checkpoint.",
+    "witnessed_size": "Entries under the newest checkpoint that witnesses cosigned; no sample where none is asked.",
+    "minimum_index": "Entries below it were deleted when they were old enough.",
+    "damaged": "1 while an old entry or tile does not verify.",
+}
+
+
+def view(state: State, lag: float, spool_bytes: int, evidence: dict[str, int] | None = None) -> View:
     """Copies what a scrape in another thread iterates over."""
     tally = state.tally
     copies = {name: dict(value) for name in tally.__struct_fields__ if isinstance(value := getattr(tally, name), dict)}
-    return View(msgspec.structs.replace(tally, **copies), len(state.flows), lag, spool_bytes)
+    return View(msgspec.structs.replace(tally, **copies), len(state.flows), lag, spool_bytes, evidence or {})
 
 
 def render(seen: View) -> bytes:
@@ -99,7 +108,9 @@ def _tenants(tally: Tally) -> Iterator[Metric]:
 
 def _lines(tally: Tally) -> Iterator[Metric]:
     yield from line_metrics.families(tally.lines)
-    yield _by_direction("feiyu_line_bytes", "Bytes relayed, by line.", "line", tally.line_bytes)
+    gone = {name for name, line in tally.lines.items() if line.retired}
+    octets = {name: pair for name, pair in tally.line_bytes.items() if name not in gone}
+    yield _by_direction("feiyu_line_bytes", "Bytes relayed, by line.", "line", octets)
 
 
 def _node(seen: View) -> Iterator[Metric]:
@@ -114,6 +125,9 @@ def _node(seen: View) -> Iterator[Metric]:
         "feiyu_recorder_lag_seconds", "Age of the oldest record that may not be durable.", value=seen.lag
     )
     yield GaugeMetricFamily("feiyu_spool_bytes", "Bytes in spool files, taken or not.", value=seen.spool_bytes)
+    for name, text in _EVIDENCE.items():
+        if name in seen.evidence:
+            yield GaugeMetricFamily(f"feiyu_evidence_{name}", text, value=seen.evidence[name])
     yield GaugeMetricFamily("feiyu_policy_revision", "Policy revision of the last record.", value=tally.revision)
 
 

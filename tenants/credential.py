@@ -21,6 +21,11 @@ def crockford(data: bytes, length: int) -> str:
     return "".join(_CROCKFORD[number >> (5 * place) & 31] for place in reversed(range(length)))
 
 
+def fresh_id() -> str:
+    """An id for a credential, of 50 random bits."""
+    return "c-" + crockford(secrets.token_bytes(7), ID_LENGTH - 2)
+
+
 def new_token(randomness: Callable[[int], bytes] = secrets.token_bytes) -> str:
     """A token of 256 random bits, in base64url."""
     return binascii.b2a_base64(randomness(32), newline=False).decode().rstrip("=").translate({43: "-", 47: "_"})

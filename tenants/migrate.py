@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 
 class RegisterUnavailable(Exception):  # noqa: N818 - named for what happened
-    """The register cannot be used now. kind is "locked", "missing", "damaged", "newer", "unreachable" or "unusable";
-    remedy says what to do. Every one may pass by itself: the next transaction tries afresh."""
+    """The register cannot be used now. kind is "locked", "missing", "damaged", "newer", "foreign", "unreachable" or
+    "unusable"; remedy says what to do. Every one may pass by itself: the next transaction tries afresh."""
 
     def __init__(self, kind: str, detail: str, remedy: str) -> None:
         super().__init__(detail)

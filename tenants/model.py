@@ -44,8 +44,9 @@ GONE = frozenset({TenantState.REJECTED, TenantState.REVOKED, TenantState.ARCHIVE
 class Origin(StrEnum):
     """How an entry came to be in force."""
 
-    BOOTSTRAP = "bootstrap"
-    APPROVED = "approved"
+    BOOTSTRAP = "bootstrap"  # by one person, before there were accounts
+    APPROVED = "approved"  # by two people
+    DIRECT = "direct"  # by one person, as it opens nothing that was closed
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +94,10 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A way for a tenant's user to identify: a token or a certificate. The token is shown once; only its SHA-256 (hex)
     is kept: tokens carry 256 random bits, so a slow hash would add nothing. Of a certificate its SHA-256 and its serial
-    number (both hex) are kept."""
+    number (both hex) are kept.
+
+    invite: its token enrols a machine once, and opens nothing in the data path, which never learns of it. enrolment:
+    the invite that a certificate goes back to, through all its renewals; revoking one of them revokes them all."""
 
     id: str
     tenant: str
@@ -103,4 +107,7 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     serial: str = ""
     valid_until: int
     revoked: int = 0  # Unix seconds, 0: not revoked
+    invite: bool = False
+    used: int = 0  # Unix seconds at which an invite enrolled its machine, 0: not yet
+    enrolment: str = ""
     provenance: Provenance = Provenance()

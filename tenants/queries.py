@@ -33,11 +33,23 @@ def line_with_device(connection: Connection, device: str, other_than: str) -> st
     return connection.execute(found).scalar()
 
 
+def line_numbers(connection: Connection) -> set[int]:
+    """Numbers of the lines in use."""
+    columns = schema.lines.c
+    return set(connection.execute(select(columns.number).where(columns.retired == 0)).scalars())
+
+
 def lines_in_use(connection: Connection, other_than: str) -> list[str]:
     """Documents of the lines in use but this one, by id."""
     columns = schema.lines.c
     found = select(columns.document).where(columns.retired == 0, columns.id != other_than).order_by(columns.id)
     return list(connection.execute(found).scalars())
+
+
+def other_accounts(connection: Connection, other_than: str) -> list[str]:
+    """Documents of all accounts but this one."""
+    columns = schema.accounts.c
+    return list(connection.execute(select(columns.document).where(columns.id != other_than)).scalars())
 
 
 def grants_naming(connection: Connection, column: str, item: str, states: Sequence[str] = ()) -> list[str]:

@@ -52,13 +52,17 @@ credentials = _items(
 services = _items("services", Column("retired", Integer, nullable=False))
 lines = _items(
     "lines",
-    Column("number", Integer, CheckConstraint("number BETWEEN 1 AND 255", name="number"), nullable=False, unique=True),
+    Column("number", Integer, CheckConstraint("number BETWEEN 1 AND 255", name="number"), nullable=False),
     Column("device", Text, nullable=False),
     Column("retired", Integer, nullable=False),
+    Index(
+        "lines_number", "number", unique=True, sqlite_where=text("retired = 0"), postgresql_where=text("retired = 0")
+    ),
     Index(
         "lines_device", "device", unique=True, sqlite_where=text("retired = 0"), postgresql_where=text("retired = 0")
     ),
 )
+accounts = _items("accounts", Column("disabled", _WHOLE, nullable=False))
 denies = _items("denies", Column("target", Text, nullable=False))
 grants = _items(
     "grants",
@@ -135,4 +139,54 @@ changes = Table(
     Column("after", Text),
     Column("reason", Text, CheckConstraint("reason <> ''", name="reason"), nullable=False),
     Index("changes_item", "collection", "item"),
+)
+
+# What a person logs in with: never part of an item, so never shown and not in history. failures: since the last login.
+factors = Table(
+    "factors",
+    metadata,
+    Column("account", Text, _refers("accounts.id"), primary_key=True),
+    Column("password", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("last_step", _WHOLE, nullable=False),
+    Column("failures", _WHOLE, nullable=False),
+    Column("locked_until", _WHOLE, nullable=False),
+)
+# Changes that wait for a second person. content is what was shown, as bytes of JSON; all times are Unix seconds.
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False, index=True),
+    Column("submitter", Text, _refers("accounts.id"), nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("collections", Text, nullable=False),
+    Column("submitted", _WHOLE, nullable=False),
+    Column("expires", _WHOLE, nullable=False),
+    Column("reason", Text, CheckConstraint("reason <> ''", name="reason"), nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("content", Text, nullable=False),
+    Column("revision", _WHOLE, nullable=False),
+)
+# Append-only, as are links. decision: approve, reject, withdraw or lapse; the last two bear no signature.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("number", _WHOLE, primary_key=True),
+    Column("request", Text, _refers("requests.id"), nullable=False, index=True),
+    Column("decision", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("time", _WHOLE, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+# From the first accounts on, each revision with the digest of the one before it.
+links = Table(
+    "links",
+    metadata,
+    Column("revision", _WHOLE, _refers("revisions.revision"), primary_key=True, autoincrement=False),
+    Column("digest", Text, nullable=False),
+    Column("document", Text, nullable=False),
 )

@@ -4,6 +4,7 @@ A test stands as FILE::FUNCTION, with [CASE] where one case of a table is meant.
 (test_attacks.py), so that a test renamed or taken away is missed. OPEN: what has no test yet, and what it waits for.
 """
 
+_IN_FLOOD = "gateway/test_flood.py"
 _IN_PROBES = "netns/test_probes.py"
 _IN_RESOLVER = "gateway/test_resolver.py"
 _IN_SPOOL = "telemetry/test_spool.py"
@@ -28,6 +29,7 @@ _READ = "gateway/test_client_hello.py::test_refuses"
 _SWEEP = "netns/test_keeper.py::test_a_sweep_repairs_and_reports_when"
 _FLUSHED = "netns/test_traps_flush.py::test_it_is_repaired_and_meanwhile_nothing_leaves_elsewhere"
 _LEAKS = "netns/test_leaks.py::test_no_packet_leaves_elsewhere_without"
+_BESIDE = f"{_IN_FLOOD}::test_an_honest_client_is_served_beside"
 _CUT = "gateway/test_enforce.py::test_a_tunnel_is_cut_when"
 
 ATTACKS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -232,6 +234,12 @@ ATTACKS: dict[str, dict[str, tuple[str, ...]]] = {
             "gateway/test_client_hello.py::test_a_hello_that_never_ends_is_bounded",
         ),
         "one name twice, two names at once": (f"{_HELLO}[the name twice]", f"{_READ}[two names in one list]"),
+        "another name in a second hello, after a HelloRetryRequest": (
+            "gateway/test_second_hello.py::test_after_a_retry[another name]",
+        ),
+        "another name in a second hello, ahead of the retry": (
+            "gateway/test_second_hello.py::test_ahead_of_the_retry[behind early data]",
+        ),
         "a memory of hellos that says another's": (
             "gateway/test_hello_memo.py::test_what_is_recognised_reads_the_same_in_full",
         ),
@@ -257,17 +265,38 @@ ATTACKS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "exhaustion": {
-        "slow headers": ("gateway/test_session.py::test_slow_heads_are_refused_in_time_and_the_worker_serves_on",),
+        "slow headers": (
+            "gateway/test_session.py::test_slow_heads_are_refused_in_time_and_the_worker_serves_on", _BESIDE,
+        ),
         "endless headers": (f"{_HEAD}[an endless head]",),
         "one byte a second through a tunnel": (
             "gateway/test_relay.py::test_one_byte_a_moment_keeps_a_tunnel_until_its_total_time",
         ),
         "half-open handshakes": (
-            "gateway/test_session.py::test_too_many_handshakes_of_one_source_are_refused",
+            "gateway/test_session.py::test_of_too_many_handshakes_of_one_source_the_oldest_are_refused",
             "gateway/test_worker.py::test_a_flood_leaves_no_descriptor_no_memory_and_no_open_flow",
+            _BESIDE, f"{_IN_FLOOD}::test_an_honest_client_is_served_beside_all_of_them_at_once",
+            f"{_IN_FLOOD}::test_honest_clients_are_served_while_a_flood_goes_on",
+            "acceptance/test_flood.py::test_programs_are_served_while_a_flood_of_their_own_source_stands",
+        ),
+        "half PROXY headers": (_BESIDE,),
+        "many sources": (_BESIDE, "gateway/test_crowd.py::test_what_counts_as_one_source"),
+        "refusals that nobody reads": (
+            f"{_IN_FLOOD}::test_honest_clients_are_served_while_a_flood_goes_on[refusals that nobody reads]",
+        ),
+        "idle connections": (
+            f"{_IN_FLOOD}::test_connections_between_two_requests_leave_for_an_honest_client",
+        ),
+        "one user that takes all of its firm's tunnels": (
+            f"{_IN_FLOOD}::test_one_user_cannot_take_all_of_its_firms_tunnels",
+        ),
+        "pipes used up": (
+            f"{_IN_FLOOD}::test_with_pipes_used_up_an_honest_transfer_is_whole",
+            "gateway/test_relay.py::test_without_pipes_a_transfer_is_whole_all_the_same",
         ),
         "descriptors used up": (
             f"{_IN_WORKER}::test_with_all_descriptors_used_up_accepting_pauses_live_tunnels_go_on_and_it_recovers",
+            f"{_IN_FLOOD}::test_with_descriptors_used_up_those_who_only_wait_leave_for_an_honest_client",
         ),
         "a stranger filling the spool": (
             f"{_IN_STRANGERS}::test_many_sources_write_no_more_than_the_total_and_every_refusal_is_counted",
@@ -292,8 +321,6 @@ ATTACKS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 OPEN = {
-    "another name in a second hello, after a HelloRetryRequest": "a look at a tunnel's second flight, which the kernel"
-    " relays; as with fronting, only a service that holds both names can be misused so",
     "clock stepped back and forward": "a clock that is not trusted becomes a state of its own",
     "root approving alone; two accounts of one person; approving one's own request": "approvals",
     "deleting, reordering the evidence; restoring an old backup of the log": "the evidence log with its witnesses",

@@ -58,14 +58,14 @@ _DECODE: dict[bytes, Callable[[bytes], list[Any]]] = {b"g": decode_grants, b"p":
 
 def rows(item: Any) -> list[Row]:
     """The rows of one item of the register, each with its key. Items the data path need not know have none: groups and
-    categories are names on others, retired services have no way to them, revoked grants give nothing."""
+    categories are names on others, retired services have no way to them, revoked grants give nothing, invites enrol."""
     match item:
         case Grant() if item.state in _STATES:
             return [_grant(item)]
         case Tenant():
             places = () if item.state in GONE else item.places
             return [_tenant(item), *map(_residence, places, repeat(item.id))]
-        case Credential():
+        case Credential() if not item.invite:
             entry = CredentialEntry(
                 item.id, item.tenant, item.user, bytes.fromhex(item.token_sha256), item.valid_until, item.revoked,
                 bytes.fromhex(item.certificate_sha256),

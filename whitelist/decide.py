@@ -35,6 +35,11 @@ DAY = 86_400
 _ACTIVE = (TenantState.ACTIVE, TenantState.RENEWAL_DUE)
 _PROTOCOLS = tuple(Protocol(name) for name in EndpointEntry.PROTOCOLS)
 _HTTP = EndpointEntry.PROTOCOLS.index("http")
+# How a service must be asked, by whether it was asked in plain HTTP.
+_HOW = (
+    "ask it in plain requests of an HTTP proxy (http://), not through CONNECT or SOCKS",
+    "ask it through CONNECT or SOCKS (https:// in most programs), not in plain requests",
+)
 
 # How close a candidate came, by the check it failed.
 CLOSENESS = {
@@ -225,7 +230,8 @@ def candidates(
         if port not in endpoint.ports:
             unfit = (Reason.PORT_NOT_ALLOWED, f"port {port} is not among the endpoint's")
         elif (endpoint.protocol == _HTTP) is not plain:
-            unfit = (Reason.PROTOCOL_NOT_ALLOWED, f"the endpoint speaks {_PROTOCOLS[endpoint.protocol]}")
+            how = _HOW[plain]
+            unfit = (Reason.PROTOCOL_NOT_ALLOWED, f"the endpoint speaks {_PROTOCOLS[endpoint.protocol]}; {how}")
         for thing in endpoint.objects:
             for subject in tenant.subjects:
                 value = get(b"g" + subject + thing)

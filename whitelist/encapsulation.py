@@ -2,8 +2,9 @@
 
 from ipaddress import ip_address
 
+from whitelist import line_claims
 from whitelist.device import device_fault
-from whitelist.line_rules import Errors, address_fault
+from whitelist.line_rules import Errors, machine_fault
 from whitelist.model import Line, Srv6, Vxlan
 
 MAX_SEGMENTS = 8
@@ -16,7 +17,7 @@ def encapsulation_faults(line: Line) -> Errors:
         case Vxlan() as vxlan:
             return _vxlan(line, vxlan) + _mtu(vxlan.mtu)
         case Srv6() as srv6:
-            return _srv6(srv6) + _mtu(srv6.mtu)
+            return _srv6(line, srv6) + _mtu(srv6.mtu)
         case _:
             return []
 
@@ -40,13 +41,19 @@ def _vxlan(line: Line, vxlan: Vxlan) -> Errors:
         found.append(("encapsulation.peer", "is the local address; give the far end's"))
     if vxlan.gateway == vxlan.local:
         found.append(("encapsulation.gateway", "is the local address; give the next hop towards the peer"))
-    inner = {line.source4, line.source6, *(address for s in line.shares for address in (s.source4, s.source6))}
-    if vxlan.local and vxlan.local in inner:  # a rule leads what comes from a source into the line, itself again
-        found.append(("encapsulation.local", "is a source within the line too; give an address of the underlay"))
-    return errors + found
+    return errors + found + _inner(line, vxlan.local)
 
 
-def _srv6(srv6: Srv6) -> Errors:
+def _inner(line: Line, local: str) -> Errors:
+    """A rule leads what comes from a source into the line, itself again; and the next hop's address is not ours."""
+    if local and local in line_claims.sources(line):
+        return [("encapsulation.local", "is a source within the line too; give an address of the node")]
+    if local and local in (line.gateway4, line.gateway6):
+        return [("encapsulation.local", "is the line's gateway; give an address of the node")]
+    return []
+
+
+def _srv6(line: Line, srv6: Srv6) -> Errors:
     errors: Errors = []
     if not srv6.segments:
         errors.append(("encapsulation.segments", "is empty; name the segments, the first one first"))
@@ -60,21 +67,13 @@ def _srv6(srv6: Srv6) -> Errors:
         errors.append(("encapsulation.segments[0]", "is the local address; give the carrier's first segment"))
     if srv6.gateway == srv6.local:
         errors.append(("encapsulation.gateway", "is the local address; give the next hop towards the first segment"))
-    return errors
+    return errors + _inner(line, srv6.local)
 
 
 def _outer(field: str, text: str, family: int = 0, *, hop: bool = False) -> Errors:
-    """An address of the outer header, or (hop) of the neighbour that it is handed to, which alone may be link-local."""
-    name = f"encapsulation.{field}"
-    if fault := address_fault(text, family):
-        return [(name, fault)]
-    address = ip_address(text)
-    broadcast = address.version == 4 and address.is_reserved
-    if address.is_unspecified or address.is_loopback or address.is_multicast or broadcast:
-        return [(name, "is no address of one machine on a network; give a unicast address")]
-    if address.is_link_local and not hop:
-        return [(name, "is link-local, so it does not lead beyond the link; give a routed address")]
-    return []
+    """An address of the outer header, or (hop) of the neighbour that it is handed to."""
+    fault = machine_fault(text, family, hop=hop)
+    return [(f"encapsulation.{field}", fault)] if fault else []
 
 
 def _mtu(mtu: int) -> Errors:

@@ -2,7 +2,7 @@
 resolvers, probes and shares. Each fault as (field, message in plain words, with the remedy)."""
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from whitelist.model import CustomerFile, Grant, Line, LineShare
@@ -14,6 +14,7 @@ Errors = list[tuple[str, str]]
 MAX_RATE = 100_000_000  # kbit/s: 100 Gbit/s
 MAX_SHARE = 250  # numbers of shares on one line; the rest of a class's byte is the line's own
 MAX_HEADCOUNT = 10_000_000
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")  # a source only, of machines without address (RFC 1122 clause 3.2.1.3)
 _CREDIT_DIGITS = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,39}").fullmatch
@@ -24,7 +25,7 @@ def resolver_fault(text: str) -> str:
     """What is wrong with ADDRESS or tls://ADDRESS#NAME (RFC 7858), or nothing. Behind tls:// an IPv6 address stands in
     brackets (RFC 3986 clause 3.2.2)."""
     if not text.startswith("tls://"):
-        return address_fault(text)
+        return machine_fault(text)
     host, mark, name = text.removeprefix("tls://").partition("#")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
     if _address(bare) is None:
@@ -35,7 +36,7 @@ def resolver_fault(text: str) -> str:
         canonical = ""
     if not canonical:
         return "needs tls://ADDRESS#NAME, with the name in its certificate"
-    return _spelling(text, f"tls://{_host(bare)}#{canonical}") or address_fault(bare)
+    return _spelling(text, f"tls://{_host(bare)}#{canonical}") or machine_fault(bare)
 
 
 def address_fault(text: str, family: int = 0) -> str:
@@ -48,6 +49,21 @@ def address_fault(text: str, family: int = 0) -> str:
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         return f"is IPv4 in IPv6's form; give {'an IPv6 address' if family else address.ipv4_mapped}"
     return _spelling(text, str(address).partition("%")[0])
+
+
+def machine_fault(text: str, family: int = 0, *, hop: bool = False) -> str:
+    """What is wrong with the address of one machine (ours, a resolver, a probe's target, a segment), or nothing. hop: a
+    next hop, which alone may be link-local, in IPv6 only: there every router has such an address (RFC 4861)."""
+    if fault := address_fault(text, family):
+        return fault
+    address = ip_address(text)
+    # 240.0.0.0/4 has the broadcast address in it; of IPv6, is_reserved would be segment identifiers too (RFC 9602)
+    nobody = isinstance(address, IPv4Address) and (address.is_reserved or address in _THIS_NETWORK)
+    if nobody or address.is_unspecified or address.is_loopback or address.is_multicast:
+        return "is no address of one machine on a network; give a unicast address"
+    if address.is_link_local and not (hop and address.version == 6):
+        return "is link-local, so it does not lead beyond the link; give a routed address"
+    return ""
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
@@ -83,7 +99,7 @@ def probe_fault(text: str) -> str:
     if _address(host) is None:
         return f"is no IP address; {wanted}"
     canonical = f"{url.scheme}://{_host(host)}{'' if port is None else f':{port}'}{url.path}"
-    return _spelling(text, canonical) or address_fault(host)
+    return _spelling(text, canonical) or machine_fault(host)
 
 
 def credit_code_fault(code: str) -> str:
@@ -137,7 +153,7 @@ def _sources(field: str, line: Line, share: LineShare) -> Errors:
         text: str = getattr(share, name)
         if not text:
             continue
-        if fault := address_fault(text, family):
+        if fault := machine_fault(text, family):
             errors.append((f"{field}.{name}", fault))
         elif not getattr(line, name):
             errors.append((f"{field}.{name}", f"the line carries no IPv{family}"))

@@ -65,6 +65,16 @@ _LATER = "Try again in a few seconds; if it persists, call your zone operator wi
 _LATER_ZH = "请稍后重试；若持续出现，请携编号联系园区运营方。"
 _FIX = "Correct the request; the reference tells your zone operator what was received."
 _FIX_ZH = "请修正请求；运营方可凭编号查看收到的内容。"
+_QUOTA = (
+    "The quota begins anew with the next day or month of the zone; for a larger one ask your zone operator, "
+    "quoting the reference."
+)
+_QUOTA_ZH = "配额在园区时间的次日或次月重新计算；如需提高配额，请携编号联系园区运营方。"
+_LINE = (
+    "Try again in a minute; if it persists, the line is out of service or its contract is over: "
+    "call your zone operator with the reference."
+)
+_LINE_ZH = "请一分钟后重试；若持续出现，专线可能已停用或合同已到期，请携编号联系园区运营方。"
 _DENIED = "http_request_denied"
 
 
@@ -98,14 +108,14 @@ WORDING: dict[Reason, Wording] = {
     R.IDENTITY_REVOKED: _w(407, "Identity revoked", "凭证已失效", "This credential was revoked or has expired.", "该凭证已吊销或到期。", ("Ask your zone operator for a new credential.", "请向园区运营方申请新的凭证。"), _DENIED),
     R.HANDSHAKE_TIMEOUT: _w(408, "Handshake timeout", "握手超时", "The request did not arrive in time.", "请求未在规定时间内到达。", _F, "http_request_error"),
     R.RATE_LIMITED: _w(429, "Rate limited", "超出并发或速率上限", "Your firm has reached its limit of tunnels or new tunnels.", "贵公司已达到连接数或新建速率上限。", _L, _DENIED),
-    R.QUOTA_EXHAUSTED: _w(429, "Quota exhausted", "配额已用完", "Your firm's volume for this period is used up.", "贵公司本期的流量配额已用完。", _A, _DENIED),
+    R.QUOTA_EXHAUSTED: _w(429, "Quota exhausted", "配额已用完", "Your firm's volume for this period is used up.", "贵公司本期的流量配额已用完。", (_QUOTA, _QUOTA_ZH), _DENIED),
     R.MALFORMED_REQUEST: _w(400, "Malformed request", "请求格式错误", "The request is not valid, or can be read in two ways.", "请求不符合规范，或存在歧义。", _F, "http_request_error"),
     R.REGULATOR_RULE: _w(451, "Regulator rule", "监管规则拦截", "Access is blocked by a regulator's rule.", "访问被监管规则拦截。", _A, _DENIED),
     R.INTERNAL_ERROR: _w(500, "Internal error", "内部错误", "The gateway failed while deciding, so nothing was let through.", "网关判定时发生错误，已拒绝放行。", _L, "proxy_internal_error"),
     R.RESOLVE_FAILED: _w(502, "Resolve failed", "域名解析失败", "The name could not be resolved over the line.", "无法通过专线解析该域名。", _L, "dns_error"),
     R.DIAL_FAILED: _w(502, "Dial failed", "连接失败", "The service did not accept the connection over the line.", "通过专线连接该服务失败。", _L, "destination_unavailable"),
     R.UPSTREAM_TLS_FAILED: _w(502, "Upstream TLS failed", "上游 TLS 失败", "The service's certificate could not be verified.", "无法验证该服务的证书。", _L, "tls_certificate_error"),
-    R.LINE_UNAVAILABLE: _w(503, "Line unavailable", "专线不可用", "None of the lines designated for this grant is available.", "该授权指定的专线均不可用。", _L, "destination_ip_unroutable"),
+    R.LINE_UNAVAILABLE: _w(503, "Line unavailable", "专线不可用", "None of the lines designated for this grant is available.", "该授权指定的专线均不可用。", (_LINE, _LINE_ZH), "destination_ip_unroutable"),
     R.POLICY_UNAVAILABLE: _w(503, "Policy unavailable", "策略不可用", "The gateway has no valid policy, so nothing is let through.", "网关没有有效策略，已拒绝放行。", _L, "proxy_configuration_error"),
     R.EVIDENCE_UNAVAILABLE: _w(503, "Evidence unavailable", "存证不可用", "The decision could not be recorded, so nothing is let through.", "判定无法存证，已拒绝放行。", _L, "proxy_internal_error"),
     R.INSPECTION_UNAVAILABLE: _w(503, "Inspection unavailable", "检查服务不可用", "The grant asks for inspection, which is not available.", "该授权需要内容检查，但检查服务不可用。", _L, "proxy_internal_error"),

@@ -1,6 +1,9 @@
 """The whitelist's collections in the register: services, groups, categories, grants, lines and denies, and how they
 hang together with each other and with tenants."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +11,13 @@ import msgspec
 
 from tenants import queries, schema
 from tenants.kinds import (
+    CONFIRM,
     Action,
     Child,
     Errors,
     Kind,
     Reader,
+    account_kind,
     credential_kind,
     moves,
     once,
@@ -22,20 +27,23 @@ from tenants.kinds import (
 from tenants.model import GONE, Side
 from tenants.register import Register
 from tenants.store import BUSY_TIMEOUT, Database, Store
-from whitelist import validate
-from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Protocol, Service, Vxlan
+from whitelist import line_claims, narrowing, validate
+from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Protocol, Service
 from whitelist.tls_terms import TERMS, USUAL
 
+type NodeRule = Callable[[Line], Errors]
 _decode_line = msgspec.json.Decoder(Line).decode
 _LIVE = (GrantState.EFFECTIVE, GrantState.SUSPENDED)  # a suspended grant comes back with all it refers to
 
 
-def open_register(where: Path | str, *, create: bool, busy_timeout: float = BUSY_TIMEOUT) -> Register:
-    """The register at this path, or (postgresql://…) on this server, migrated to this release's schema. Raises
-    tenants.migrate.RegisterUnavailable."""
+def open_register(
+    where: Path | str, *, create: bool, busy_timeout: float = BUSY_TIMEOUT, own: NodeRule = lambda _line: []
+) -> Register:
+    """The register at this path, or (postgresql://…) on this server, migrated to this release's schema. own: what a
+    line may not take of the node itself. Raises tenants.migrate.RegisterUnavailable."""
     store = database(where, busy_timeout)
     store.open(create=create)
-    return Register(store, KINDS)
+    return Register(store, KINDS | {"lines": replace(_LINES, check=partial(_check_line, own))})
 
 
 def database(where: Path | str, busy_timeout: float = BUSY_TIMEOUT) -> Database:
@@ -102,10 +110,10 @@ def _check_grant(reader: Reader, before: Grant | None, after: Grant) -> Errors:
     return errors
 
 
-def _check_line(reader: Reader, before: Line | None, after: Line) -> Errors:
-    """No other line in use has its device, VXLAN segment or a source of it; its tenants exist; a line that grants use
-    stays abroad."""
-    errors = []
+def _check_line(own: NodeRule, reader: Reader, before: Line | None, after: Line) -> Errors:
+    """No other line in use has its device, VXLAN segment or a source of it, nor has the node itself; its tenants exist;
+    a line that grants use stays abroad."""
+    errors: Errors = []
     reader.flush()
     other = queries.line_with_device(reader.connection, after.device, after.id)
     if other is not None and not after.retired:
@@ -115,50 +123,29 @@ def _check_line(reader: Reader, before: Line | None, after: Line) -> Errors:
         for n, share in enumerate(after.shares)
         if reader.find("tenants", share.tenant) is None
     ]
-    if not after.retired and (before is None or _sources(after) != _sources(before)):
-        errors += _taken_sources(reader, after)
-    if not after.retired and isinstance(after.encapsulation, Vxlan):
-        errors += _taken_segment(reader, after.id, after.encapsulation)
+    if not after.retired:
+        others = [_decode_line(document) for document in queries.lines_in_use(reader.connection, after.id)]
+        errors += line_claims.segment_faults(after, others)
+        if before is None or line_claims.placement(after) != line_claims.placement(before):
+            errors += line_claims.claim_faults(after, others) + own(after)
     if before is not None and after.side != before.side and (users := _grants_of_line(reader, after)):
         errors.append(("side", f"used by {', '.join(users[:10])}"))
     if after.index > MAX_LINES:
-        errors.append(("id", f"{MAX_LINES} lines were added, which is all that marks and tables have room for"))
+        errors.append(
+            ("id", f"{MAX_LINES} lines are in use, which is all that marks and tables have room for; retire one")
+        )
     return errors
 
 
-def _sources(line: Line) -> dict[str, str]:
-    """Addresses the line's packets leave from, each with the field it stands in."""
-    own = {address: field for field in ("source4", "source6") if (address := getattr(line, field))}
-    for n, share in enumerate(line.shares):
-        for field in ("source4", "source6"):
-            if address := getattr(share, field):
-                own.setdefault(address, f"shares[{n}].{field}")
-    return own
-
-
-def _taken_sources(reader: Reader, after: Line) -> Errors:
-    """A rule leads what comes from an address to one line's table, so two lines with one address are both left out:
-    a new one would take the old one down."""
-    taken = {}
-    for document in queries.lines_in_use(reader.connection, after.id):
-        other = _decode_line(document)
-        taken.update(dict.fromkeys(_sources(other), other.id))
-    return [
-        (field, f"line {taken[address]} has source {address}; a line needs addresses of its own")
-        for address, field in _sources(after).items()
-        if address in taken
-    ]
-
-
-def _taken_segment(reader: Reader, line: str, own: Vxlan) -> Errors:
-    """The kernel has one device for a network identifier and port (of each family; one in all is clearer)."""
-    for document in queries.lines_in_use(reader.connection, line):
-        other = _decode_line(document)
-        outer = other.encapsulation
-        if isinstance(outer, Vxlan) and (outer.vni, outer.port) == (own.vni, own.port):
-            message = f"line {other.id} has VXLAN {own.vni} on port {own.port}; a line needs a segment of its own"
-            return [("encapsulation.vni", message)]
-    return []
+def _number(reader: Reader) -> int:
+    """A line's number: one that was never given, as long as there is one, so that what the kernel still counts under it
+    is of no other line; then the lowest one that no line in use has; MAX_LINES + 1 where there is none."""
+    number = reader.next_number(schema.lines, "number")
+    if number > MAX_LINES:
+        reader.flush()
+        used = queries.line_numbers(reader.connection)
+        number = next((free for free in range(1, MAX_LINES + 1) if free not in used), MAX_LINES + 1)
+    return number
 
 
 def _check_service(reader: Reader, _before: Service | None, after: Service) -> Errors:
@@ -220,7 +207,8 @@ _SERVICES = Kind(
         ),
     ),
     given=_PROVENANCE | {"retired"},
-    actions={"retire": once("retired", lambda _now: True, _grants_of_service)},
+    actions={"retire": once("retired", lambda _now: True, _grants_of_service), "confirm": CONFIRM},
+    narrows=narrowing.service_narrows,
 )
 
 _GRANTS = Kind(
@@ -245,8 +233,10 @@ _GRANTS = Kind(
         "revoke": moves("state", dict.fromkeys(_LIVE, GrantState.REVOKED)),
         "suspend": moves("state", {GrantState.EFFECTIVE: GrantState.SUSPENDED}),
         "resume": moves("state", {GrantState.SUSPENDED: GrantState.EFFECTIVE}),
+        "confirm": CONFIRM,
     },
     id_prefix="g-",
+    narrows=narrowing.grant_narrows,
 )
 
 _LINES = Kind(
@@ -257,16 +247,18 @@ _LINES = Kind(
     keys=lambda line: {"number": line.index, "device": line.device, "retired": int(line.retired)},
     words=lambda line: words(line.id, line.name, line.carrier, line.circuit, line.device),
     validate=validate.validate_line,
-    check=_check_line,
+    check=partial(_check_line, lambda _line: []),
     given=_PROVENANCE | {"index", "drained", "retired"},
-    assign=lambda reader, _line: {"index": reader.next_number(schema.lines, "number")},
+    assign=lambda reader, _line: {"index": _number(reader)},
     actions={
         "drain": once("drained", lambda _now: True),
         "undrain": Action(
             lambda _line, _now: {"drained": False}, lambda line: "" if line.drained else "it is not drained"
         ),
         "retire": once("retired", lambda _now: True, _grants_of_line),
+        "confirm": CONFIRM,
     },
+    narrows=narrowing.line_narrows,
 )
 
 _DENIES = Kind(
@@ -279,7 +271,9 @@ _DENIES = Kind(
     validate=validate.validate_deny,
     given=_PROVENANCE,
     users=lambda _reader, _item: [],
+    actions={"confirm": CONFIRM},
     id_prefix="d-",
+    narrows=narrowing.deny_narrows,
 )
 
 _GROUPS = Kind(
@@ -292,6 +286,7 @@ _GROUPS = Kind(
     validate=validate.validate_group,
     given=_PROVENANCE,
     users=_users_of_group,
+    narrows=narrowing.name_narrows,
 )
 
 _CATEGORIES = Kind(
@@ -304,6 +299,7 @@ _CATEGORIES = Kind(
     validate=validate.validate_category,
     given=_PROVENANCE,
     users=_users_of_category,
+    narrows=narrowing.name_narrows,
 )
 
 # Those referred to before those who refer.
@@ -312,11 +308,12 @@ KINDS: dict[str, Kind] = {
     for kind in (
         _GROUPS,
         _CATEGORIES,
-        tenant_kind(validate.validate_tenant),
+        replace(tenant_kind(validate.validate_tenant), narrows=narrowing.tenant_narrows),
         credential_kind(validate.validate_credential),
         _SERVICES,
         _LINES,
         _GRANTS,
         _DENIES,
+        account_kind(),
     )
 }

@@ -60,8 +60,12 @@ def validate_credential(credential: Credential) -> Errors:
             errors.append(("serial", "needs the certificate's serial number in 1 to 40 lower-case hex digits"))
         if credential.token_sha256:
             errors.append(("token_sha256", "a credential is a token or a certificate, never both"))
+        if credential.invite:
+            errors.append(("invite", "an invite is a token"))
     elif not _SHA256(credential.token_sha256):
         errors.append(("token_sha256", "needs the token's SHA-256 in 64 lower-case hex digits"))
+    if credential.enrolment and not (credential.serial and _ID(credential.enrolment)):
+        errors.append(("enrolment", "a certificate goes back to an invite by its id"))
     return errors + _time("valid_until", credential.valid_until)
 
 
@@ -149,8 +153,11 @@ def validate_line(line: Line) -> Errors:
         errors.append(("device", "is the loopback; name the device that leads to the line"))
     for family in (4, 6):
         fields = {f"{part}{family}": getattr(line, f"{part}{family}") for part in ("gateway", "source")}
-        for field, address in fields.items():
-            errors += _address(field, address, family) if address else []
+        errors += [
+            (field, fault)
+            for field, text in fields.items()
+            if text and (fault := line_rules.machine_fault(text, family, hop=field.startswith("gateway")))
+        ]
         lacking = next((field for field, address in fields.items() if not address), "")
         if isinstance(line.encapsulation, Srv6) and lacking == f"gateway{family}":
             continue  # the segments lead the inner packets, not a next hop
@@ -221,11 +228,6 @@ def _prefix(field: str, prefix: str) -> Errors:
     if network.prefixlen == 0:
         return [(field, "is the whole internet; name the prefix that is meant")]
     return []
-
-
-def _address(field: str, address: str, family: int) -> Errors:
-    fault = line_rules.address_fault(address, family)
-    return [(field, fault)] if fault else []
 
 
 def _place(field: str, place: Place) -> Errors:

@@ -206,6 +206,10 @@ class HelloReader:
                     raise HelloError("malformed", "another handshake message behind the ClientHello")
                 return ClientHello(bytes(message[4:]), at)
 
+    def end(self, buffer: bytes | bytearray) -> int:
+        """Where the hello ends, once it was read or recalled (in one record) from this buffer."""
+        return self._at or 5 + (buffer[3] << 8 | buffer[4])
+
     def _total(self, message: bytearray | bytes) -> int:
         """The message's length with its header, or 0 while the header is incomplete."""
         if message and message[0] != 1:

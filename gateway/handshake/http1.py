@@ -134,6 +134,11 @@ class RequestHead:
         return b"text/html" in (self.first(b"accept") or b"").lower()
 
     @property
+    def accepts_text(self) -> bool:
+        """Whether words in plain text reach a person where nothing else does: git shows a body of that type alone."""
+        return self.user_agent.startswith("git/") or (self.first(b"accept") or b"").lower().startswith(b"text/plain")
+
+    @property
     def expects_continue(self) -> bool:
         """Expect: 100-continue (RFC 9110 clause 10.1.1); an HTTP/1.0 client's is ignored."""
         return self.version == "1.1" and (self.first(b"expect") or b"").lower() == b"100-continue"

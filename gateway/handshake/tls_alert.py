@@ -3,6 +3,7 @@
 from typing import Final
 
 UNEXPECTED_MESSAGE: Final = 10
+ILLEGAL_PARAMETER: Final = 47
 ACCESS_DENIED: Final = 49
 DECODE_ERROR: Final = 50
 INTERNAL_ERROR: Final = 80

@@ -4,7 +4,7 @@ A figure that nobody knows is left out; none is ever 0 for want of knowledge. Na
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,13 @@ from gateway.line.probe import ProbeResult
 OnFigures = Callable[[str, dict[str, int]], None]  # line, or "" for what belongs to none; value by name
 DROPS = ("marked", "unmarked", "dropped", "forwarded", "line_input")  # counters of the nft table, beside the lines'
 _DAY = 86_400
+
+
+def devices_received(text: str) -> dict[str, tuple[int, int]]:
+    """(packets, bytes) received by device, from /proc/net/dev (proc(5)): a name, a colon, bytes, packets and more."""
+    rows = (row.rpartition(":") for row in text.splitlines()[2:])
+    columns = ((name.strip(), numbers.split()) for name, _, numbers in rows)
+    return {name: (int(found[1]), int(found[0])) for name, found in columns if len(found) > 1}
 
 
 @dataclass(slots=True)
@@ -49,6 +56,7 @@ class _Line:
     ends: int  # Unix second, 0: never
     passive: Passive
     probes: Probes
+    device: str
 
 
 class Census:
@@ -71,7 +79,7 @@ class Census:
             same = known is not None and known.index == entry.index
             passive = known.passive if known and same else Passive(self._rules)
             probes = known.probes if known and entry.probes else Probes()
-            self._lines[entry.id] = _Line(entry.index, getattr(entry, "valid_until", 0), passive, probes)
+            self._lines[entry.id] = _Line(entry.index, getattr(entry, "valid_until", 0), passive, probes, entry.device)
         for name in before.keys() - self._lines.keys():
             self._on_figures(name, {})
 
@@ -90,11 +98,15 @@ class Census:
                 readings = read(self._path, {line.index for line in self._lines.values()})
             except OSError:
                 readings = None
-        now, wall = time.monotonic(), time.time()
+        now, wall, arrived = time.monotonic(), time.time(), self._arrived()
         for name, line in list(self._lines.items()):
             values = {"repairs": repairs.get(name, 0), **line.probes.values(now)}
             if (dropped := counters.get(f"line_{line.index}_dropped")) is not None:
                 values["dropped"] = dropped[0]
+            if (passed := counters.get(f"line_{line.index}")) is not None:
+                values["wire_out_packets"], values["wire_out"] = passed
+            if (came := arrived.get(line.device)) is not None:
+                values["wire_in_packets"], values["wire_in"] = came
             if line.ends:
                 values["contract_days"] = max(0, int(line.ends - wall) // _DAY)
             if readings is not None:
@@ -102,6 +114,15 @@ class Census:
             self._on_figures(name, values)
         node = {counter: counters[counter][0] for counter in DROPS if counter in counters}
         self._on_figures("", {"repairs": repairs.get("", 0), **node})
+
+    def _arrived(self) -> dict[str, tuple[int, int]]:
+        """(packets, bytes) received by each device that leads to one line alone; nothing where that cannot be read."""
+        try:
+            received = devices_received(Path("/proc/self/net/dev").read_text())
+        except OSError:
+            return {}
+        users = Counter(line.device for line in self._lines.values())
+        return {device: received[device] for device in received if users[device] == 1}
 
     def _of_flows(self, name: str, passive: Passive, reading: LineFigures) -> dict[str, int]:
         self._heard(name, passive.take(reading))

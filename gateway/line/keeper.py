@@ -1,6 +1,5 @@
 """Holds the kernel to the plan: reads, repairs, and says what it found. Takes nothing away when it ends."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -8,25 +7,21 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.line import health, nft
-from gateway.line.attribution import line_of, line_on
+from gateway.line.attribution import in_words, is_devices_own, line_of, line_on
 from gateway.line.killswitch import render
+from gateway.line.memory import FILE, Memory, Notebook, keep
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.netlink import Kernel
 from gateway.line.plan import Plan, plan, sort_out
-from gateway.line.reconcile import Actual, Link, diff
+from gateway.line.reconcile import Actual, diff
 from gateway.line.shaper import Shaper
 from gateway.line.spec import LineSpec
 from gateway.line.steps import (
     Action,
-    AddDevice,
-    AddRoute,
-    DeleteDevice,
-    DeleteRoute,
-    DeviceStep,
     LoadTable,
-    SetSysctl,
     SetTunnelSource,
 )
+from telemetry.lines import RETIRED
 
 OnState = Callable[[str, str, str], None]  # line, "up" or "down", why
 
@@ -41,11 +36,13 @@ class OnDrift(Protocol):
 # A foreign rule with our selectors may be deleted first, and ours only in the next pass; a device of ours is deleted,
 # made, settled and led to one after the other.
 _PASSES = 6
+WHILE_AWAY = " (changed while no lines process ran)"
 
 
 class Keeper:
     """Use from one thread. on_state is called for a line's first state and each change; on_drift for each difference
-    that neither a new plan nor a device's own going and coming explains. persist: keeps the table for the next boot."""
+    that neither a new plan nor a device's own going and coming explains, those since an earlier process ended too.
+    persist: keeps the table for the next boot, and beside it what the kernel had for the next process."""
 
     def __init__(self, node: NodeConfig, on_state: OnState, on_drift: OnDrift, persist: Path | None = None) -> None:
         self._node = node
@@ -53,14 +50,16 @@ class Keeper:
         self._on_drift = on_drift
         self._persist = persist
         self._kernel = Kernel()
-        self._shaper = Shaper(node, on_drift)
+        self._notebook = Notebook(persist and persist.with_name(FILE), lambda what: on_drift(what, repaired=False))
+        before = self._notebook.before
+        self._shaper = Shaper(node, on_drift, *((before.shaping, before.indexes) if before else ()))
         self._problems: dict[str, str] = {}
         self._plan: Plan = plan((), node)
         self._text = ""
         self._table: str | None = None  # as it reads back
         self._fresh = True
         self._is_told = False
-        self._links: dict[str, tuple[Link | None, frozenset[str]]] = {}  # and its addresses
+        self._links: dict[str, str] = dict(before.devices) if before else {}  # each with its addresses, in words
         self._states: dict[str, tuple[str, str]] = {}
         self._told: set[str] = set()
         self._silent = health.Silent()
@@ -92,6 +91,8 @@ class Keeper:
         kernel refuses: the lines are then down. Before the first want() it only sees that some table stands: what an
         earlier process left is better than a table without lines."""
         taken: list[Action] = []
+        repairs: list[Action] = []
+        left: list[Action] = []
         faults: dict[str, str] = {}  # by line, "" for what is of all
         actual = Actual()
         try:
@@ -100,32 +101,54 @@ class Keeper:
             for _ in range(_PASSES):
                 actual = self._kernel.read(self._plan, nft.read_table())
                 steps = diff(self._plan, self._table, actual)
-                if not steps:
+                if steps and self._fresh:
+                    self._notebook.forget()
+                done = len(taken)
+                faults = self._take(steps, actual, taken, repairs)
+                if len(taken) == done:
                     break
-                faults = self._take(steps, actual, taken)
             else:
                 actual = self._kernel.read(self._plan, nft.read_table())
-                for step in diff(self._plan, self._table, actual):
+                left = diff(self._plan, self._table, actual)  # taken again and again, and the kernel has it not
+                for step in left:
                     self._fault(faults, step, f"cannot {step}")
         except (OSError, nft.NftError) as error:
             faults = {"": f"cannot read the kernel's state: {error}"}
+        self._told -= {str(step) for step in taken if step not in left}
+        since = WHILE_AWAY if self._fresh and self._notebook.before else ""
+        for step in dict.fromkeys(repair for repair in repairs if repair not in left):
+            self.repaired[line_of(step, self._plan)] += 1
+            self._on_drift(f"{step}{since}", repaired=True)
         if self._is_told:
             for device in self._shaper.sweep():
                 self.repaired[line_on(device, self._plan)] += 1
         self._tell_foreign(actual)
-        self._fresh = self._fresh and "" in faults
-        self._links = {device: _device(actual, device) for device in self._devices()}
         self._tell_states(actual, faults)
+        links = {device: in_words(device, actual) for device in self._devices()}
+        if "" not in faults:
+            if self._is_told and (self._fresh or taken or links != self._links):
+                shares = self._shaper.in_force()
+                where = self._notebook.where
+                self._notebook.note(Memory.of(where, self._plan, self._table, actual, links, shares))
+            self._fresh, self._notebook.before = False, None
+        self._links = links
         return taken
 
     def _fault(self, faults: dict[str, str], step: Action, what: str) -> None:
-        """A step that cannot be taken is the fault of the line that it is for: the others go on."""
+        """A step that cannot be taken is the fault of the line that it is for: the others go on. Told once."""
+        if str(step) not in self._told:
+            self._told.add(str(step))
+            self._on_drift(what, repaired=False)
         if not isinstance(step, SetTunnelSource):  # lines that need it say so by themselves
             faults.setdefault(line_of(step, self._plan), what)
 
-    def _take(self, steps: list[Action], actual: Actual, taken: list[Action]) -> dict[str, str]:
+    def _take(self, steps: list[Action], actual: Actual, taken: list[Action], repairs: list[Action]) -> dict[str, str]:
+        """One pass; adds to taken what the kernel took, and to repairs what of that nothing explains."""
         faults: dict[str, str] = {}
-        for step in steps:
+        for planned in steps:
+            step = planned
+            if isinstance(step, LoadTable) and not self._is_expected(step, actual):
+                step = LoadTable("edited" if actual.table else "missing")
             try:
                 if isinstance(step, LoadTable):
                     self._load()
@@ -133,15 +156,10 @@ class Keeper:
                     self._kernel.apply(step)
             except (OSError, nft.NftError) as error:
                 self._fault(faults, step, f"cannot {step}: {error}")
-                if str(step) not in self._told:
-                    self._told.add(str(step))
-                    self._on_drift(f"{step}: {error}", repaired=False)
                 continue
-            self._told.discard(str(step))
             taken.append(step)
             if not self._is_expected(step, actual):
-                self.repaired[line_of(step, self._plan)] += 1
-                self._on_drift(str(step), repaired=True)
+                repairs.append(step)
         return faults
 
     def _load(self) -> None:
@@ -156,19 +174,10 @@ class Keeper:
 
     def _is_expected(self, step: Action, actual: Actual) -> bool:
         """A new plan, or what belongs to a device that went or came since the last sweep."""
-        if self._fresh:
+        before = self._notebook.before
+        if self._fresh and (before is None or not before.contradicts(step, actual)):
             return True
-        if isinstance(step, AddRoute | DeleteRoute):
-            devices = {name for line in self._plan.lines if step.route.table in line.tables for name in line.devices}
-        elif isinstance(step, AddDevice):
-            devices = {step.device.outer.device}  # the kernel takes the one on top away with it
-        elif isinstance(step, DeviceStep) and not isinstance(step, DeleteDevice):
-            devices = {step.name}
-        elif isinstance(step, SetSysctl):
-            devices = {device for device in self._links if f"/{device}/" in step.path}
-        else:
-            return False
-        return any(self._links.get(device) != _device(actual, device) for device in devices)
+        return is_devices_own(step, self._plan, self._links, actual)
 
     def _devices(self) -> list[str]:
         lines = (device for line in self._plan.lines for device in line.devices)
@@ -190,7 +199,7 @@ class Keeper:
             if self._states.get(name) != (state, why):
                 self._on_state(name, state, why)
         for name in self._states.keys() - states.keys():
-            self._on_state(name, health.DOWN, "retired")
+            self._on_state(name, health.DOWN, RETIRED)
         self._states = states
 
     def solicit(self) -> None:
@@ -227,18 +236,4 @@ class Keeper:
         self._table = None
         if self._persist is not None:
             self._persist.unlink(missing_ok=True)
-
-
-def _device(actual: Actual, device: str) -> tuple[Link | None, frozenset[str]]:
-    return actual.links.get(device), actual.addresses.get(device, frozenset())
-
-
-def keep(path: Path, text: str) -> None:
-    """Writes the table for the next boot: whole or not at all, readable by its owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    with open(new, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+        self._notebook.forget()

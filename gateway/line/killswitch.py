@@ -64,6 +64,16 @@ def _access(node: NodeConfig) -> dict[str, list[str]]:
     return found
 
 
+def _places(node: NodeConfig) -> list[str]:
+    """Behind devices with the same prefixes the kernel does not look at sources (rp_filter)."""
+    rules = ["type filter hook prerouting priority raw - 10; policy accept;"]
+    for device, prefixes in _access(node).items():
+        if device in node.alike:
+            sources = [match for match in _prefixes(prefixes, "saddr !=") if match.startswith("ip ")]
+            rules += [f'iifname "{device}" {match} drop' for match in sources]
+    return rules
+
+
 def _access_chain(number: int, prefixes: list[str], ports: str, *, takes: bool) -> str:
     rules = []
     for match in _prefixes(prefixes, "daddr"):
@@ -143,6 +153,8 @@ def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tup
     taking = {entry.interface for entry in node.transparent}
     for number, (device, prefixes) in enumerate(_access(node).items()):
         body += _access_chain(number, prefixes, ports, takes=device in taking)
+    if node.alike:
+        body += _chain("places", _places(node))
     body += _taken(node)
     body += _chain("output", _output(lines, node))
     body += _chain("forward", ["type filter hook forward priority 300; policy drop;", _DROP.format("forwarded")])

@@ -1,11 +1,13 @@
 """A line as the data path and the kernel plan see it: its number, mark, table, device, gateways and sources."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple, Protocol
 
 from whitelist.device import device_fault
+from whitelist.line_rules import machine_fault
 from whitelist.model import LineShare, Srv6, Vxlan
 from whitelist.name import TargetError, canonical_name
 
@@ -189,12 +191,14 @@ class Transparent:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """What the node adds to its lines; what neither lists cannot leave the node. worker_uids:
-    users that may only answer clients and use lines, whatever else is listed; root cannot be one. transparent: at most
+    users that may only answer clients and use lines, whatever else is listed; root cannot be one. listener_addresses:
+    those that are listened on one by one. transparent: at most
     one for each access device and family; transparent_mark: what their packets carry on their way to them, no line's.
     Raises ValueError for what could not stand in the table."""
 
     access: tuple[Access, ...] = ()
     listener_ports: tuple[int, ...] = ()
+    listener_addresses: tuple[str, ...] = ()
     control_traffic: tuple[ControlTraffic, ...] = ()
     management: tuple[Management, ...] = ()
     worker_uids: tuple[int, ...] = ()
@@ -234,13 +238,33 @@ class NodeConfig:
             raise ValueError(f"transparent_mark {self.transparent_mark:#x} is none, or a line's; give another")
 
     @property
+    def alike(self) -> frozenset[str]:
+        """The access devices behind which an IPv4 prefix overlaps with one behind another: by its source alone nobody
+        can tell by which of them a packet must have come."""
+        found: set[str] = set()
+        for one, other in combinations(self.access, 2):
+            if one.interface != other.interface and overlapping(one.prefixes, other.prefixes, 4):
+                found |= {one.interface, other.interface}
+        return frozenset(found)
+
+    @property
     def range_mask(self) -> int:
         """The mask under which every mark of ours, whatever its index, equals mark_base."""
         return self.mark_mask & ~INDEX_BITS
 
 
-def canonical(entry: LineEntry, text: str, version: int, what: str) -> str:
-    """An address of an entry in its one spelling; empty stays empty. Raises LineError naming what it is."""
+def overlapping(one: Iterable[str], other: Iterable[str], version: int) -> bool:
+    """Whether two lists of prefixes have an address of this family in common."""
+    ways = [
+        [net for text in prefixes if (net := ipaddress.ip_network(text, strict=False)).version == version]
+        for prefixes in (one, other)
+    ]
+    return any(mine.overlaps(theirs) for mine in ways[0] for theirs in ways[1])
+
+
+def canonical(entry: LineEntry, text: str, version: int, what: str, *, hop: bool = False) -> str:
+    """The address of one machine in an entry, in its one spelling; empty stays empty. hop: a next hop, which may be
+    link-local in IPv6. Raises LineError naming what it is."""
     if not text:
         return ""
     try:
@@ -249,6 +273,9 @@ def canonical(entry: LineEntry, text: str, version: int, what: str) -> str:
         raise LineError(entry.id, f"{what} {text!r} is not an address", f"give an IPv{version} address") from None
     if address.version != version or getattr(address, "scope_id", None):
         raise LineError(entry.id, f"{what} {text!r} is not IPv{version}", f"give an IPv{version} address without zone")
+    if fault := machine_fault(str(address), version, hop=hop):
+        seen, _, remedy = fault.partition("; ")
+        raise LineError(entry.id, f"{what} {text} {seen}", remedy)
     return str(address)
 
 

@@ -25,6 +25,7 @@ from gateway.line.routing import Route, Rule
 from gateway.line.spec import LineSpec, Segments, Underlay
 from gateway.line.steps import (
     Action,
+    AddDevice,
     AddRoute,
     AddRule,
     DeleteRoute,
@@ -147,7 +148,8 @@ class Kernel:
                 case _:
                     raise TypeError(f"not a step of netlink: {action}")
         except NetlinkError as error:
-            if error.code not in _ALREADY:
+            # A device is made where none has its name: what is there already is another with its network number.
+            if error.code not in _ALREADY or (isinstance(action, AddDevice) and error.code == errno.EEXIST):
                 raise OSError(error.code, str(error)) from error
 
     def solicit(self, line: LineSpec) -> None:

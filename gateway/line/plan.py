@@ -8,7 +8,7 @@ stands in gateway.line.overlay, what transparent listeners need in gateway.line.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gateway.line import transparent
+from gateway.line import own, transparent
 from gateway.line.model import LineEntry, LineError, NodeConfig
 from gateway.line.overlay import Device, device_of, routes_of, rules_of
 from gateway.line.routing import (
@@ -46,7 +46,8 @@ class Plan:
 
 def sort_out(entries: Iterable[LineEntry], node: NodeConfig) -> tuple[list[LineSpec], dict[str, str]]:
     """The lines that can be put into the kernel, by index, and why each other one cannot. Lines that claim the same
-    index, device or source are all left out: which is right is not ours to guess. Retired lines are in neither."""
+    index, device or source are all left out: which is right is not ours to guess; so is one that would take what the
+    node itself is reached by, however it came into the policy. Retired lines are in neither."""
     specs: list[LineSpec] = []
     problems: dict[str, str] = {}
     for entry in entries:
@@ -72,6 +73,8 @@ def sort_out(entries: Iterable[LineEntry], node: NodeConfig) -> tuple[list[LineS
                 f"line {spec.id}: its packets leave by {spec.tunnel.device}, which is itself a line's device; "
                 "give them a device of their own"
             )
+        if fault := next(filter(None, (own.fault(address, node) for address in spec.addresses)), ""):
+            problems[spec.id] = f"line {spec.id}: {fault}"
         for claim in _claims(spec):
             claims.setdefault(claim, set()).add(spec.id)
     problems |= _odd_tunnel_sources(specs)
@@ -142,16 +145,20 @@ def plan(lines: Iterable[LineSpec], node: NodeConfig) -> Plan:
     )
 
 
-# Of the node: it forwards nothing, and the kernel's redirect switches work as "all or device".
+# Of the node: it forwards nothing, and the kernel's switches for redirects and proxies work as "all or device".
 _NODE_SYSCTLS = {
     "net/ipv4/ip_forward": "0",
     "net/ipv4/conf/all/accept_redirects": "0",
     "net/ipv4/conf/all/secure_redirects": "0",
     "net/ipv4/conf/all/send_redirects": "0",
     "net/ipv4/conf/all/accept_source_route": "0",
+    "net/ipv4/conf/all/rp_filter": "0",  # of all's and a device's the greater counts, and 2 is looser than 1
+    "net/ipv4/conf/all/proxy_arp": "0",
     "net/ipv6/conf/all/forwarding": "0",
     "net/ipv6/conf/all/accept_redirects": "0",
+    "net/ipv6/conf/all/proxy_ndp": "0",
 }
+_AS_GOOD = {"net/ipv4/conf/all/rp_filter": "1"}  # strict everywhere is somebody's good choice
 # Of every line and access device. rp_filter is strict: by the source rule the reverse path of a line's packets is its
 # own table, so that only packets that came in by the line pass.
 _DEVICE_SYSCTLS = {
@@ -173,10 +180,18 @@ _DEVICE_SYSCTLS = {
 _LINE_SYSCTLS = {"net/ipv6/conf/{}/keep_addr_on_down": "1"}  # else a line comes back from "down" without its source
 
 
+def is_right(path: str, wanted: str, found: str | None) -> bool:
+    """Whether a sysctl may stay as it was found; one that is not there may."""
+    return found in (None, wanted, _AS_GOOD.get(path))
+
+
 def _sysctls(lines: Iterable[LineSpec], node: NodeConfig) -> dict[str, str]:
     found = dict(_NODE_SYSCTLS)
     for device in sorted({device for line in lines for device in line.devices}):
         found |= {path.format(device): value for path, value in (_DEVICE_SYSCTLS | _LINE_SYSCTLS).items()}
     for access in node.access:
         found |= {path.format(access.interface): value for path, value in _DEVICE_SYSCTLS.items()}
+    # The way back to a source behind several devices leads to the first: the strict filter would drop what comes by the
+    # others. The nft table then holds each device to its prefixes (gateway.line.killswitch).
+    found |= {f"net/ipv4/conf/{device}/rp_filter": "2" for device in node.alike}
     return found | transparent.sysctls(node)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.line.overlay import ALIAS, VXLAN_HEADERS, Device
-from gateway.line.plan import Plan
+from gateway.line.plan import Plan, is_right
 from gateway.line.routing import Route, Rule
 from gateway.line.spec import Segments, Underlay
 from gateway.line.steps import (
@@ -69,7 +69,7 @@ def diff(plan: Plan, table: str | None, actual: Actual) -> list[Action]:
         plan.sysctls.items(), key=lambda item: ("/conf/" in item[0], item)
     ):  # ip_forward resets others
         was = actual.sysctls.get(path)
-        if was is not None and was != value:
+        if was is not None and not is_right(path, value, was):
             steps.append(SetSysctl(path, value, was))
     missing_rules = sorted(plan.rules - actual.rules)
     steps += [AddRule(rule) for rule in missing_rules if not rule.table]

@@ -1,8 +1,9 @@
 """Holds the kernel to the wanted shares: reads, repairs, and says what it found. Takes nothing away when it ends."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from gateway.line.memory import digest
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.shaping import AddQdisc, Tree, diff, trees
 from gateway.line.tc import TrafficControl
@@ -17,15 +18,19 @@ class OnDrift(Protocol):
 
 class Shaper:
     """Use from one thread, whose network namespace it acts in. on_drift is called for each difference that neither new
-    lines nor a device's own coming explains, for foreign qdiscs that were replaced, and once for each failure."""
+    lines nor a device's own coming explains, for foreign qdiscs that were replaced, and once for each failure. stood,
+    indexes: in_force() of an earlier process."""
 
-    def __init__(self, node: NodeConfig, on_drift: OnDrift) -> None:
+    def __init__(
+        self, node: NodeConfig, on_drift: OnDrift, stood: str = "", indexes: Mapping[str, int] | None = None
+    ) -> None:
         self._node = node
         self._on_drift = on_drift
         self._tc = TrafficControl()
         self._wanted: dict[str, Tree] | None = None
         self._fresh = True
-        self._indexes: dict[str, int] = {}
+        self._stood = stood
+        self._indexes: dict[str, int] = dict(indexes or {})
         self._told: set[str] = set()
 
     def close(self) -> None:
@@ -36,7 +41,8 @@ class Shaper:
         """Takes the lines of a policy revision; sweep() puts them into the kernel."""
         wanted = trees(entries, self._node)
         if wanted != self._wanted:
-            self._wanted, self._fresh = wanted, True
+            self._wanted, self._fresh = wanted, digest(repr(wanted)) != self._stood
+            self._stood = ""
 
     def sweep(self) -> list[str]:
         """Reads the kernel and repairs what differs; answers the device of each repair. Never raises for what the
@@ -66,6 +72,10 @@ class Shaper:
         self._fresh = self._fresh and failed
         self._indexes = indexes
         return repairs
+
+    def in_force(self) -> tuple[str, dict[str, int]]:
+        """The digest of what is wanted, empty while it is not in the kernel; and the indexes of the devices."""
+        return "" if self._fresh or self._wanted is None else digest(repr(self._wanted)), self._indexes
 
     def _fail(self, what: str, error: OSError) -> None:
         if what not in self._told:

@@ -99,7 +99,7 @@ def spec_of(entry: LineEntry, base: int = MARK_BASE) -> LineSpec:
     is_segments = isinstance(entry.encapsulation, Srv6)
     ways = []
     for version, gateway, source in ((4, entry.gateway4, handle.source4), (6, entry.gateway6, handle.source6)):
-        hop = canonical(entry, "" if is_segments else gateway, version, "gateway")  # segments lead, not a next hop
+        hop = canonical(entry, "" if is_segments else gateway, version, "gateway", hop=True)  # segments lead, no hop
         if bool(hop) != bool(source) and not is_segments:
             raise LineError(entry.id, f"IPv{version} has only one of gateway and source", "give both, or neither")
         if hop and hop == source:
@@ -123,7 +123,7 @@ def _tunnel(entry: LineEntry) -> Underlay | Segments | None:
             segments = tuple(canonical(entry, text, 6, "segment") for text in srv6.segments)
             if not segments or not all(segments):
                 raise LineError(entry.id, "its segment list is empty", "name the segments, the first one first")
-            gateway = canonical(entry, srv6.gateway, 6, "segment list's gateway")
+            gateway = canonical(entry, srv6.gateway, 6, "segment list's gateway", hop=True)
             local = canonical(entry, srv6.local, 6, "segment list's local address")
             if not gateway or not local:
                 raise LineError(entry.id, "its segment list lacks gateway or local address", "give both")
@@ -136,7 +136,7 @@ def _underlay(entry: LineEntry, vxlan: Vxlan) -> Underlay:
     version = 6 if ":" in vxlan.local else 4
     local = canonical(entry, vxlan.local, version, "VXLAN's local address")
     peer = canonical(entry, vxlan.peer, version, "VXLAN's peer")
-    gateway = canonical(entry, vxlan.gateway, version, "VXLAN's gateway") or peer  # on-link
+    gateway = canonical(entry, vxlan.gateway, version, "VXLAN's gateway", hop=True) or peer  # on-link
     if not (local and peer) or local in (peer, gateway):
         raise LineError(entry.id, "its VXLAN needs two ends and a next hop", "give local and peer, none twice")
     if fault := device_fault(vxlan.underlay):

@@ -15,6 +15,7 @@ from gateway.line.health import DOWN
 from gateway.line.hysteresis import DEGRADED, LineHealth
 from gateway.line.model import LineEntry, LineError, LineHandle, handle_of
 from gateway.line.probe import ProbeResult, ask_all
+from telemetry.lines import RETIRED
 
 OnState = Callable[[str, str, str], None]
 OnRound = Callable[[str, list[ProbeResult]], None]
@@ -93,6 +94,9 @@ class Watch:
         """The lines of a policy revision."""
         self._probed = {}
         entries = list(entries)
+        for line in self._stood.keys() - {entry.id for entry in entries if not getattr(entry, "retired", False)}:
+            del self._stood[line]  # retired while no lines process was there
+            self._on_state(line, DOWN, RETIRED)
         self._drained = {entry.id for entry in entries if getattr(entry, "drained", False)}
         self._terms = {entry.id: _term(entry) for entry in entries}
         for entry in entries:

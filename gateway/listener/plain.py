@@ -62,7 +62,8 @@ class PlainListener:
             self.ctx.reactor.forget(self._sock.fileno())
 
     def on_ready(self, mask: int) -> None:
-        """Accepts a bounded batch. Without descriptors left it stops for a while: accept would fail again at once."""
+        """Accepts a bounded batch. Without descriptors left, nor any to be had of those who only wait, it stops for a
+        while: accept would fail again at once."""
         accept = self._sock._accept  # type: ignore[attr-defined]  # the public accept() makes an object per connection
         for _ in range(ACCEPTS_PER_TURN):
             try:
@@ -71,7 +72,8 @@ class PlainListener:
                 return
             except OSError as error:
                 if error.errno in _SHORTAGE:
-                    self.ctx.shortage(f"accept: {error.strerror}")
+                    if self.ctx.shortage(f"accept: {error.strerror}"):
+                        return  # with room in the next turn
                     self._turn_away()
                     self.pause()
                     self.ctx.reactor.later(PAUSE, self._resume_unless_draining)

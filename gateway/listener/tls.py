@@ -23,6 +23,7 @@ class TlsEntrance:
         self._files = (Path(settings.certificate), Path(settings.key))
         self._client_ca = Path(settings.client_ca) if settings.client_ca else None
         self.demands_token = "token" in demands
+        self.demands_certificate = "certificate" in demands
         self._stamp = self._look()
         self.context = TlsContext(*self._files, self._client_ca)
         self.in_progress = 0

@@ -74,6 +74,10 @@ class SecureTunnel(Tunnel):
                 return False
             data = channel.feed(_raw_view[:count])
             more = count == room or d.fin or channel.ended
+            if self.guard is not None and data:
+                data = self.guard.said(self, bytes(data))
+                if self.client < 0:
+                    return False
             if count == room:
                 self.room_up = BULK
                 self.ctx.bulk.notice(self, d)
@@ -107,6 +111,8 @@ class SecureTunnel(Tunnel):
         if count == room:
             self.room_down = BULK
             self.ctx.bulk.notice(self, d)
+        if self.guard is not None:
+            self.guard.served(self, _raw_view[:count])
         records = self.channel.seal(_raw_view[:count])
         try:
             taken = os.write(d.dst, records)
@@ -186,6 +192,10 @@ class SecureTunnel(Tunnel):
             super()._source_ended(d)
         else:
             self.end(CloseCause.RESET)
+
+    def farewell(self, last_words: bytes) -> bytes:
+        """As in the plain relay, inside TLS."""
+        return self.down.pending + bytes(self.channel.seal(last_words)) + self.channel.close()
 
     def end(self, cause: CloseCause) -> None:
         """An orderly end is told to the client, unless it left without a word itself; what is cut is not, so that it

@@ -6,7 +6,7 @@ Half-close is honoured: the end of one direction is passed on, the other goes on
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.reactor import BOTH_EDGE, ERR, HUP, IN, OUT, RDHUP
 from gateway.relay.pipes import LARGE, Pipe
@@ -47,11 +47,21 @@ class Direction:
         self.done = False
 
 
+class Guard(Protocol):
+    """Looks at the first bytes of a tunnel, until it takes itself out of it."""
+
+    def said(self, tunnel: "Tunnel", data: bytes) -> bytes:
+        """The client said something; what of it may go on."""
+
+    def served(self, tunnel: "Tunnel", data: bytes | memoryview) -> None:
+        """The service said something, which goes on."""
+
+
 class Tunnel:
     """A live relay. deadline: monotonic seconds of the next look; expires: Unix seconds at which it must end."""
 
     __slots__ = (
-        "active", "client", "ctx", "deadline", "down", "expires", "flow", "hard_deadline", "retransmits",
+        "active", "client", "ctx", "deadline", "down", "expires", "flow", "guard", "hard_deadline", "retransmits",
         "segments", "told", "up", "upstream", "watching_out",
     )  # fmt: skip
 
@@ -69,6 +79,7 @@ class Tunnel:
         self.deadline = now + ctx.timeouts.idle
         self.expires = expires
         self.watching_out = False
+        self.guard: Guard | None = None
         self.segments = self.retransmits = 0  # towards the line, as far as they are in its figures
         reactor = ctx.reactor
         reactor.handle(client, self.on_client)
@@ -131,11 +142,15 @@ class Tunnel:
             return
         self.ctx.reactor.again(self._resume_up if d is self.up else self._resume_down)
 
+    # In the turn between, an event may have found the end already: it must not be passed on twice.
+
     def _resume_up(self) -> None:
-        self.pump(self.up)
+        if not self.up.done:
+            self.pump(self.up)
 
     def _resume_down(self) -> None:
-        self.pump(self.down)
+        if not self.down.done:
+            self.pump(self.down)
 
     def _copy(self, d: Direction) -> bool:
         """One read and write through user space. True: there may be more at once."""
@@ -151,6 +166,13 @@ class Tunnel:
             if not data:
                 self._source_ended(d)
                 return False
+            if self.guard is not None:
+                if d is self.down:
+                    self.guard.served(self, data)
+                else:
+                    left_over = True  # how much of it goes on says nothing of how full the read was
+                    if not (data := self.guard.said(self, data)):
+                        return self.client >= 0
         try:
             taken = os.write(d.dst, data)
         except BlockingIOError:
@@ -166,6 +188,24 @@ class Tunnel:
             d.pipe = self.ctx.pipes.take()  # bulk: from here on through the kernel
             return True
         return d.fin  # a short read emptied the socket; without its end in sight the next edge will tell
+
+    def farewell(self, last_words: bytes) -> bytes:
+        """What goes over the wire for the last words to the client, behind what it has not taken yet."""
+        return self.down.pending + last_words
+
+    def part(self) -> int:
+        """Lets go of the client, which the caller ends, and resets the service's side. The client's descriptor."""
+        fd, self.client = self.client, -1
+        self._give_back(fd)
+        self.ctx.reactor.abort(self.upstream.detach())
+        return fd
+
+    def _give_back(self, fd: int) -> None:
+        for d in (self.up, self.down):
+            if d.pipe is not None:
+                self.ctx.pipes.give(d.pipe, empty=not d.in_pipe)
+                d.pipe = None
+        self.ctx.live.pop(fd, None)
 
     def _splice(self, d: Direction, pipe: Pipe) -> bool:
         """One round through the kernel. True: there may be more at once."""
@@ -294,11 +334,7 @@ class Tunnel:
             return
         ctx = self.ctx
         self.sample()
-        for d in (self.up, self.down):
-            if d.pipe is not None:
-                ctx.pipes.give(d.pipe, empty=not d.in_pipe)
-                d.pipe = None
-        ctx.live.pop(self.client, None)
+        self._give_back(self.client)
         close = ctx.reactor.close if cause in _ORDERLY else ctx.reactor.abort
         close(self.client)
         close(self.upstream.detach())

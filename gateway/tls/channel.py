@@ -6,7 +6,7 @@ The handshake is no stage of its own here: feed() goes on with it, and says noth
 import hashlib
 from typing import Any
 
-from gateway.tls.context import TlsContext
+from gateway.tls.context import ENROLMENT, TlsContext
 from gateway.tls.library import NULL, ffi, first_error, lib, verify_word
 
 MAX_HANDSHAKE = 32 * 1024  # bytes of a client before its handshake is over: a chain of four certificates fits in
@@ -22,7 +22,8 @@ _cipher = bytearray(BULK + 2 * _RECORD + (BULK // _RECORD + 2) * 64)  # 64: what
 _cipher_c: Any = ffi.from_buffer(_cipher)
 _cipher_view = memoryview(_cipher)
 _pointer: Any = ffi.new("char **")
-
+_chosen: Any = ffi.new("const unsigned char **")
+_chosen_length: Any = ffi.new("unsigned int *")
 
 _DONE = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
 
@@ -151,6 +152,13 @@ class Channel:
         lib.BIO_free(bio)
         lib.X509_free(found)
         return bytes(_cipher_view[:count])
+
+    @property
+    def enrols(self) -> bool:
+        """Whether the client chose the protocol of enrolment, for which no certificate was demanded."""
+        lib.SSL_get0_alpn_selected(self._ssl, _chosen, _chosen_length)
+        length = _chosen_length[0]
+        return length == len(ENROLMENT) and bytes(ffi.buffer(_chosen[0], length)) == ENROLMENT
 
     @property
     def resumed(self) -> bool:

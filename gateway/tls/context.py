@@ -26,6 +26,8 @@ _SUITES_12 = (
 _SUITES_13 = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 _SESSION_LIFE = 3_600  # seconds that a session can be resumed
 _PROTOCOL = b"\x08http/1.1"  # as the ALPN extension writes it (RFC 7301)
+ENROLMENT = b"feiyu-enrol"  # of a client that has no certificate yet, or a new one to ask for
+_ENROLMENT = bytes((len(ENROLMENT),)) + ENROLMENT
 _DEPTH = 4
 
 
@@ -151,9 +153,14 @@ def _no_passphrase(_buffer: Any, _size: int, _writing: int, _data: Any) -> int:
 
 
 @ffi.callback("int (*)(SSL *, const unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *)")  # type: ignore[untyped-decorator]
-def _select_protocol(_ssl: Any, out: Any, out_length: Any, offered: Any, length: int, _data: Any) -> int:
-    """http/1.1 for whoever offers it among others. Who offers only others is refused (RFC 7301 clause 3.2)."""
+def _select_protocol(ssl: Any, out: Any, out_length: Any, offered: Any, length: int, _data: Any) -> int:
+    """http/1.1 for whoever offers it among others. Who offers only others is refused (RFC 7301 clause 3.2), but for who
+    offers enrolment alone: it need not show a certificate, and gateway.enrolment lets it do nothing but enrol."""
     data = bytes(ffi.buffer(offered, length))
+    if data == _ENROLMENT:
+        lib.SSL_set_verify(ssl, lib.SSL_get_verify_mode(ssl) & ~lib.SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL)
+        out[0], out_length[0] = offered + 1, len(ENROLMENT)
+        return int(lib.SSL_TLSEXT_ERR_OK)
     at = 0
     while at < length:
         if data.startswith(_PROTOCOL, at):

@@ -1,6 +1,7 @@
 """What was considered for a verdict, and what would have to change: a plain reading of the register, for people. The
 verdict itself is whitelist.decide's."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -99,8 +100,10 @@ def advise(
             return []
 
 
-def after_the_permit(reason: str, grant: str) -> list[Words]:
-    """What would have to change where the request is permitted and its ClientHello was refused; alternatives."""
+def after_the_permit(reason: str, permit: Mapping[str, Any]) -> list[Words]:
+    """What would have to change where the request is permitted and was refused all the same, for its ClientHello, its
+    lines, its address or a kill; alternatives. permit: the verdict as JSON."""
+    grant, service, lines = permit["grant"], permit["service"], ", ".join(permit["lines"])
     match reason:
         case Reason.NAME_MISMATCH:
             return [
@@ -127,6 +130,28 @@ def after_the_permit(reason: str, grant: str) -> list[Words]:
                 _w(
                     f"grant {grant} is made anew with another --application",
                     f"以其他 --application 重新建立授权 {grant}",
+                ),
+            ]
+        case Reason.LINE_UNAVAILABLE:
+            return [
+                _w(
+                    f"one of the lines of grant {grant} carries: {lines} (feiyu line show says what stops it)",
+                    f"授权 {grant} 的专线至少一条可用：{lines}（原因见 feiyu line show）",
+                )
+            ]
+        case Reason.KILL_SWITCH:
+            return [_w("the kill that cut it is released, or over", "解除紧急切断，或等待其到期")]
+        case Reason.ADDRESS_FORBIDDEN:
+            return [
+                _w(
+                    "the name leads to addresses that may be reached (the detail names the one that it led to)",
+                    "该名称须解析到允许访问的地址（详情列出了所解析到的地址）",
+                ),
+                _w(
+                    f"where it is meant to lead there: feiyu service edit {service} --special-prefix PREFIX "
+                    "(not for loopback, link-local, metadata or this machine's own addresses)",
+                    f"若确应解析到该地址：feiyu service edit {service} --special-prefix PREFIX"
+                    "（环回、链路本地、元数据及本机地址除外）",
                 ),
             ]
         case _:

@@ -1,6 +1,5 @@
-"""Certificates as credentials: issued for a request, listed once revoked."""
+"""Certificates as credentials: issued for a request, listed once revoked; and what an invite hands over."""
 
-import secrets
 from functools import partial
 from typing import Any
 
@@ -9,8 +8,9 @@ from aiohttp import web
 from ops import ca
 from ops.api.authority import AUTHORITY
 from ops.api.problems import Problem
-from tenants.ca import CaError, Revoked
-from tenants.credential import crockford
+from tenants.ca import CaError, Revoked, fingerprint
+from tenants.change import Change
+from tenants.credential import fresh_id
 from tenants.register import Register
 
 CA = web.AppKey("ca", ca.CaFiles)
@@ -43,6 +43,28 @@ def _page(register: Register, after: str) -> tuple[list[Any], str, int]:
     return register.page("credentials", query="", where={}, limit=1000, after=after)
 
 
+def root_sha256(request: web.Request) -> str:
+    """The root's fingerprint, which a machine pins before it sends an invite's token. Raises Problem without a CA."""
+    try:
+        return fingerprint(request.app[CA].root())
+    except CaError as error:
+        raise Problem(409, "no-ca", "No CA", str(error), "run feiyu ca init on the node") from None
+
+
+def relatives(register: Register, name: str) -> list[Change]:
+    """The revocations that go with a credential's: of the invite it goes back to, and of all that go back to that."""
+    item, _ = register.get("credentials", name)
+    invite = item.id if item.invite else item.enrolment
+    found, after = [], ""
+    while invite:
+        page, after, _ = register.page("credentials", where={"tenant": item.tenant}, limit=1000, after=after)
+        found += [one.id for one in page if invite in (one.id, one.enrolment) and not one.revoked and one.id != name]
+        if not after:
+            break
+    found.sort(key=lambda one: one != invite)  # once the invite is revoked, nothing new can go back to it
+    return [Change(collection="credentials", verb="revoke", id=one) for one in found]
+
+
 def certify(request: web.Request, fields: dict[str, Any]) -> str:
     """Makes the certificate that a credential's fields ask for with `request`, puts what the register keeps of it into
     them, and returns it in PEM. Raises Problem."""
@@ -50,7 +72,7 @@ def certify(request: web.Request, fields: dict[str, Any]) -> str:
     if not isinstance(asked, str) or not isinstance(tenant, str) or not isinstance(until, int | None):
         message = "needs a certificate request or a public key in PEM"
         raise Problem(422, "invalid", "Not valid", "the credential is not valid", "correct it", [("request", message)])
-    name = "c-" + crockford(secrets.token_bytes(7), 10)
+    name = fresh_id()
     try:
         issued = request.app[CA].issue(asked, tenant, name, until, ca.now())
     except CaError as error:

@@ -11,6 +11,7 @@ from ops.api.advice import advise, after_the_permit, considered
 from ops.api.authority import AUTHORITY
 from ops.api.explain_trial import as_it_was, as_proposed
 from ops.api.flows import record_of_ref
+from ops.api.present import refused_now
 from ops.api.problems import Problem
 from ops.api.resources import answer, body_with_reason
 from tenants.model import Tenant
@@ -38,7 +39,7 @@ async def explain(request: web.Request) -> web.Response:
     tenant, target, access, source, at = _asked(query)
     if query.get("at") and at < int(time.time()):
         return answer(await as_it_was(request, tenant, target, access, source, at))
-    return answer(await judge(request, tenant, target, access, source, "", at))
+    return answer(await judge(request, tenant, target, access, source, "", at, now=not query.get("at")))
 
 
 async def explain_proposal(request: web.Request) -> web.Response:
@@ -89,16 +90,25 @@ async def _by_record(request: web.Request, record: dict[str, Any]) -> dict[str, 
             now = {"unavailable": problem.detail, "candidates": [], "would_have_to_change": []}
         result |= {key: now.pop(key) for key in ("candidates", "would_have_to_change")}
         if now.get("verdict", {}).get("decision") == "permit":
-            result["would_have_to_change"] = after_the_permit(str(record.get("reason", "")), now["verdict"]["grant"])
+            result["would_have_to_change"] = after_the_permit(str(record.get("reason", "")), now["verdict"])
         result["with_current_policy"] = now
     return result
 
 
 async def judge(
-    request: web.Request, tenant_id: str, target: Target, access: Access, source: str, interface: str, at: int
+    request: web.Request,
+    tenant_id: str,
+    target: Target,
+    access: Access,
+    source: str,
+    interface: str,
+    at: int,
+    *,
+    now: bool = False,
 ) -> dict[str, Any]:
     """The verdict at Unix second `at` with the published policy, in words, with its reasons. Without a source, one of
-    the tenant's own is taken."""
+    the tenant's own is taken. now: `at` is this moment, so beside a permit it is said whether anything but the
+    policy would refuse (but_now), and what of that cannot be known here (not_known)."""
     authority = request.app[AUTHORITY]
     tenant, services, grants = await authority.read(
         lambda register: candidates(register, tenant_id, target.host, is_ip=target.is_ip)
@@ -127,6 +137,10 @@ async def judge(
             "zh": f"由授权 {verdict.grant} 放行（服务 {service}，端点 {verdict.endpoint}），经专线 {lines}。",
         }
         result["would_have_to_change"] = []
+        if now:
+            hindered, unknown = await refused_now(request, tenant, verdict, target)
+            result |= {"but_now": hindered} if hindered else {}
+            result |= {"not_known": unknown} if unknown else {}
         result["left_open"] = [{"en": words.en, "zh": words.zh} for words in left_open(verdict)]
     else:
         result["text"] = reason_text(verdict.reason)

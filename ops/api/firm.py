@@ -62,4 +62,5 @@ async def _held(request: web.Request) -> tuple[Holdings, list[Way]]:
 
 
 def _shown(way: Way) -> dict[str, Any]:
-    return {"url": way.url, "host": way.host, "port": way.port, "token": way.token, "listener": way.listener}
+    of_listener = {"token": way.token, "certificate": way.certificate, "listener": way.listener}
+    return {"url": way.url, "host": way.host, "port": way.port, **of_listener}

@@ -8,6 +8,7 @@ from ops.api.actor import actor
 from ops.api.authority import AUTHORITY
 from ops.api.hub_client import HubUnavailable
 from ops.api.problems import Problem
+from ops.api.reading import record_read, take_cause
 from ops.api.recorder_client import RecorderClient
 from ops.api.resources import answer, body_with_reason
 from telemetry.search import MAX_LIMIT
@@ -60,12 +61,16 @@ async def cut(request: web.Request) -> web.Response:
 
 async def search(request: web.Request) -> web.Response:
     """Records, newest first. The query is the recorder's, but since and until are Unix seconds as everywhere in this
-    API; ?before= is the last answer's next."""
+    API; ?before= is the last answer's next. What an authority reads is recorded first (?authority=, basis, case, scope,
+    and withheld: why the firm is not told)."""
     query = dict(request.query)
     for name in ("since", "until"):
         if query.get(name, "").isdecimal():
             query[name] += "000000"
+    cause = take_cause(query)
     items, following = await request.app[RECORDER].records("/records", query)
+    if cause:
+        record_read(request, cause, query, items)
     return answer({"items": items, "next": following})
 
 

@@ -12,7 +12,7 @@ from ops.api.authority import AUTHORITY
 from ops.api.flows import RECORDER
 from ops.api.policy_wishes import SHOWN, Wish, cut, shown
 from ops.api.problems import Problem
-from ops.api.resources import answer, body_with_reason, enforcement, page_limit, seen_revision
+from ops.api.resources import answer, body_with_reason, enforcement, limit_of, seen_revision, waiting
 from tenants.change import Applied, ChangeRefused
 from tenants.register import Register
 from whitelist.snapshot import Snapshot
@@ -56,33 +56,39 @@ async def make_plan(request: web.Request) -> web.Response:
 
 async def apply(request: web.Request) -> web.Response:
     """The same body with a reason, applied as one change of the register. If-Match is needed (428): the plan's ETag;
-    where anything changed since, nothing is applied (412). Its tests must pass (409)."""
+    where anything changed since, nothing is applied (412). Its tests must pass (409). Where there are accounts and it
+    opens something, it becomes a request (202) that holds these very changes, and its tests pass before that."""
     fields, reason = await body_with_reason(request, limit=None)
     tag = request.headers.get("If-Match", "*").strip()
     if tag == "*":
         what = "which revision the plan was made from is not said"
         raise Problem(428, "if-match-needed", "If-Match is needed", what, "send the ETag of the plan as If-Match")
     seen = 0 if tag == '"0"' else seen_revision(request)  # nothing was ever changed at 0
-    wish, who = Wish.of(fields), actor(request)
+    wish, limit, who = Wish.of(fields), _shown(fields), actor(request)
     now = int(time.time())
+    told: dict[str, Any] = {}
 
     def must_pass(applied: Applied, snapshot: Snapshot | None) -> None:
         wish.must_pass(applied, snapshot, now)
+        told.update(shown(wish, applied, limit), name=wish.name, origins=_origins(applied))
 
     authority = request.app[AUTHORITY]
     try:
         outcome = await authority.write(wish.planned, who, reason, seen=seen, judge=must_pass)
     except ChangeRefused as error:
         raise wish.refused(error) from error
+    if outcome.request is not None:
+        authority.acts.did(f"{wish.name} waits as requests/{outcome.request.id} by {who}", outcome.applied.revision)
+        return waiting(outcome.request, outcome, **{**told, "origins": []})
     if outcome.applied.changed:
         authority.acts.did(f"{wish.name} applied by {who}", outcome.applied.revision)
-    told = {**shown(wish, outcome.applied, _shown(fields)), "name": wish.name, **enforcement(outcome)}
+    told |= {"link": outcome.applied.link, **enforcement(outcome)}
     return answer(told, headers={"ETag": f'"{outcome.applied.revision}"'})
 
 
 async def list_revisions(request: web.Request) -> web.Response:
     """Revisions, newest first: ?limit=, ?cursor= (the last answer's next)."""
-    limit, cursor = page_limit(request.query.get("limit", "100")), request.query.get("cursor", "0")
+    limit, cursor = limit_of(request.query.get("limit", "100")), request.query.get("cursor", "0")
     if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 18):
         raise Problem(422, "invalid", "Not valid", "cursor is no revision", "use the last answer's next")
     rows = await request.app[AUTHORITY].read(lambda register: register.revisions(before=int(cursor), limit=limit))
@@ -96,6 +102,11 @@ async def _flows(request: web.Request) -> list[dict[str, Any]] | None:
         return (await request.app[RECORDER].records("/flows", {"limit": _FLOWS}))[0]
     except Problem:
         return None
+
+
+def _origins(applied: Applied) -> list[str]:
+    """On whose word the changed items stand."""
+    return sorted({one.after.provenance.origin.value for one in applied.changed if one.after is not None})
 
 
 def _shown(fields: dict[str, Any]) -> int:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,10 +11,12 @@ from aiohttp import web
 
 from ops.api.actor import actor
 from ops.api.authority import AUTHORITY, Outcome
-from ops.api.certificates import certify
+from ops.api.certificates import certify, relatives, root_sha256
 from ops.api.problems import Problem
 from tenants import credential
 from tenants.change import Change
+from tenants.request import Request
+from tenants.requests import roles_needed
 
 PSEUDONYM_KEY = web.AppKey("pseudonym_key", bytes)
 MAX_BODY = 1 << 20  # bytes, other than for /v1/changes
@@ -28,6 +32,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/changes", list_changes),
         web.post("/v1/changes", apply_many),
         web.post("/v1/credentials", issue),
+        web.post("/v1/credentials/{id}/revoke", revoke),
         web.get("/v1/{collection}", list_items),
         web.post("/v1/{collection}", add),
         web.get("/v1/{collection}/{id}", show),
@@ -41,7 +46,7 @@ async def list_items(request: web.Request) -> web.Response:
     """A page of a collection: ?q= in the words, ?limit= (at most 1000), ?cursor= (the last answer's next), and key
     columns such as ?tenant=."""
     query = dict(request.query)
-    text, cursor, limit = query.pop("q", ""), query.pop("cursor", ""), page_limit(query.pop("limit", str(MAX_PAGE)))
+    text, cursor, limit = query.pop("q", ""), query.pop("cursor", ""), limit_of(query.pop("limit", str(MAX_PAGE)))
     where = {_COLUMNS.get(name, name): value for name, value in query.items()}
     collection = request.match_info["collection"]
     items, following, revision = await request.app[AUTHORITY].read(
@@ -67,13 +72,14 @@ async def add(request: web.Request) -> web.Response:
 
 async def issue(request: web.Request) -> web.Response:
     """A new credential. Its token is in this answer and nowhere else; with `request` (a certificate request or public
-    key in PEM) it is a certificate instead. Of the user's label the pseudonym is kept."""
+    key in PEM) it is a certificate instead, and with `invite` a token that enrols one machine, beside the root's
+    fingerprint. Of the user's label the pseudonym is kept."""
     fields, reason = await body_with_reason(request)
     label = fields.get("user", "")
     if not isinstance(label, str) or len(label) > MAX_LABEL or not label.isprintable():
         message = f"needs text of at most {MAX_LABEL} characters"
         raise Problem(422, "invalid", "Not valid", "the credential is not valid", "correct it", [("user", message)])
-    for name in ("token_sha256", "certificate_sha256", "serial"):
+    for name in ("token_sha256", "certificate_sha256", "serial", "enrolment"):
         if name in fields:
             message = "is set by the register alone"
             raise Problem(422, "invalid", "Not valid", "the credential is not valid", "leave it out", [(name, message)])
@@ -84,9 +90,26 @@ async def issue(request: web.Request) -> web.Response:
         token = credential.new_token()
         fields["token_sha256"] = credential.digest(token)
         shown = {"token": token}
+        if fields.get("invite"):
+            fields["id"] = credential.fresh_id()
+            shown = {"token": f"{fields['id']}.{token}", "root_sha256": root_sha256(request)}
     change = Change(collection="credentials", verb="add", id=_id_of(fields), fields=fields)
     outcome = await request.app[AUTHORITY].write([change], actor(request), reason)
     return told(outcome, status=201, credential=public(outcome.applied.items[0]), **shown)
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """A credential, and with one that was enrolled all that go back to the same invite, and the invite."""
+    fields, reason = await body_with_reason(request)
+    if fields:
+        raise _no_fields(fields)
+    name, authority = request.match_info["id"], request.app[AUTHORITY]
+    first = Change(collection="credentials", verb="revoke", id=name, revision=seen_revision(request))
+    more = await authority.read(partial(relatives, name=name))
+    outcome = last = await authority.write([first, *more], actor(request), reason)
+    while more := await authority.read(partial(relatives, name=name)):  # renewed in between
+        last = await authority.write(more, actor(request), reason)
+    return told(replace(last, applied=replace(last.applied, items=outcome.applied.items)))
 
 
 async def edit(request: web.Request) -> web.Response:
@@ -111,13 +134,17 @@ async def act(request: web.Request) -> web.Response:
     """An action of the collection, such as grants' revoke."""
     fields, reason = await body_with_reason(request)
     if fields:
-        errors = [(name, "is no field here") for name in fields]
-        raise Problem(422, "invalid", "Not valid", "an action takes a reason only", "leave the rest out", errors)
+        raise _no_fields(fields)
     info = request.match_info
     if info["action"] in ("add", "edit", "remove"):
         raise web.HTTPNotFound
     change = Change(collection=info["collection"], verb=info["action"], id=info["id"], revision=seen_revision(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), reason))
+
+
+def _no_fields(fields: dict[str, Any]) -> Problem:
+    errors = [(name, "is no field here") for name in fields]
+    return Problem(422, "invalid", "Not valid", "an action takes a reason only", "leave the rest out", errors)
 
 
 async def apply_many(request: web.Request) -> web.Response:
@@ -128,8 +155,10 @@ async def apply_many(request: web.Request) -> web.Response:
     except msgspec.ValidationError as error:
         raise Problem(422, "invalid", "Not valid", f"changes: {error}", "send a list of changes") from error
     outcome = await request.app[AUTHORITY].write(changes, actor(request), reason)
+    if outcome.request is not None:
+        return waiting(outcome.request, outcome)
     ids = [getattr(item, "id", None) for item in outcome.applied.items]
-    return answer({"ids": ids, **enforcement(outcome)})
+    return answer({"ids": ids, "link": outcome.applied.link, **enforcement(outcome)})
 
 
 async def list_changes(request: web.Request) -> web.Response:
@@ -145,12 +174,12 @@ async def list_changes(request: web.Request) -> web.Response:
             collection=query.get("collection", ""),
             item=query.get("item", ""),
             before=int(before),
-            limit=page_limit(query.get("limit", "100")),
+            limit=limit_of(query.get("limit", "100")),
         )
     )
     for row in rows:
         for side in ("before", "after"):
-            row[side] = _without_secrets(msgspec.json.decode(row[side])) if row[side] else None
+            row[side] = without_secrets(msgspec.json.decode(row[side])) if row[side] else None
     return answer({"items": rows, "next": str(rows[-1]["number"]) if rows else ""})
 
 
@@ -165,18 +194,28 @@ def answer(content: Any, status: int = 200, headers: dict[str, str] | None = Non
 
 
 def told(outcome: Outcome, *, status: int = 200, **more: Any) -> web.Response:
-    """The answer to a write: the item, the revision and who enforces it."""
+    """The answer to a write: the item, the revision and who enforces it; or 202 and the request that waits."""
+    if outcome.request is not None:
+        return waiting(outcome.request, outcome)
     item = outcome.applied.items[0]
     content = {"item": None if item is None else public(item), **enforcement(outcome), **more}
     return answer(content, status if outcome.applied.changed else 200)
 
 
+def waiting(found: Request, outcome: Outcome, **more: Any) -> web.Response:
+    """The answer to a write that waits for a second person."""
+    fields = ("id", "state", "submitter", "roles", "collections", "submitted", "expires", "reason", "digest")
+    told_of = {name: getattr(found, name) for name in fields} | {"waits_for": roles_needed(found)}
+    return answer({"item": None, "request": told_of, **more, **enforcement(outcome)}, 202)
+
+
 def public(item: Any) -> dict[str, Any]:
     """The item as the API shows it."""
-    return _without_secrets(msgspec.to_builtins(item))
+    return without_secrets(msgspec.to_builtins(item))
 
 
-def _without_secrets(fields: dict[str, Any]) -> dict[str, Any]:
+def without_secrets(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields without what is nobody's to see."""
     fields.pop("token_sha256", None)
     return fields
 
@@ -223,8 +262,8 @@ def _id_of(fields: dict[str, Any]) -> str:
     return name
 
 
-def page_limit(text: str) -> int:
-    """How many items a page is to have. Raises Problem 422."""
+def limit_of(text: str) -> int:
+    """?limit=, 1 to MAX_PAGE. Raises Problem."""
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_PAGE or len(text) > 9:
         message = f"needs a number from 1 to {MAX_PAGE}"
         raise Problem(422, "invalid", "Not valid", f"limit {message}", "correct it", [("limit", message)])

@@ -49,6 +49,8 @@ async def status(request: web.Request) -> web.Response:
     except HubUnavailable as error:
         hub = {"ok": False, "why": str(error)}
     states = live.get("lines", {})
+    if live and register["ok"]:  # one that was retired while the lines process was away is still there
+        live |= {"lines": (states := {name: state for name, state in states.items() if name in names})}
     return answer(
         {
             "node": request.app[NODE],

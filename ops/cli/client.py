@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from ops.cli.errors import CliError, ExitCode
+from ops.cli.logged_in import token_of
 from ops.cli.words import t
 
 Json = dict[str, Any]
@@ -89,6 +90,8 @@ class Client:
         given = {key: str(value) for key, value in (query or {}).items() if value not in (None, "")}
         target = path + (f"?{urlencode(given)}" if given else "")
         headers = {"Accept": "application/json", "User-Agent": "feiyu-cli"}
+        if token := token_of(self.path):
+            headers["Authorization"] = f"Bearer {token}"
         if revision is not None:
             headers["If-Match"] = f'"{revision}"'
         payload = None
@@ -137,6 +140,7 @@ _CODES = {
     403: ExitCode.FORBIDDEN,
     404: ExitCode.NO,
     412: ExitCode.CONFLICT,
+    429: ExitCode.FORBIDDEN,
     500: ExitCode.NO,
     502: ExitCode.UNREACHABLE,
     503: ExitCode.UNREACHABLE,

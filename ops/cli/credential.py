@@ -6,10 +6,10 @@ from typing import TextIO
 
 import rich_click as click
 
-from ops.cli import output, values
+from ops.cli import invitation, output, values
 from ops.cli.app import App
 from ops.cli.base import Group, pass_app
-from ops.cli.client import Json
+from ops.cli.client import Json, path_of
 from ops.cli.common import either
 from ops.cli.configuration import load
 from ops.cli.errors import CliError, usage
@@ -21,13 +21,25 @@ from ops.cli.words import t
 ID = values.Identifier("credentials")
 ISSUED = [field("ID", "id"), field("TENANT", "tenant"), field("USER", "user"), field("TOKEN", "token")]
 
+INVITED = [
+    field("ID", "id"), field("TENANT", "tenant"), field("USER", "user"), field("TOKEN", "token"),
+    field("ROOT SHA256", "root_sha256"), field("COMMAND", "command"),
+]  # fmt: skip
 CERTIFIED = [field("ID", "id"), field("TENANT", "tenant"), field("USER", "user"), field("CERTIFICATE", "certificate")]
 
 
 def _state(item: Item, now: int) -> str:
     if item.get("revoked"):
         return t("revoked")
+    if item.get("used"):
+        return t("used")
     return t("expired") if item.get("valid_until", 0) <= now else t("valid")
+
+
+def _kind(item: Item) -> str:
+    if item.get("invite"):
+        return t("invite")
+    return t("certificate") if item.get("serial") else t("token")
 
 
 @click.group("credential", cls=Group, help=t("Credentials of tenants' users."))
@@ -48,7 +60,7 @@ def list_(app: App, tenant: str | None) -> None:
         field("USER", "user", wide=True),
         Column("STATE", lambda item: _state(item, now)),
         Column("UNTIL", lambda item: format_end(item.get("valid_until", 0))),
-        Column("KIND", lambda item: t("certificate") if item.get("serial") else t("token")),
+        Column("KIND", _kind),
     ]
     app.rows(items, columns, t("There are no credentials."))
 
@@ -142,9 +154,38 @@ def _proxy_address(app: App) -> str:
 
 
 @group.command(
+    "invite",
+    writes=True,
+    help=t("Invite one machine of a tenant to enrol with feiyu link; its token is shown once."),
+    example="feiyu credential invite acme --user build-server --for 24h --reason 'request 31'",
+)
+@click.argument("tenant", type=values.Identifier("tenants"))
+@click.option("--user", required=True, metavar="LABEL", help=t("Label of its user; records show a pseudonym of it."))
+@click.option("--for", "for_", type=values.FOR, default="24h", help=t("How long the token is good (default: 24h)."))
+@pass_app
+def invite(app: App, tenant: str, *, user: str, for_: int) -> None:
+    """The token is good once. The firm gets it by another way than the command, which holds no secret."""
+    body = {"tenant": tenant, "user": user, "valid_until": for_, "invite": True}
+    answer = app.write("POST", ["credentials"], body)
+    ways = app.client.get(path_of("tenants", tenant, "ways")).get("ways", [])
+    gateways = [
+        f"{way['host']}:{way['port']}" for way in ways if way["certificate"] and way["url"].startswith("https:")
+    ]
+    answer |= {"command": invitation.command(gateways, str(answer.get("root_sha256", "")))}
+    if app.format == "csv":
+        item = answer.get("credential") or {}
+        app.rows([{**item, **{name: answer[name] for name in ("token", "root_sha256", "command")}}], INVITED)
+        return
+    report(app, {k: v for k, v in answer.items() if k != "token"} if app.format == "table" else answer,
+           "invite", "issued")  # fmt: skip
+    if app.format == "table":
+        invitation.hand_over(app, answer, has_way=bool(gateways))
+
+
+@group.command(
     "revoke",
     writes=True,
-    help=t("Revoke a credential; its live tunnels are cut."),
+    help=t("Revoke a credential, and what was enrolled or renewed with it; live tunnels are cut."),
     example="feiyu credential revoke c-7k3m9q2x --reason 'laptop lost'",
 )
 @click.argument("credential", type=ID)

@@ -1,5 +1,6 @@
 """feiyu doctor egress: what stops a packet that tries to leave beside its line."""
 
+import socket
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +16,7 @@ from ops.doctor import aim, host
 from ops.doctor.egress import BAD, examine
 from ops.lines import lines_config
 from ops.settings import Settings
+from whitelist.line_claims import underlay
 from whitelist.model import Line
 
 COLUMNS = [
@@ -32,6 +34,7 @@ def egress(app: App, settings: Settings, only: Sequence[str], target: str = "") 
     if unknown := sorted(set(only) - {line.id for line in lines}):
         known = ", ".join(sorted(line.id for line in lines)) or "-"
         raise usage(t("there is no line {names}", names=", ".join(unknown)), t("Lines in use: {names}", names=known))
+    _in_the_node(settings, lines)  # before a name is asked for, which sends too
     node = lines_config(settings).node
     try:
         hops = {hop for line in lines for hop in (line.gateway4, line.gateway6) if hop}
@@ -59,6 +62,19 @@ def egress(app: App, settings: Settings, only: Sequence[str], target: str = "") 
         return ExitCode.NO
     app.say(t("no packet left beside its line"))
     return ExitCode.YES
+
+
+def _in_the_node(settings: Settings, lines: Sequence[Line]) -> None:
+    """Raises CliError where none of the node's devices is: there the packets would leave by somebody else's, and say
+    nothing of the node. The loopback is everywhere, so it does not count."""
+    own = {access.interface for access in settings.access} | {line.device for line in lines}
+    own |= {device for line in lines if (device := underlay(line))}
+    if not (own - {"lo"}) & {name for _, name in socket.if_nameindex()}:
+        names = ", ".join(sorted(own - {"lo"})) or "-"
+        raise usage(
+            t("none of the node's devices is here: {names}; nothing was sent", names=names),
+            t("Run it as root, in the node's network namespace: ip netns exec NAME, or nsenter --net --target PID."),
+        )
 
 
 def _lines(app: App, settings: Settings) -> list[Line]:

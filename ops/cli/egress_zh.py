@@ -14,6 +14,10 @@ EGRESS_ZH: dict[str, str] = {
     "Lines in use: {names}": "在用的专线：{names}",
     "packets cannot be sent and watched: {why}": "无法发送和监视数据包：{why}",
     "Run it as root, in the node's network namespace.": "请以 root 身份在节点的网络命名空间中运行。",
+    "none of the node's devices is here: {names}; nothing was sent":
+        "此处没有节点的任何设备：{names}；未发送任何数据包",
+    "Run it as root, in the node's network namespace: ip netns exec NAME, or nsenter --net --target PID.":
+        "请以 root 身份在节点的网络命名空间中运行：ip netns exec NAME，或 nsenter --net --target PID。",
     "{count} ways are open: feiyu doctor says what is missing in the kernel":
         "{count} 条途径未被拦住：feiyu doctor 会说明内核中缺少什么",
     "no packet left beside its line": "没有数据包绕开专线外出",

@@ -63,7 +63,7 @@ def explain(
     except CliError as error:
         raise (app.suggest(error, "tenants", tenant) if tenant else error) from None
     if app.format == "csv":
-        app.details(answer, rows(answer))
+        app.details(answer, [("But now", _but_now(answer)), *rows(answer)])
     else:
         app.show(answer, lambda: _tell(answer))
     raise Exit(ExitCode.YES if permitted(answer) else ExitCode.NO)
@@ -82,7 +82,15 @@ def _tell(answer: Json) -> None:
         *([str(verdict["reason"])] if verdict.get("reason") else []),
         _said(answer.get("text")),
     )
+    if now := _but_now(answer):
+        output.print_text(t("but now:"), output.styled("deny"), now)
     output.print_details(rows(answer))
+
+
+def _but_now(answer: Json) -> str:
+    """Why a permit would be refused at this moment all the same: its reason and the words for it."""
+    now = answer.get("but_now") or {}
+    return f"{now['reason']} {_said(now.get('text'))}" if now else ""
 
 
 def rows(answer: Json) -> list[tuple[str, object]]:
@@ -108,6 +116,7 @@ def rows(answer: Json) -> list[tuple[str, object]]:
         ("Today's policy", _today(current_policy) if current_policy else None),
         ("Considered", candidates if not permitted(answer) or len(candidates) > 1 else None),
         ("Left open", [_said(entry) for entry in answer.get("left_open") or []]),
+        ("Not known", [_said(entry) for entry in answer.get("not_known") or []]),
         ("To change", [_said(entry) for entry in answer.get("would_have_to_change") or []]),
     ]
 

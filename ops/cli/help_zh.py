@@ -58,7 +58,6 @@ HELP_ZH: dict[str, str] = {
     "List the credentials; tokens are not kept.": "列出凭证；令牌不留存。",
     "Issue a credential; its token is shown once.": "签发凭证；令牌仅显示一次。",
     "Label of its user; records show a pseudonym of it.": "使用者标签；记录中只出现其假名。",
-    "Revoke a credential; its live tunnels are cut.": "吊销凭证；切断其现有连接。",
     # services, sets, denies
     "Services abroad that can be granted.": "可授权访问的国际信息服务。",
     "List the services.": "列出服务。",

@@ -186,7 +186,10 @@ def edit(
     outer = line_outer.encapsulation(fields, before)
     plain = {"encapsulation"} if None in outer.values() else set()
     body = changes({**line_ledger.gathered({**fields, "valid_until": end}), **addresses, **outer}, (*clear, *plain))
-    report(app, app.write("PATCH", ["lines", line], body, before), "line", "changed", line)
+    answer = app.write("PATCH", ["lines", line], body, before)
+    report(app, answer, "line", "changed", line)
+    if note := line_outer.left_behind(before, answer.get("item") or {}):
+        app.say(note)
 
 
 def _action(name: str, done: str, help_text: str, why: str) -> None:

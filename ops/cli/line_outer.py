@@ -66,8 +66,9 @@ def options[F: Callable[..., Any]](function: F) -> F:
 
 
 def given(options: dict[str, Any]) -> bool:
-    """Whether any of the options was."""
-    return any(options.get(name) not in (None, (), False) for name in (*_FIELDS, "plain", "on_link"))
+    """Whether any of the options was; 0 is a value, and equals False."""
+    set_ = any(options.get(name) not in (None, ()) for name in _FIELDS)
+    return set_ or any(options.get(flag) for flag in ("plain", "on_link"))
 
 
 def encapsulation(options: dict[str, Any], before: Item | None = None) -> dict[str, Any]:
@@ -108,6 +109,19 @@ def _kind(found: dict[str, Any], before: Item | None, *, on_link: bool) -> str:
         if missing := [name for name in names if name.removeprefix("--").replace("-", "_") not in found]:
             raise usage(t("a {kind} line needs {names} too", kind=kind, names=", ".join(missing)))
     return kind
+
+
+def left_behind(before: Item, after: Item) -> str:
+    """What to say of a line that is no VXLAN segment any more; else nothing."""
+    kinds = [(item.get("encapsulation") or {}).get("type") for item in (before, after)]
+    if kinds[0] != "vxlan" or kinds[1] == "vxlan" or "device" not in after:
+        return ""
+    return t(
+        "note: the line's device is now {device}, which is no longer made by feiyu: it must exist, "
+        "or name another with feiyu line edit {line} --device",
+        device=after["device"],
+        line=after["id"],
+    )
 
 
 def rows(item: Item) -> list[tuple[str, object]]:

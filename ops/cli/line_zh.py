@@ -28,6 +28,10 @@ LINE_ZH: dict[str, str] = {
     "a {kind} line needs {names} too": "{kind} 专线还需要 {names}",
     "none: the peer is on-link": "无：对端同链路",
     "VXLAN": "VXLAN",
+    "note: the line's device is now {device}, which is no longer made by feiyu: it must exist, "
+    "or name another with feiyu line edit {line} --device":
+        "注意：专线设备现为 {device}，feiyu 不再创建它：该设备须已存在，"
+        "或用 feiyu line edit {line} --device 另行指定",
     "Underlay": "出口设备",
     "Peer": "对端",
     "SRv6 segments": "SRv6 段列表",

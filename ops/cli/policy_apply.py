@@ -7,7 +7,7 @@ from ops.cli.app import App
 from ops.cli.client import Json
 from ops.cli.errors import usage
 from ops.cli.policy_files import asked
-from ops.cli.result import enforcement
+from ops.cli.result import enforcement, waits
 from ops.cli.words import t
 from ops.policyfile.read import Files
 
@@ -21,7 +21,8 @@ IF_MATCH = click.option(
 
 
 def carry_out(app: App, body: Json, seen: int | None, found: Files | None = None) -> None:
-    """Applies a wish that was planned at a revision; without one, plans it, shows the plan and asks."""
+    """Applies a wish that was planned at a revision; without one, plans it, shows the plan and asks. Where it became a
+    request of just these changes, the command ends with exit 3."""
     reason = app.need_reason()
     if seen is None:
         if not app.interactive:
@@ -34,9 +35,11 @@ def carry_out(app: App, body: Json, seen: int | None, found: Files | None = None
         click.confirm(t("Apply this?"), abort=True, err=True)
         seen = made["revision"]
     answer = asked(app, "/v1/policy/apply", {**body, "reason": reason, "limit": 1000}, found, revision=seen)
+    if answer.get("request"):
+        app.say(policy_show.summary(answer))
+        waits(app, answer)
     parts = [policy_show.summary(answer), t("revision {number}", number=answer["revision"]), enforcement(answer)]
-    if answer["counts"]:
-        parts.append(t("marked {origin}", origin="bootstrap"))
+    parts += [t("marked {origin}", origin=origin) for origin in answer["origins"]]
     app.show(answer, lambda: output.write(" · ".join(parts)))
     for one in answer["stays"]:
         app.say(f"{one['collection']}/{one['id']}: {one['why']}")

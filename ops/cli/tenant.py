@@ -8,6 +8,8 @@ from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.client import Json
 from ops.cli.common import changes, clearing, either, given, provenance_rows, validity
+from ops.cli.errors import CliError
+from ops.cli.flow import size
 from ops.cli.onboard import onboard
 from ops.cli.output import Column, Item, field
 from ops.cli.result import report
@@ -64,14 +66,29 @@ def list_(app: App, state: str | None) -> None:
     )
 
 
+def _usage(app: App, tenant: str) -> Json:
+    """What is used of the day and the month; nothing where the node does not say."""
+    try:
+        told = app.client.get(f"/v1/tenants/{tenant}/usage")
+    except CliError:
+        return {}
+    return {name: told[name] for name in ("day", "day_end", "month", "month_end") if told.get(name) is not None}
+
+
+def _usage_rows(used: Json) -> list[tuple[str, object]]:
+    titles = {"day": "Used this day", "month": "Used this month"}
+    return [(title, f"{size(used[name])}B") for name, title in titles.items() if name in used]
+
+
 @group.command("show", help=t("Show one tenant."), example="feiyu tenant show acme")
 @click.argument("tenant", type=ID)
 @pass_app
 def show(app: App, tenant: str) -> None:
     """One tenant with its places."""
     item = app.get_one("tenants", tenant)
+    used = _usage(app, tenant)
     app.details(
-        item,
+        item | {"usage": used},
         [
             ("ID", item["id"]),
             ("Name", item["name"]),
@@ -93,6 +110,7 @@ def show(app: App, tenant: str) -> None:
             ("New tunnels a second", item.get("tunnels_per_second") or ""),
             ("Bytes a day", format_size(int(item.get("bytes_per_day") or 0))),
             ("Bytes a month", format_size(int(item.get("bytes_per_month") or 0))),
+            *_usage_rows(used),
             *provenance_rows(item),
         ],
     )

@@ -49,6 +49,7 @@ class Stage:
         self.node: subprocess.Popen[bytes] | None = None
         self.clients: dict[str, Client] = {}
         self.credentials: dict[str, str] = {}  # firm → credential id
+        self._written: Settings | None = None
         self._timeouts = timeouts or Timeouts(drain=5, dial=5)
         self._abroad: subprocess.Popen[bytes] | None = None
 
@@ -93,7 +94,9 @@ class Stage:
     # ---- the node
 
     def settings(self) -> Settings:
-        """What the node is configured with."""
+        """What the node is configured with: what was last written, else the stage's own."""
+        if self._written is not None:
+            return self._written
         addresses = {f"{wire.device}-{v}": wire.near[v] for wire in FIRMS.values() for v in (4, 6)}
         settings = Settings(
             node="gw1.zone.example",
@@ -119,6 +122,7 @@ class Stage:
 
     def write_config(self, settings: Settings) -> None:
         """Writes the configuration file (JSON is YAML)."""
+        self._written = settings
         self.config.write_text(settings.to_json())
 
     def environment(self) -> dict[str, str]:

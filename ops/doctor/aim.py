@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from gateway.line.model import NodeConfig
+from whitelist.line_rules import machine_fault
 from whitelist.name import TargetError, canonical_name
 
 NET4, NET6 = "203.0.113", "2001:db8:ffff:ffff:"  # for documentation, routed nowhere (RFC 5737, RFC 3849)
@@ -120,12 +121,8 @@ def named(text: str, node: NodeConfig, hops: Collection[str] = ()) -> Named:
 
 def _refuse(address: IPv4Address | IPv6Address, node: NodeConfig) -> None:
     remedy = "name a host abroad"
-    mapped = isinstance(address, IPv6Address) and address.ipv4_mapped
-    broadcast = address.version == 4 and address.is_reserved
-    if mapped or broadcast or address.is_unspecified or address.is_loopback or address.is_multicast:
-        raise AimError(f"{address} is no address of one machine abroad", remedy)
-    if address.is_link_local:
-        raise AimError(f"{address} is on a link of this machine", remedy)
+    if fault := machine_fault(str(address)):
+        raise AimError(f"{address} {fault.partition('; ')[0]}", remedy)
     allowed = [prefix for entry in node.management for prefix in entry.prefixes]
     allowed += [prefix for entry in node.access for prefix in entry.prefixes]
     allowed += [entry.destination for entry in node.control_traffic]

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from gateway.line import nft, sysctl
 from gateway.line.model import LineEntry, NodeConfig
-from gateway.line.plan import plan, sort_out
+from gateway.line.plan import is_right, plan, sort_out
 from gateway.line.spec import LineSpec
 from ops.doctor import host
 from ops.doctor.aim import Aim, Named, aim_of
@@ -199,7 +199,7 @@ def standing(
     """What is not tried but read: forwarding, routes told by others, answers for others' addresses, packet sockets.
     table: the nft table as text; settings: the plan's sysctls as the kernel has them."""
     wanted = plan(lines, node).sysctls
-    wrong = [path for path, value in wanted.items() if settings.get(path) not in (value, None)]
+    wrong = [path for path, value in wanted.items() if not is_right(path, value, settings.get(path))]
     guards = [] if any(path in wrong for path in _FORWARDING) else ["sysctl: forwarding is off"]
     if "hook forward" in table and "policy drop" in table.partition("hook forward")[2].partition("\n")[0]:
         guards.append("nft: chain forward")

@@ -104,7 +104,7 @@ def users(settings: Settings) -> Iterator[Finding]:
             f"install feiyu where all may read it, or chmod a+rX {blocked}",
         )
         return
-    yield ok("users", f"{settings.users.base} to {settings.users.base + 3}")
+    yield ok("users", f"{settings.users.base} to {max(settings.users.processes)}")
 
 
 def state(settings: Settings) -> Iterator[Finding]:

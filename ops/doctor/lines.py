@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ops import own_network
 from ops.doctor.finding import Finding, fail, ok, warn
 from ops.settings import Settings
 from whitelist.model import Line
@@ -19,7 +20,8 @@ _NO = ("no", "false", "0", "off", "n", "f")
 
 
 def contradictions(lines: Iterable[Mapping[str, Any]], settings: Settings) -> Iterator[Finding]:
-    """Lines that the lines process would leave out: not whole, or two with one device, number or source."""
+    """Lines that the lines process would leave out: not whole, in the way of the node's own network, or two with one
+    device, number or source."""
     # loaded only here: it brings the lines' code, and netlink, with it
     from gateway.line.plan import sort_out
     from ops.lines import lines_config
@@ -30,7 +32,14 @@ def contradictions(lines: Iterable[Mapping[str, Any]], settings: Settings) -> It
             entries.append(msgspec.convert(line, Line))
         except msgspec.ValidationError as error:
             yield fail(f"line {line['id']}", f"its entry cannot be read: {error}", "restore register.db from a backup")
+    found = {line.id: own_network.faults(line, settings) for line in entries}
+    for name, told in found.items():
+        for field, message in told:
+            seen, _, remedy = message.partition("; ")
+            yield fail(f"line {name}", f"{seen} ({field})", f"{remedy}: feiyu line edit {name}")
     for name, problem in sorted(sort_out(entries, lines_config(settings).node)[1].items()):
+        if found.get(name):  # told already, with the field
+            continue
         seen, _, remedy = problem.removeprefix(f"line {name}: ").partition("; ")
         yield fail(f"line {name}", seen, f"{remedy or 'correct it'}: feiyu line edit {name}")
 
@@ -66,13 +75,20 @@ def outer_device(line: Mapping[str, Any]) -> str:
 
 
 def _outer(line: Mapping[str, Any], found: Mapping[str, list[str]]) -> Iterator[Finding]:
-    """The outer source must stand on the device, and the outer next hop within its prefix."""
+    """The outer source must stand on the device, and the outer next hop within its prefix. A segment list's source may
+    stand on any device, for all lists of a node have the same one; then no prefix says where the next hop is."""
     outer, device, name = line.get("encapsulation") or {}, outer_device(line), f"line {line['id']}"
     if not outer or device not in found:
         return
     here = [one for text in found[device] if str((one := ip_interface(text)).ip) == outer["local"]]
     if not here:
-        yield fail(name, f"{outer['local']} is not on {device}", f"ip addr add {outer['local']}/LENGTH dev {device}")
+        anywhere = {str(ip_interface(text).ip) for texts in found.values() for text in texts}
+        if outer.get("type") != "srv6":
+            yield fail(
+                name, f"{outer['local']} is not on {device}", f"ip addr add {outer['local']}/LENGTH dev {device}"
+            )
+        elif outer["local"] not in anywhere:
+            yield fail(name, f"{outer['local']} is on no device", f"ip addr add {outer['local']}/128 dev lo")
         return
     hop = str(outer.get("gateway") or outer.get("peer"))
     nets = [one.network for one in here]

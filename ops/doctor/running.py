@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ops.cli.errors import CliError
-from ops.doctor import host, marks, rivals
+from ops.doctor import approvals, host, marks, rivals
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.hub_client import HubError, send
 from ops.settings import Settings
@@ -25,7 +25,7 @@ class Api(Protocol):
 
 
 def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding]:
-    """All checks: hub, workers, lines, control, recorder, spool, clock, and who else would steer packets."""
+    """All checks: hub, workers, lines, control, approvals, recorder, spool, clock, and who else would steer packets."""
     run = Path(settings.run_dir)
     live: dict[str, Any] = {}
     try:
@@ -34,8 +34,9 @@ def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding
     except HubError as error:
         yield fail("hub", str(error), "start the node with feiyu up, or ask as root")
     if live:
-        yield from hub_state(live, settings.worker_count)
+        yield from hub_state(live, settings.worker_count, lines_in_use(control))
     yield from control_state(control, live)
+    yield approvals.examine(settings)
     yield from lines_in_kernel(settings, control)
     yield from recorder_state(recorder)
     yield spool(run / "spool", settings.limits.spool_bytes)
@@ -44,8 +45,16 @@ def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding
     yield from rivals.firewalls(Path("/"))
 
 
-def hub_state(live: dict[str, Any], wanted: int) -> Iterator[Finding]:
-    """Workers, lines and kills as the hub knows them."""
+def lines_in_use(control: Api) -> set[str] | None:
+    """Ids of the lines that are not retired; None where control does not say."""
+    try:
+        return {str(line["id"]) for line in control.get("/v1/lines")["items"] if not line.get("retired")}
+    except CliError:
+        return None
+
+
+def hub_state(live: dict[str, Any], wanted: int, in_use: set[str] | None = None) -> Iterator[Finding]:
+    """Workers, lines and kills as the hub knows them. in_use: the lines that are looked at; None: all."""
     workers = [peer for peer in live.get("subscribers", []) if peer.get("role") == "worker"]
     behind = [str(peer["name"]) for peer in workers if not peer.get("synced", True)]
     if len(workers) < wanted:
@@ -61,6 +70,8 @@ def hub_state(live: dict[str, Any], wanted: int) -> Iterator[Finding]:
             "lines process", "it is not there", "see the supervisor's log; kernel rules stay, states do not change"
         )
     for line, state in sorted((live.get("lines") or {}).items()):
+        if in_use is not None and line not in in_use:
+            continue
         word = str(state.get("state") if isinstance(state, dict) else state)
         if word == "up":
             yield ok(f"line {line}", word)

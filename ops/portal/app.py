@@ -2,7 +2,8 @@
 
 A question is believed because of who asks: the kernel says the peer is a worker (SO_PEERCRED), and a worker says which
 firm it identified. So a worker that was broken into could ask in any firm's name, as it could pass any firm's traffic;
-it cannot write, and what concerns the node or other firms is not among the answers.
+it cannot write, since ops.portal.enrolment looks at tokens and keys itself, and what concerns the node or other firms
+is not among the answers.
 """
 
 import asyncio
@@ -15,30 +16,37 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from gateway.enrolment import Enrolling
 from gateway.portal_visit import PAC_PATH, Question
 from gateway.portal_words import HTML, JSON, PAC
 from ops.api.actor import Handler, uid_of
 from ops.api.authority import Authority
 from ops.api.hub_client import HubUnavailable
 from ops.api.problems import Problem, problems
+from ops.api.reading import Reads
 from ops.api.recorder_client import RecorderClient
+from ops.ca import CaFiles
 from ops.portal import pac, page
+from ops.portal.enrolment import Enrolments
+from ops.portal.notice import notice
 from ops.portal.refusals import Refusals
-from ops.portal.view import view
+from ops.portal.view import read_shown, view
 from ops.portal.ways import Way, ways
 from ops.settings import Settings, Users
 from tenants.change import UnknownItem
 from whitelist.holdings import Holdings, holdings
 
-MAX_QUESTION = 4096  # bytes
+MAX_QUESTION = 65_536  # bytes
 MAX_KEPT = 512
+READS_SHOWN = 50
 SEARCH = 2.5  # seconds that a page waits for the refusals on it; a search that takes longer is there for the next one
 
 
 class Portal:
     """Answers questions."""
 
-    def __init__(self, authority: Authority, recorder: RecorderClient, settings: Settings) -> None:
+    def __init__(self, authority: Authority, recorder: RecorderClient, settings: Settings, reads: Reads) -> None:
+        self._reads = reads
         self._authority = authority
         self._settings = settings
         self._refusals = Refusals(recorder)
@@ -66,9 +74,14 @@ class Portal:
 
     async def _firm(self, asked: Question) -> web.Response:
         held = await self._holdings(asked.tenant)
-        states, refusals = await asyncio.gather(self._line_states(), self._last(asked.tenant))
+        states, refusals, reads = await asyncio.gather(
+            self._line_states(), self._last(asked.tenant), self._read(asked.tenant)
+        )
         url = pac.url(self._ways(asked, held))
-        found = view(asked, held, states, refusals, int(time.time()), url)
+        kept = self._settings.retention
+        personal_days = kept.personal_days if self._settings.evidence.personal == "sealed" else 0
+        recording = notice(kept.days, personal_days)
+        found = view(asked, held, states, refusals, reads, int(time.time()), url, recording)
         return self._told(asked, page.firm_page(found, self._settings.node) if asked.html else "", found)
 
     async def _last(self, tenant: str) -> list[dict[str, Any]] | None:
@@ -77,6 +90,14 @@ class Portal:
             return await asyncio.wait_for(self._refusals.last(tenant), SEARCH)
         except (Problem, TimeoutError):
             return None
+
+    async def _read(self, tenant: str) -> dict[str, Any] | None:
+        """What authorities read of its records: those it is told of, and how many it is not. None as above."""
+        try:
+            items, withheld = await asyncio.wait_for(self._reads.of(tenant), SEARCH)
+        except (Problem, TimeoutError):
+            return None
+        return {"items": [read_shown(record) for record in items[:READS_SHOWN]], "withheld": withheld}
 
     async def _refusal(self, asked: Question) -> web.Response:
         record = await self._refusals.one(asked.tenant, asked.path.removeprefix("/r/"))
@@ -121,10 +142,19 @@ class Portal:
         return web.Response(status=status, body=msgspec.json.encode(content), headers={"Content-Type": JSON})
 
 
-def portal_application(authority: Authority, recorder: RecorderClient, settings: Settings) -> web.Application:
-    """The application for portal.sock."""
+def portal_application(
+    authority: Authority,
+    recorder: RecorderClient,
+    settings: Settings,
+    files: CaFiles | None = None,
+    reads: Reads | None = None,
+) -> web.Application:
+    """The application for portal.sock. files: the CA that enrols machines, where there is to be one; reads: by
+    authorities, as the admin API knows them too."""
     app = web.Application(middlewares=[problems, only(workers_uid(settings.users))], client_max_size=MAX_QUESTION)
-    app.router.add_post("/", Portal(authority, recorder, settings).answer)
+    app.router.add_post("/", Portal(authority, recorder, settings, reads or Reads(recorder)).answer)
+    if files is not None:
+        app.router.add_post(Enrolling.asks_at, Enrolments(authority, files).answer)
     return app
 
 

@@ -42,6 +42,8 @@ def firm_page(view: Mapping[str, Any], node: str) -> str:
         or _nothing("白名单为空。", "The whitelist is empty."),
         _heading("最近的拒绝", "Last refusals"),
         _refusals(view["refusals"]),
+        _heading("监管调阅", "Reads by authorities"),
+        _reads(view["reads"]),
         _heading("记录告知", "What is recorded"),
         *(f'<p lang="{lang}">{escape(text)}</p>' for lang in ("zh", "en") for text in view["recording"]["text"][lang]),
         _table(
@@ -115,6 +117,22 @@ def _refusals(refusals: Sequence[Mapping[str, Any]] | None) -> str:
     if not rows:
         return _nothing("三十天内没有拒绝。", "There was no refusal within thirty days.")
     return _rows(("时间 Time", "目标 Target", "原因 Reason", "编号 Reference"), rows)
+
+
+def _reads(reads: Mapping[str, Any] | None) -> str:
+    if reads is None:
+        return _nothing("暂时无法查询记录，请稍后重试。", "The records cannot be searched now. Try again in a minute.")
+    rows = [
+        ((one["at"],), (one["authority"],), (one["basis"],), (one["case"],), (one["scope"],), (str(one["records"]),))
+        for one in reads["items"]
+    ]
+    titles = ("时间 Time", "机关 Authority", "依据 Basis", "案号 Case", "范围 Scope", "条数 Records")
+    shown = _table(titles, rows) or _nothing(
+        "184 天内没有告知的调阅。", "No read within 184 days that you are told of."
+    )
+    hidden = int(reads["withheld"])
+    words = (f"另有 {hidden} 次调阅依法不告知。", f"{hidden} more reads are lawfully withheld.")
+    return shown + (_nothing(*words) if hidden else "")
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 from gateway.portal_visit import Question
 from ops.api.explain import reason_text
-from ops.portal.notice import notice
 from ops.portal.words import LINE_STATES, grant_words, moment, tenant_words
 from whitelist.holdings import Held, Holdings
 from whitelist.model import Line
@@ -16,11 +15,14 @@ def view(
     held: Holdings,
     states: Mapping[str, str],
     refusals: list[dict[str, Any]] | None,
+    reads: dict[str, Any] | None,
     now: int,
     pac: str,
+    recording: dict[str, object],
 ) -> dict[str, Any]:
-    """The page of one who asks. states: of lines, as live control knows them; refusals: None where the recorder does
-    not answer; pac: the URL of its PAC file, "" for none."""
+    """The page of one who asks. states: of lines, as live control knows them; refusals and reads (by
+    authorities): None where the recorder does not answer; pac: the URL of its PAC file, "" for none; recording: what it
+    is told about records (notice.py)."""
     tenant = held.tenant
     you = {
         "tenant": tenant.id,
@@ -42,7 +44,8 @@ def view(
         "lines": [_line(line, states, now) for line in held.lines],
         "whitelist": [_grant(one, now) for one in held.held],
         "refusals": None if refusals is None else [_refusal(record) for record in refusals],
-        "recording": notice(),
+        "reads": reads,
+        "recording": recording,
         "pac": pac,
         "revision": held.revision,
         "time": now,
@@ -92,6 +95,20 @@ def _grant(one: Held, now: int) -> dict[str, Any]:
         "hours": hours,
         "state": grant.state,
         "text": grant_words(grant, now),
+    }
+
+
+def read_shown(record: dict[str, Any]) -> dict[str, Any]:
+    """What a firm is told of a read: who, why, how much and when; not who sat at the terminal, nor the query."""
+    facts = record.get("facts") or {}
+    told = {name: facts.get(name, "") for name in ("authority", "basis", "case", "scope")}
+    at = moment(int(record.get("time", 0)) / 1_000_000)
+    return {
+        "at": at,
+        "time": record.get("time", 0),
+        **told,
+        "records": record.get("count", 0),
+        "ref": record.get("ref", ""),
     }
 
 

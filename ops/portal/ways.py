@@ -12,12 +12,14 @@ SCHEMES = {"plain": "http", "http": "http", "socks5": "socks5h"}  # by kind of l
 @dataclass(frozen=True, slots=True)
 class Way:
     """One proxy. scheme: http, https or socks5h; address: "host:port" or "[v6]:port"; token: whether a credential must
-    be shown; listener: its name, "" for one that the settings name by URL."""
+    be shown; listener: its name, "" for one that the settings name by URL; certificate: whether machines enrol there
+    (one that is named by URL: where it speaks TLS)."""
 
     scheme: str
     address: str
     token: bool = True
     listener: str = ""
+    certificate: bool = False
 
     @property
     def url(self) -> str:
@@ -44,7 +46,7 @@ def ways(settings: Settings, interfaces: Iterable[str], came_to: str = "") -> li
     if settings.pac.gateways:
         pairs = [url.split("://", 1) for url in settings.pac.gateways]
         socks = [way for way in _listeners(settings, mine, came_to) if way.scheme == "socks5h"]
-        return [Way(scheme, address, bool(tokens)) for scheme, address in pairs] + socks
+        return [Way(scheme, address, bool(tokens), certificate=scheme == "https") for scheme, address in pairs] + socks
     return sorted(_listeners(settings, mine, came_to), key=lambda way: way.address != came_to)
 
 
@@ -61,7 +63,8 @@ def _listeners(settings: Settings, mine: set[str], came_to: str) -> list[Way]:
             address = f"[{named}]:{port}" if ":" in named else f"{named}:{port}"
         elif not _is_near(settings, host, mine):
             continue
-        found.append(Way(scheme, address, "token" in listener.demands, listener.name))
+        demands = listener.demands
+        found.append(Way(scheme, address, "token" in demands, listener.name, "certificate" in demands))
     return found
 
 

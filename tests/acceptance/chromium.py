@@ -141,9 +141,10 @@ def _pipe() -> tuple[int, int]:
     return reads, writes
 
 
-def trust(home: Path, ca: Path) -> None:
-    """Puts a CA among those that Chromium trusts on Linux: the user's NSS database."""
+def trust(home: Path, **authorities: Path) -> None:
+    """Puts CAs, by name, among those that Chromium trusts on Linux: the user's NSS database."""
     store = home / ".pki" / "nssdb"
     store.mkdir(parents=True)
-    for words in (("-N", "--empty-password"), ("-A", "-t", "C,,", "-n", "zone", "-i", str(ca))):
+    added = [("-A", "-t", "C,,", "-n", name, "-i", str(file)) for name, file in authorities.items()]
+    for words in (("-N", "--empty-password"), *added):
         subprocess.run(["certutil", "-d", f"sql:{store}", *words], check=True, capture_output=True)

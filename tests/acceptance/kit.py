@@ -7,11 +7,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from gateway.config import Timeouts
+from gateway.config import Timeouts, Tls
 from ops.demo.counters import WireCounter
 from ops.demo.network import DEFAULT, FIRMS, end
 from ops.demo.register import REASON, fill
@@ -20,7 +21,7 @@ from ops.demo.world import PREFIXES
 from ops.settings import Listener, Settings
 
 RESTART = 8.0  # seconds in which what was killed serves again, also on a busy machine
-SOCKS, BALANCED, TRANSPARENT = 1080, 3129, 3140  # ports
+SOCKS, BALANCED, SECURED, CERTIFIED, TRANSPARENT = 1080, 3129, 3135, 3136, 3140  # ports
 BALANCER = "10.61.1.77"  # of acme, not an address of its programs
 SLOW = "download?bytes=1000000000&rate=1000000"
 
@@ -136,11 +137,24 @@ class Node:
             return heard
 
 
-def with_more_ways(settings: Settings) -> Settings:
-    """The same node with SOCKS5 for both firms, listeners behind acme's balancer, and transparent ones for both."""
+def ca_files(stage: Stage) -> Path:
+    """Where the files of the zone's CA are on the node; its root is in `safe` beside."""
+    return stage.directory / "state" / "ca"
+
+
+def with_more_ways(settings: Settings, files: Path) -> Settings:
+    """The same node with SOCKS5, TLS (for the firm's token, as over plain HTTP) and transparent listeners for both
+    firms, one for acme's certificates, and listeners behind acme's balancer. files: of the CA."""
     near = FIRMS["acme"].near[4]
     behind = (f"{BALANCER}/32",)
     more = [Listener(name=f"socks-{firm}", kind="socks5", address=f"{FIRMS[firm].near[4]}:{SOCKS}") for firm in FIRMS]
+    tls = Tls(certificate=str(files / "server.crt"), key=str(files / "server.key"))
+    for firm in FIRMS:
+        where = f"{FIRMS[firm].near[4]}:{SECURED}"
+        more.append(Listener(name=f"tls-{firm}", kind="http", address=where, tls=tls))
+    mutual = msgspec.structs.replace(tls, client_ca=str(files / "clients.pem"))
+    where, demands = f"{near}:{CERTIFIED}", ("certificate", "prefix")
+    more.append(Listener(name="certified-acme", kind="http", address=where, demands=demands, tls=mutual))
     more.append(Listener(name="socks-acme-6", kind="socks5", address=f"[{FIRMS['acme'].near[6]}]:{SOCKS}"))
     more.append(Listener(name="balanced", address=f"{near}:{BALANCED}", proxy_protocol=behind))
     more.append(Listener(name="socks-balanced", kind="socks5", address=f"{near}:{BALANCED + 1}", proxy_protocol=behind))
@@ -157,8 +171,13 @@ def running_node() -> Iterator[Node]:
     """Builds it all, and takes it all away."""
     with Stage("fyt", Timeouts(handshake=3, dial=3, drain=4)) as stage, WireCounter(stage.zone, DEFAULT) as counter:
         counter.reset()
-        stage.write_config(with_more_ways(stage.settings()))
-        assert stage.feiyu("init").returncode == 0
+        stage.write_config(stage.settings())
+        names = [word for wire in FIRMS.values() for word in ("--name", wire.near[4])]
+        root = ("--root", str(stage.directory / "safe"), "--name", "gw1.zone.example")
+        for command in (("init",), ("ca", "init", *root, *names)):
+            made = stage.feiyu(*command)
+            assert made.returncode == 0, made.stderr
+        stage.write_config(with_more_ways(stage.settings(), ca_files(stage)))
         stage.start()
         fill(stage, lambda _command, _said: None)
         stage.client("nobody", "acme", "")
@@ -168,6 +187,19 @@ def running_node() -> Iterator[Node]:
         for line in ("hk1", "sg1"):
             assert stage.is_line(line, "up"), stage.last_words()
         yield Node(stage, counter)
+
+
+def certificate_of(node: Node, tenant: str, label: str) -> tuple[Path, Path, str]:
+    """What a firm's administrator and an operator do: a key and a request there, a certificate here. The files with key
+    and certificate, and the credential's id."""
+    stage = node.stage
+    key, request, certificate = (stage.directory / f"{label}.{end}" for end in ("key", "csr", "crt"))
+    command = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run(
+        [*command, "-keyout", str(key), "-out", str(request), "-subj", "/CN=x"], check=True, capture_output=True
+    )
+    asked = ("--user", label, "--certificate", "--csr", str(request), "--out", str(certificate))
+    return key, certificate, str(stage.ask("credential", "issue", tenant, *asked, *REASON)["credential"]["id"])
 
 
 def identity_of(stage: Stage, client: str) -> str:

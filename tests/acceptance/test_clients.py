@@ -20,7 +20,7 @@ from ops.demo.client import ENVIRONMENT
 from ops.demo.network import FIRMS, LINES
 from ops.demo.world import MIRROR, VIDEO
 from tests.acceptance.goods import GREETING
-from tests.acceptance.kit import Node, identity_of
+from tests.acceptance.kit import Node, ca_files, certificate_of, identity_of
 from tests.acceptance.program import WAYS, Program
 from tests.acceptance.programs import CODE, NODE, PROGRAMS
 from tests.acceptance.shop import PLAIN, TLS
@@ -52,6 +52,16 @@ def built(session_node: Node) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def certified(session_node: Node) -> dict[str, str]:
+    """Files of a machine of acme's: whom it trusts, its certificate and key, as {words}."""
+    stage = session_node.stage
+    trust = stage.directory / "trust.pem"
+    trust.write_bytes(stage.ca.read_bytes() + (ca_files(stage) / "root.crt").read_bytes())
+    key, certificate, _ = certificate_of(session_node, "acme", "desk-4")
+    return {"trust": str(trust), "certificate": str(certificate), "key": str(key)}
+
+
 @dataclass(frozen=True)
 class Desk:
     """A program set up for one way in, with a home of its own. since: of the log's time; words: of the templates."""
@@ -79,14 +89,14 @@ class Desk:
 
 
 @pytest.fixture
-def desk(node: Node, built: Path, case: Case, tmp_path: Path) -> Desk:
+def desk(node: Node, built: Path, certified: dict[str, str], case: Case, tmp_path: Path) -> Desk:
     """Sets the program up: files below its home, variables, and never a secret among its arguments."""
     program, name, _ = case
     if lacking := program.missing():
         pytest.skip(f"not installed: {lacking}; ./setup.sh clients .venv installs it")
     way = WAYS[name]
     proxy = way.proxy(identity_of(node.stage, "acme"), (program.schemes or {}).get(way.scheme, ""))
-    words = {"proxy": proxy, "ca": str(node.stage.ca), "home": str(tmp_path), "code": str(built)}
+    words = {"proxy": proxy, "ca": str(node.stage.ca), "home": str(tmp_path), "code": str(built)} | certified
     for file, text in program.files.items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch(0o600)

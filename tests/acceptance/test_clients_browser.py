@@ -18,7 +18,7 @@ from ops.demo.network import FIRMS, LINES
 from ops.demo.stage import PORT
 from ops.demo.world import MIRROR, VIDEO
 from tests.acceptance.chromium import Browser, chromium, trust
-from tests.acceptance.kit import Node, identity_of
+from tests.acceptance.kit import SECURED, Node, ca_files, identity_of
 from tests.acceptance.shop import PLAIN, TLS
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("shop")]
@@ -29,8 +29,9 @@ PAC_PORT = 8081
 PAC = f'function FindProxyForURL(url, host) {{ return "PROXY {NEAR}:{PORT}"; }}\n'
 UNREACHED = "This site can’t be reached"
 SETUPS = {
-    "with a proxy": f"--proxy-server=http://{NEAR}:{PORT}",
-    "with a PAC file": f"--proxy-pac-url=http://{FAR}:{PAC_PORT}/proxy.pac",
+    "with a proxy": (f"--proxy-server=http://{NEAR}:{PORT}", "acc-a-4"),
+    "with a proxy over TLS": (f"--proxy-server=https://{NEAR}:{SECURED}", "tls-acme"),
+    "with a PAC file": (f"--proxy-pac-url=http://{FAR}:{PAC_PORT}/proxy.pac", "acc-a-4"),
 }
 
 
@@ -58,21 +59,22 @@ def pac(session_node: Node) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Seat:
-    """A person at Chromium. login: what they type when asked."""
+    """A person at Chromium, which comes in by this listener. login: what they type when asked."""
 
     node: Node
     browser: Browser
+    listener: str
     login: tuple[str, str] = field(repr=False)
 
 
 @contextlib.contextmanager
-def seated(node: Node, setup: str, home: Path, login: tuple[str, str]) -> Iterator[Seat]:
-    """A Chromium that trusts the CA abroad and was not asked for a password yet."""
+def seated(node: Node, setup: tuple[str, str], home: Path, login: tuple[str, str]) -> Iterator[Seat]:
+    """A Chromium that trusts the CAs abroad and of the zone, and was not asked for a password yet."""
     if lacking := [name for name in ("chromium", "certutil") if not shutil.which(name)]:
         pytest.skip(f"not installed: {', '.join(lacking)}; ./setup.sh clients .venv installs it")
-    trust(home, node.stage.ca)
-    with chromium(node.stage.zone, FIRMS["acme"].ns, home, home / "log", [setup]) as browser:
-        yield Seat(node, browser, login)
+    trust(home, abroad=node.stage.ca, zone=ca_files(node.stage) / "root.crt")
+    with chromium(node.stage.zone, FIRMS["acme"].ns, home, home / "log", [setup[0]]) as browser:
+        yield Seat(node, browser, setup[1], login)
 
 
 @pytest.fixture(scope="module", params=SETUPS.values(), ids=SETUPS.keys())
@@ -92,7 +94,7 @@ def test_a_granted_service_is_there(seat: Seat, url: str) -> None:
     assert f'"client": "{LINES["hk1"].near[4]}"' in page.text
     assert page.asked <= 1  # once for all, and it remembers
     opened = seat.node.recorded("open", MIRROR, since)
-    assert {(r["line"], r["grant"], r["listener"]) for r in opened} == {("hk1", "g-shop", "acc-a-4")}
+    assert {(r["line"], r["grant"], r["listener"]) for r in opened} == {("hk1", "g-shop", seat.listener)}
 
 
 @pytest.mark.usefixtures("node")

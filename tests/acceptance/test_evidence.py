@@ -1,5 +1,6 @@
 """A refusal on the wire becomes a proof that stands without the node."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -33,3 +34,9 @@ def test_the_running_nodes_whole_log_is_valid(node: Node) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     key = node.stage.directory / "state" / "evidence" / "flows.key"
     assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_is_missing_from_the_running_nodes_log(node: Node) -> None:
+    done = node.stage.feiyu("evidence", "verify", "--omissions", "-o", "json")
+    assert json.loads(done.stdout)["omissions"] == []
+    assert done.returncode == 0

@@ -16,12 +16,11 @@ from ops.demo.client import Client
 from ops.demo.network import FIRMS, LINES
 from ops.demo.world import SEARCH, VIDEO
 from ops.settings import Listener
-from tests.acceptance.kit import SLOW, Node
+from tests.acceptance.kit import SLOW, Node, ca_files, certificate_of
 
 pytestmark = pytest.mark.root
 
-PORT = 3129
-REASON = ("--reason", "a test")
+PORT = 3141
 GATEWAY = FIRMS["acme"].near[4]
 
 
@@ -39,10 +38,7 @@ class Certified:
 def secured(session_node: Node) -> Iterator[Node]:
     """The node with a CA and a TLS listener beside its others; its configuration is put back."""
     stage = session_node.stage
-    safe = str(stage.directory / "safe")
-    made = stage.feiyu("ca", "init", "--root", safe, "--name", "gw1.zone.example", "--name", GATEWAY)
-    assert made.returncode == 0, made.stderr
-    files = stage.directory / "state" / "ca"
+    files = ca_files(stage)
     tls = Tls(
         certificate=str(files / "server.crt"), key=str(files / "server.key"), client_ca=str(files / "clients.pem")
     )
@@ -66,21 +62,16 @@ def reload(node: Node, settings: object) -> None:
 
 
 def enrol(node: Node, label: str) -> Certified:
-    """What a firm's administrator and an operator do: a key and a request there, a certificate here."""
+    """A certificate of acme's, and curl with it."""
     stage = node.stage
-    key, request, certificate, config = (stage.directory / f"{label}.{end}" for end in ("key", "csr", "crt", "curl"))
-    command = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    subprocess.run(
-        [*command, "-keyout", str(key), "-out", str(request), "-subj", "/CN=x"], check=True, capture_output=True
-    )
-    asked = ("--user", label, "--certificate", "--csr", str(request), "--out", str(certificate))
-    issued = stage.ask("credential", "issue", "acme", *asked, *REASON)
+    key, certificate, name = certificate_of(node, "acme", label)
+    config = stage.directory / f"{label}.curl"
     config.write_text(
         f'proxy = "https://{GATEWAY}:{PORT}"\nproxy-cacert = "{stage.directory}/state/ca/root.crt"\n'
         f'proxy-cert = "{certificate}"\nproxy-key = "{key}"\ncacert = "{stage.ca}"\nsilent\nshow-error\n'
     )
     client = Client(stage.zone, FIRMS["acme"], config, stage.directory)
-    return Certified(issued["credential"]["id"], certificate, key, client)
+    return Certified(name, certificate, key, client)
 
 
 @pytest.fixture(scope="module")

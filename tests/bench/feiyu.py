@@ -36,7 +36,10 @@ def configuration(zone: Zone, state: Path, workers: int, listeners: Sequence[dic
             {"interface": ACCESS_DEVICE, "site": SITE, "room": ROOM, "prefixes": ["10.0.0.0/24", SOURCES]}
         ],
         "users": {"base": 62000},
-        "limits": {"handshakes_per_source": 8192, "tunnels_per_tenant": MAX_TUNNELS},
+        "limits": {
+            "handshakes_per_source": 8192, "handshakes": 8192, "tunnels_per_tenant": MAX_TUNNELS,
+            "tunnels_per_user": MAX_TUNNELS,
+        },
         "metrics": {"address": "127.0.0.1:9464"},
     }  # fmt: skip
     path.write_text(json.dumps(settings, indent=1))

@@ -154,9 +154,9 @@ def tail(root: Path) -> Iterator[bytes]:
 
 
 @contextmanager
-def running(root: Path, core: int, wait: bool = True) -> Iterator[subprocess.Popen[bytes]]:
-    """The recorder on this core."""
-    arguments = ["--state-dir", root / "state", "--run-dir", root / "run", "--node", NODE, "--boot", BOOT]
+def running(root: Path, core: int, wait: bool = True, more: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """The recorder on this core; more: arguments."""
+    arguments = ["--state-dir", root / "state", "--run-dir", root / "run", "--node", NODE, "--boot", BOOT, *more]
     command = [sys.executable, "-m", "telemetry.recorder", *map(str, arguments)]
     process = subprocess.Popen(_on(core, command))
     try:

@@ -21,8 +21,8 @@ from tests.fuzz import corpus
 
 Tracer = Callable[[FrameType, str, object], "Tracer"]
 
-NAMES = ("http1", "client_hello", "target", "socks5", "proxy_protocol", "dns_answer")
-MAX_LENGTH = {"proxy_protocol": 2_200, "client_hello": 4_200}
+NAMES = ("http1", "client_hello", "second_hello", "target", "socks5", "proxy_protocol", "dns_answer")
+MAX_LENGTH = {"proxy_protocol": 2_200, "client_hello": 4_200, "second_hello": 4_200}
 _INSTRUMENTED = ["gateway", "whitelist", "dns", "idna"]
 
 

@@ -15,6 +15,7 @@ from tests.gateway import test_client_hello as hellos
 from tests.gateway import test_connect as connects
 from tests.gateway import test_http1 as heads
 from tests.gateway import test_proxy_protocol as headers
+from tests.gateway import test_second_hello as seconds
 from tests.gateway import test_smuggling as smuggled
 from tests.gateway import test_socks5 as socks
 from tests.gateway import test_transparent as called
@@ -80,6 +81,7 @@ def seeds() -> dict[str, list[bytes]]:
     return {
         "http1": tables(heads, connects, smuggled, called),
         "client_hello": tables(hellos),
+        "second_hello": tables(seconds),
         "target": tables(targets),
         "socks5": tables(socks) + socks_talks(),
         "proxy_protocol": tables(headers),

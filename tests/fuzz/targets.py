@@ -16,6 +16,7 @@ from gateway.handshake.hello_memo import HelloMemo, facts_of
 from gateway.handshake.http1 import RequestHead, parse_head
 from gateway.handshake.origin import parse_origin_head
 from gateway.handshake.proxy_protocol import Preamble, parse_preamble
+from gateway.handshake.second_hello import SecondHelloReader, asks_again
 from gateway.handshake.socks5 import Conversation, Login, Request
 from gateway.resolver.messages import MAX_ADDRESSES, MAX_TTL, BadAnswer, Question, read
 from whitelist.ip_text import parse_v4, parse_v6
@@ -131,6 +132,37 @@ def client_hello(data: bytes) -> None:
         assert not isinstance(found, ClientHello)
         assert (found is None) == (whole is None)
         assert _memo.recall(data) is None
+
+
+def second_hello(data: bytes) -> None:
+    """What a client says behind its first hello: in one piece and in several; nothing of a hello goes on before all of
+    it. And the first bytes of a service: what a beginning tells, the whole tells too."""
+    whole = _behind([data])
+    edges = [0, *cuts(data)]
+    assert _behind([data[a:b] for a, b in itertools.pairwise(edges)]) == whole
+    kind, out = whole
+    assert data.startswith(out)
+    at = 0
+    while kind == "nothing" and at < len(out):
+        assert out[at] in (20, 21, 23), "a record of the handshake has gone on"
+        at += 5 + int.from_bytes(out[at + 3 : at + 5])
+    for end in cuts(data):
+        told = asks_again(data[:end])
+        assert told is None or told is asks_again(memoryview(data))
+
+
+def _behind(pieces: list[bytes]) -> tuple[str, bytes]:
+    """How it ends, and what has gone on; of an error how much is not compared, since a piece may have gone before."""
+    reader, out = SecondHelloReader(), b""
+    for number, piece in enumerate(pieces):
+        try:
+            passed = reader.read(piece)
+        except HelloError:
+            return "error", b""
+        out += passed.data
+        if passed.hello is not None or passed.is_other:
+            return "hello" if passed.hello is not None else "other", out + b"".join(pieces[number + 1 :])
+    return "nothing", out
 
 
 def target(data: bytes) -> None:
@@ -259,5 +291,5 @@ def dns_answer(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    found.__name__: found for found in (http1, client_hello, target, socks5, proxy_protocol, dns_answer)
+    found.__name__: found for found in (http1, client_hello, second_hello, target, socks5, proxy_protocol, dns_answer)
 }

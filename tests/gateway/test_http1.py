@@ -68,6 +68,9 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
     "octets above 127 in a value": (b"GET http://a.example/ HTTP/1.1\r\n" + H + b"User-Agent: \xe9\r\n\r\n", {"user_agent": "\ufffd"}),
     "Connection: close among others": (b"GET http://a.example/ HTTP/1.1\r\n" + H + b"Connection: x, Close\r\n\r\n", {"keep_alive": False}),
     "a browser's Accept": (b"GET http://a.example/ HTTP/1.1\r\n" + H + b"Accept: text/html,*/*;q=0.8\r\n\r\n", {"accepts_html": True}),
+    "what git sends": (b"GET http://a.example/ HTTP/1.1\r\n" + H + b"User-Agent: git/2.39.5\r\nAccept: */*\r\n\r\n", {"accepts_text": True, "accepts_html": False}),
+    "a wish for plain text": (b"GET http://a.example/ HTTP/1.1\r\n" + H + b"Accept: text/plain\r\n\r\n", {"accepts_text": True}),
+    "what curl sends": (b"GET http://a.example/ HTTP/1.1\r\n" + H + b"User-Agent: curl/8.1\r\nAccept: */*\r\n\r\n", {"accepts_text": False}),
     "no Accept": (b"GET http://a.example/ HTTP/1.1\r\n" + H + b"\r\n", {"accepts_html": False, "expects_continue": False}),
     "an expectation": (b"PUT http://a.example/ HTTP/1.1\r\n" + H + b"Expect: 100-Continue\r\n\r\n", {"expects_continue": True}),
 }  # fmt: skip

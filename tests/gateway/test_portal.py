@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,10 +59,8 @@ class Control:
         return int(heard.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
 
 
-@pytest.fixture
-def control(own: Node) -> Iterator[Control]:
-    """Beside the node whose policy a test may change."""
-    path = own.run / "portal.sock"
+def listening_control(path: Path) -> Iterator[Control]:
+    """A control at this socket, until the generator goes on."""
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
@@ -76,6 +75,12 @@ def control(own: Node) -> Iterator[Control]:
     for connection in found.open:
         connection.close()
     path.unlink()
+
+
+@pytest.fixture
+def control(own: Node) -> Iterator[Control]:
+    """Beside the node whose policy a test may change."""
+    yield from listening_control(own.run / "portal.sock")
 
 
 @pytest.fixture

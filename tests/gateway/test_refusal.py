@@ -72,6 +72,22 @@ def test_every_reason_says_itself(reason: Reason) -> None:
     assert fields.get("Proxy-Authenticate") == ('Basic realm="feiyu"' if words.status == 407 else None)
 
 
+@pytest.mark.parametrize(
+    ("reason", "helps", "helps_zh", "not_this"),
+    [
+        pytest.param(Reason.QUOTA_EXHAUSTED, "next day or month", "次日或次月", "for a grant", id="a used-up quota"),
+        pytest.param(
+            Reason.LINE_UNAVAILABLE, "contract is over", "合同已到期", "a few seconds", id="a line that is out"
+        ),
+    ],
+)
+def test_a_remedy_is_true_of_each_cause(reason: Reason, helps: str, helps_zh: str, not_this: str) -> None:
+    words = WORDING[reason]
+    assert helps in words.remedy_en
+    assert helps_zh in words.remedy_zh
+    assert not_this not in words.remedy_en
+
+
 def test_a_status_of_its_own() -> None:
     line, _, body = parts(build(Reason.MALFORMED_REQUEST, status=431, **SAME))
     assert line == f"HTTP/1.1 431 Request head too large (ref {REF})"
@@ -111,6 +127,16 @@ def test_the_page_is_bilingual_and_whole(reason: Reason) -> None:
         assert text in page
     assert "$" not in page
     assert "<script" not in page
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_the_text_is_bilingual_and_has_the_reference(reason: Reason) -> None:
+    _, fields, body = parts(build(reason, text=True, method="GET", detail="Evil", **SAME))
+    lines, words = body.decode().splitlines(), WORDING[reason]
+    assert fields["Content-Type"] == "text/plain; charset=utf-8"
+    assert lines[0] == f"{words.title} · {words.title_zh}"
+    assert lines[1:-1] == [words.en, words.zh, words.remedy_en, words.remedy_zh]
+    assert lines[-1] == f"{REF} · {SAME['portal']}/r/{REF}"
 
 
 def test_the_page_escapes_what_it_is_given() -> None:

@@ -161,14 +161,9 @@ def blob(size: int) -> bytes:
     return os.urandom(MB) * (size // MB)
 
 
-@pytest.mark.parametrize("size", [32 * 1024, 32 * 1024 + 1, 64 * 1024, MB, 40 * MB])
-def test_a_big_transfer_both_ways_at_once_is_whole(size: int, node: Node, worker: Worker, ground: Ground) -> None:
-    talk, there = opened(node, worker, ground)
-    data = blob(size) if size >= MB else os.urandom(size)
+def both_ways(talk: Talk, there: Talk, data: bytes) -> dict[str, str]:
+    """Sends data both ways at once, each side ending its own; what each heard, as a digest."""
     heard: dict[str, str] = {}
-
-    def send(end: Talk) -> None:
-        end.say(data).half_close()
 
     def hear(name: str, end: Talk) -> None:
         seen = hashlib.sha256()
@@ -176,12 +171,31 @@ def test_a_big_transfer_both_ways_at_once_is_whole(size: int, node: Node, worker
             seen.update(piece)
         heard[name] = seen.hexdigest()
 
-    threads = [threading.Thread(target=send, args=(end,)) for end in (talk, there)]
+    threads = [threading.Thread(target=lambda end=end: end.say(data).half_close()) for end in (talk, there)]
     threads += [threading.Thread(target=hear, args=pair) for pair in (("client", talk), ("service", there))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
+    return heard
+
+
+def test_the_end_of_one_direction_never_cuts_the_other(node: Node, worker: Worker, ground: Ground) -> None:
+    """A direction that waits for its turn may end meanwhile: such transfers were cut short when it then went on."""
+    data = blob(8 * MB)
+    digest = hashlib.sha256(data).hexdigest()
+    for _ in range(60):
+        talk, there = opened(node, worker, ground)
+        assert both_ways(talk, there, data) == {"client": digest, "service": digest}
+        talk.close()
+        there.close()
+
+
+@pytest.mark.parametrize("size", [32 * 1024, 32 * 1024 + 1, 64 * 1024, MB, 40 * MB])
+def test_a_big_transfer_both_ways_at_once_is_whole(size: int, node: Node, worker: Worker, ground: Ground) -> None:
+    talk, there = opened(node, worker, ground)
+    data = blob(size) if size >= MB else os.urandom(size)
+    heard = both_ways(talk, there, data)
     digest = hashlib.sha256(data).hexdigest()
     assert heard == {"client": digest, "service": digest}
     close = node.final(talk)

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.handshake.tls_alert import fatal_alert
 from tenants import ca
 from tests.gateway.kit import GATEWAY, Ground, Talk, client_hello, until
 from tests.gateway.node import Worker, authorization, replace
 from tests.gateway.secure_kit import SERVER, ClientFile, SecureNode, ask, ended, goodbye
+from tests.gateway.test_second_hello import EARLY, RETRY
 
 pytestmark = pytest.mark.root
 
@@ -90,6 +92,29 @@ def test_the_clients_tls_inside_is_checked_as_without_tls_outside(node: SecureNo
     other = tunnel(node, client, site.authority).say(client_hello("other.tls.example"))
     assert other.rest()[:1] == b"\x15"
     assert node.final(other)["reason"] == "name-mismatch"
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["after a retry", "ahead of it"])
+def test_a_second_hello_is_checked_as_without_tls_outside(node: SecureNode, ground: Ground, asked: bool) -> None:
+    client, site = node.known(), ground.site("tls")
+    for other, said in (("other.tls.example", fatal_alert()), (site.host, b"")):
+        talk, hello = tunnel(node, client, site.authority), client_hello(site.host)
+        talk.say(hello)
+        server = site.accept()
+        server.exactly(len(hello))
+        if asked:
+            server.say(RETRY)
+            assert talk.exactly(len(RETRY)) == RETRY
+        second = client_hello(other)
+        talk.say(EARLY + second[:50])
+        assert server.exactly(len(EARLY)) == EARLY
+        talk.say(second[50:])
+        if said:
+            assert talk.rest() == said
+            assert server.was_reset()
+            assert node.final(talk)["reason"] == "name-mismatch"
+        else:
+            assert server.exactly(len(second)) == second
 
 
 def test_head_and_hello_may_come_in_one_record_or_byte_by_byte(node: SecureNode, ground: Ground) -> None:
@@ -315,12 +340,13 @@ def test_handshakes_in_progress_are_bounded_and_those_that_are_over_do_not_count
     client, site, worker = node.known(), ground.site("tcp"), node.workers["w0.1"]
     live = [tunnel(node, client, site.authority) for _ in range(6)]
     waiting = [ground.dial(worker.port).say(client_hello(SERVER)[:50]) for _ in range(4)]
-    beyond = ground.dial(worker.port)
-    assert beyond.rest() == b""
-    assert node.final(beyond)["reason"] == "overloaded"
-    waiting[0].close()
-    until(lambda: node.of(waiting[0]), "the first one that waited is over")
-    assert tunnel(node, client, site.authority)
+    assert tunnel(node, client, site.authority), "a newcomer is served while they wait"
+    assert waiting[0].rest() == b""
+    record = node.final(waiting[0])
+    assert (record["reason"], record["detail"]) == (
+        "overloaded", "too many TLS handshakes in progress: made room for newer ones",
+    )  # fmt: skip
+    assert not [talk for talk in waiting[1:] if node.of(talk)], "only the oldest had to leave"
     for talk in (*live, *waiting[1:]):
         talk.close()
 

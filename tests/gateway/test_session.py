@@ -336,15 +336,21 @@ def test_a_client_that_leaves_while_its_line_is_dialled_is_recorded(node: Node, 
     assert (record["kind"], record["reason"]) == ("deny", "dial-failed")
 
 
-def test_too_many_handshakes_of_one_source_are_refused(another: Callable[..., Node], ground: Ground) -> None:
-    node = another(limits={"handshakes_per_source": 10, "stranger_refusals_per_second": 5}, timeouts={"handshake": 10})
+def test_of_too_many_handshakes_of_one_source_the_oldest_are_refused(
+    another: Callable[..., Node], ground: Ground
+) -> None:
+    limits = {"handshakes_per_source": 10, "stranger_refusals_per_second": 5}
+    node = another(limits=limits, timeouts={"handshake": 10, "first_byte": 10})
     worker = node.worker()
     before = worker.descriptors()
     held = [ground.dial(worker.port) for _ in range(10)]
     until(lambda: worker.descriptors() >= before + 10, "ten handshakes in progress")
     beyond = [ground.dial(worker.port) for _ in range(30)]
-    for talk in beyond:
+    for talk in (*held, *beyond[:20]):
         assert talk.head().startswith("HTTP/1.1 429 ")
+        assert talk.rest() != b"", "it says why"
+    for talk in beyond[20:]:
+        assert talk.say(connect(GOOD)).head().startswith("HTTP/1.1 502 "), "it goes on"
     assert ground.dial(worker.port, "birch").say(connect(GOOD)).head().startswith("HTTP/1.1 403 ")
     for talk in (*held, *beyond):
         talk.close()

@@ -286,11 +286,10 @@ def test_who_leaves_without_a_word_leaves_no_record(taken: Taken) -> None:
 
 
 @pytest.mark.root
-def test_too_many_handshakes_of_one_source_are_refused(taken: Taken) -> None:
-    waiting = [taken.call() for _ in range(8)]
-    talk = taken.call()
-    assert talk.rest() == fatal_alert(ACCESS_DENIED)
-    assert taken.node.final(talk)["reason"] == "rate-limited"
+def test_of_too_many_handshakes_of_one_source_the_oldest_is_refused(taken: Taken) -> None:
+    oldest, *waiting = [taken.call() for _ in range(9)]
+    assert oldest.rest() == fatal_alert(ACCESS_DENIED)
+    assert taken.node.final(oldest)["reason"] == "rate-limited"
     for one in waiting:
         one.close()
 

@@ -117,7 +117,7 @@ class Zone:
             ]
         )
         routes = [f"route replace default via {address}" for address in wire.near.values()]
-        if device != "acc0":
+        if not device.startswith("acc"):
             routes += [f"addr replace {address} dev lo" for address in ABROAD.values()]
         wire.ns.ip(["link set lo up", *_end("far", wire.far, wire.near, wire.mac(0)), *routes])
         with wire.ns.inside():
@@ -126,7 +126,7 @@ class Zone:
             wire.tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
             wire.tap.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             wire.tap.bind(("far", _ALL))
-            if not wire.servers and device != "acc0":
+            if not wire.servers and not device.startswith("acc"):
                 wire.servers = _servers()
 
     def run(self, *commands: str) -> None:

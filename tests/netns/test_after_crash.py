@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ops.demo.register import fill
 from ops.demo.stage import PORT, Stage
 from ops.demo.world import NAMES, SEARCH
 from tests.acceptance.kit import with_more_ways
+from tests.gateway.secure_kit import Pki
 from tests.netns.kit import AF
 
 pytestmark = pytest.mark.root
@@ -28,7 +30,7 @@ TABLE_GONE = ["nft", "delete", "table", "inet", "feiyu"]
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with Stage("fyk", Timeouts(handshake=3, dial=3, drain=4)) as stage:
-        stage.write_config(with_more_ways(stage.settings()))
+        stage.write_config(with_more_ways(stage.settings(), Pki(stage.directory / "pki", int(time.time()))))
         assert stage.feiyu("init").returncode == 0
         stage.start()
         fill(stage, lambda _command, _said: None)

@@ -223,3 +223,34 @@ def test_the_command_takes_lines_of_the_register_and_its_status_says_whether_any
         unknown = feiyu("doctor", "egress", "--config", str(path), "--line", "hk9")
         assert unknown.returncode == 2
         assert "hk1" in unknown.stderr
+
+
+ELSEWHERE = """
+set -e
+sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+ip link set lo up
+ip link add d0 type veth peer name far
+ip link set far up
+ip addr add 192.0.2.2/24 dev d0
+ip link set d0 up
+ip route add default via 192.0.2.1 dev d0
+status=0
+"$@" || status=$?
+ip -s -j link show d0
+ip -s -j link show lo
+exit $status
+"""
+
+
+@pytest.mark.parametrize("target", [(), ("--target", "probe.example")])
+def test_where_none_of_the_node_s_devices_is_nothing_is_sent(tmp_path: Path, target: tuple[str, ...]) -> None:
+    path = tmp_path / "feiyu.yaml"
+    path.write_text(CONFIG.format(tmp_path))
+    assert feiyu("init", "--config", str(path)).returncode == 0
+    command = [sys.executable, "-m", "ops.cli.main", "doctor", "egress", "--config", str(path), *target]
+    words = ["unshare", "--net", "sh", "-c", ELSEWHERE, "sh", *command]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "none of the node's devices is here: acc0" in done.stderr
+    links = [json.loads(row)[0] for row in done.stdout.splitlines()]
+    assert {link["ifname"]: link["stats64"]["tx"]["packets"] for link in links} == {"d0": 0, "lo": 0}

@@ -47,6 +47,10 @@ EDITS = {
     ],
     "forwarding is switched on": ["sysctl -qw net.ipv4.ip_forward=1"],
     "IPv6 forwarding is switched on": ["sysctl -qw net.ipv6.conf.all.forwarding=1"],
+    "reverse paths are loosened for all devices": ["sysctl -qw net.ipv4.conf.all.rp_filter=2"],
+    "others' addresses are answered for": [
+        "sysctl -qw net.ipv4.conf.all.proxy_arp=1 net.ipv6.conf.all.proxy_ndp=1 net.ipv4.conf.iplc1.proxy_arp=1",
+    ],
     "redirects are accepted": [
         "sysctl -qw net.ipv4.conf.iplc1.accept_redirects=1 net.ipv6.conf.iplc1.accept_redirects=1",
     ],
@@ -93,6 +97,11 @@ def test_a_sweep_repairs_and_reports_when(
     assert reports == [(str(step), True) for step in repaired]
     assert keeper.sweep() == []
     assert state_of(zone) == before
+
+
+def test_reverse_paths_that_are_strict_for_all_devices_may_stay(bench: Bench) -> None:
+    bench.run("sysctl -qw net.ipv4.conf.all.rp_filter=1")
+    assert bench.keeper.sweep() == []
 
 
 DEATHS = {
@@ -173,7 +182,10 @@ def test_a_router_advertisement_on_a_line_changes_nothing(bench: Bench) -> None:
     assert nft.read_counters()["line_input"][0] == 1
 
 
-def test_cap_net_admin_alone_is_enough(zone: Zone) -> None:
+def test_cap_net_admin_alone_is_enough(zone: Zone, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents[:3]:
+        parent.chmod(parent.stat().st_mode | 0o011)
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
@@ -185,15 +197,17 @@ def test_cap_net_admin_alone_is_enough(zone: Zone) -> None:
                     node_of(zone),
                     lambda line, state, detail: heard.append(f"{line} {state} {detail}"),
                     lambda detail, *, repaired: heard.append(f"{detail} {repaired}"),
+                    tmp_path / "killswitch.nft",
                 )
                 keeper.want([line_of(zone, 1, "iplc1")])
                 keeper.sweep()
                 heard.append(str(len(keeper.sweep())))
+                heard += sorted(path.name for path in tmp_path.iterdir())
                 os.write(writer, json.dumps(heard).encode())
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
-    assert json.loads(os.read(reader, 4096)) == ["line-1 up ", "0"]
+    assert json.loads(os.read(reader, 4096)) == ["line-1 up ", "0", "kernel.json", "killswitch.nft"]
     os.close(reader)
     os.close(writer)
 

@@ -226,5 +226,10 @@ def test_by_reverse_path_alone_no_line_is_spoken_to_over_another_wire(bench: Ben
         return sum(counted(bench, *EVERY).values())
 
     assert answers("iplc2") == 0
+    bench.run("sysctl -qw net.ipv4.conf.all.rp_filter=2")
+    assert answers("iplc2") > 0, "the control: of all's and the device's the greater counts"
+    bench.keeper.sweep()
+    bench.run(*NO_TABLE)
+    assert answers("iplc2") == 0
     bench.run(LOOSE)
     assert answers("iplc2") > 0, "the control"

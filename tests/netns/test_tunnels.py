@@ -205,6 +205,32 @@ def test_what_was_taken_away_comes_back_and_carries_data(found: Tunnel) -> None:
         assert bench.keeper.sweep() == []  # and nothing is left to do
 
 
+OWN_DEVICE: dict[str, tuple[str, list[str], list[str]]] = {
+    "it is set down": ("ip link set vx1 down", ["set vx1 up", "add ip -4 route", "add ip -6 route"], []),
+    "an address is taken off it": (
+        "ip addr del 10.200.1.2/32 dev vx1", ["add address 10.200.1.2 to vx1", "add ip -4 route"], [],
+    ),
+    "a stranger's address is put on it": ("ip addr add 10.9.9.9/32 dev vx1", ["delete address 10.9.9.9 of vx1"], []),
+    "its packets are made larger": ("ip link set vx1 mtu 1400", ["set vx1 mtu 1450"], []),
+    "it is taken away": ("ip link del vx1", ["make ip link vx1"], []),
+    "the one under it has smaller packets": ("ip link set iplc1 mtu 1400", [], ["set vx1 mtu 1350"]),
+    "the one under it was taken away": ("ip link del iplc1", [], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", OWN_DEVICE)
+def test_the_gateways_own_device_is_put_right_and_told_when(zone: Zone, sentence: str) -> None:
+    command, told, untold = OWN_DEVICE[sentence]
+    with tunnel(zone, vxlan_line(zone, 4)) as made, zone.gateway.inside():
+        keeper = made.bench.keeper
+        assert keeper.sweep() == []
+        made.bench.run(command)
+        taken = [str(step) for step in keeper.sweep()]
+        assert keeper.repairs == len(told), taken
+        for start in told + untold:
+            assert any(step.startswith(start) for step in taken), taken
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_segment_is_larger_than_the_inner_mtu_allows(zone: Zone, kind: str) -> None:
     line = KINDS[kind](zone)

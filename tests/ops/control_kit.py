@@ -12,16 +12,20 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from ops.acts_log import ActsLog
 from ops.api.acts import Acts
 from ops.api.app import application
 from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
+from ops.api.notary_client import NotaryClient
 from ops.api.policy import Policy
 from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
 from ops.control import listening
 from ops.keys import load_keys
+from ops.settings import Settings
 from telemetry.spool import SpoolWriter
+from whitelist.store import NodeRule
 
 NODE = "gw1.zone.example"
 FROM, UNTIL = 1_700_000_000, 4_000_000_000
@@ -53,6 +57,9 @@ class TestHub:
     path: Path
     told: list[dict[str, Any]] = field(default_factory=list)
     silent: bool = False
+    lines: dict[str, str] = field(default_factory=lambda: {"hk1": "up"})
+    kills: list[dict[str, Any]] = field(default_factory=list)
+    roles: tuple[str, ...] = ("lines", "worker")
     _listening: socket.socket | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -99,7 +106,8 @@ class TestHub:
                     continue
                 answer: dict[str, Any] = {"done": len(self.told), "acked": ["w0", "w1"], "killed": []}
                 if message["kind"] == "status":
-                    answer["status"] = {"lines": {"hk1": "up"}, "kills": []}
+                    subscribers = [{"role": role} for role in self.roles]
+                    answer["status"] = {"lines": self.lines, "kills": self.kills, "subscribers": subscribers}
                 await loop.sock_sendall(connection, json.dumps(answer).encode())
 
 
@@ -112,6 +120,7 @@ class Node:
     authority: Authority
     hub: TestHub
     client: aiohttp.ClientSession
+    app: web.Application
 
     async def call(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, Any]:
         """Status and JSON of an answer."""
@@ -146,6 +155,10 @@ async def running(
     busy: float | None = None,
     writer: SpoolWriter | None = None,
     node_uids: frozenset[int] = frozenset(),
+    own: NodeRule = lambda _line: [],
+    settings: Settings | None = None,
+    acts_log: bool = False,
+    notary: NotaryClient | None = None,
 ) -> AsyncIterator[Node]:
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
@@ -156,11 +169,19 @@ async def running(
         test_hub.open()
     policy = Policy(state / "snapshot", keys.snapshot)
     more = {} if busy is None else {"busy_timeout": busy}
+    acts = Acts(writer, ActsLog(state, NODE) if acts_log else None)
+    settings = settings or Settings(node=NODE, listeners=(), state_dir=str(state))
     authority = Authority(
-        register_of(root), policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), **more
+        register_of(root),
+        policy,
+        HubClient(run / "live.sock", timeout=hub_timeout),
+        acts,
+        own=own,
+        notary=notary,
+        **more,
     )
     recorder = RecorderClient(run / "recorder.sock")
-    app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"))
+    app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"), settings)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await authority.beat()
@@ -168,7 +189,7 @@ async def running(
     connector = aiohttp.UnixConnector(str(run / "control.sock"))
     try:
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(20)) as client:
-            yield Node(state, run, authority, test_hub, client)
+            yield Node(state, run, authority, test_hub, client, app)
     finally:
         await runner.cleanup()
         await recorder.close()

@@ -12,10 +12,13 @@ import pytest
 
 from ops.cli.main import run
 from tests.ops import control_kit
+from tests.ops.people_kit import People
 from tests.ops.test_api_writes import *  # noqa: F403 - the same tests
 from tests.ops.test_cli_control import CONFIG
+from tests.ops.test_four_eyes import *  # noqa: F403
 from tests.ops.test_policy_api import *  # noqa: F403
 from tests.postgres_kit import Server, server
+from whitelist.store import open_register
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +85,23 @@ async def test_what_one_control_changes_another_on_the_same_register_publishes_w
         await other.add("denies", target="docs.example.com")
         await one.authority.beat()
         assert (await one.call("GET", "/v1/explain", None, **question))[1]["verdict"]["decision"] == "deny"
+
+
+async def test_a_register_without_this_zones_accounts_is_foreign(  # instead of the test with a file
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node remembers its zone itself, so that another database, named by mistake or on purpose, is not believed."""
+    with monkeypatch.context() as patch:
+        patch.setattr(control_kit, "register_of", lambda _root: postgres.emptied())
+        async with control_kit.running(tmp_path) as node:
+            await node.set_up()
+            people = People(node)
+            await people.found()
+            assert (await people.call("sys", "GET", "/v1/accounts"))[0] == 200
+    where = postgres.database()
+    open_register(where, create=True).store.close()
+    monkeypatch.setattr(control_kit, "register_of", lambda _root: where)
+    async with control_kit.running(tmp_path) as node:
+        status, problem = await node.call("GET", "/v1/tenants")
+        assert (status, "not of this node's zone" in problem["detail"]) == (503, True), problem
+        assert node.hub.revisions == []

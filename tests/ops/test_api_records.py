@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ops.settings import Listener, Settings
 from tests.ops.control_kit import GRANT, Node, running
 from tests.telemetry import spool_kit
 
@@ -133,15 +134,18 @@ async def test_a_reference_is_explained_as_recorded_and_as_it_would_be_now(node:
     assert after["with_current_policy"]["source"] == "10.0.0.9"
 
 
-BEHIND_THE_200 = {
+BEHIND_THE_POLICY = {
     "name-mismatch": "the client's TLS names the host",
     "ech-not-allowed": "ECH is switched off in the client",
     "protocol-not-allowed": "the client speaks TLS",
+    "line-unavailable": "one of the lines of grant",
+    "kill-switch": "the kill that cut it is released",
+    "address-forbidden": "the name leads to addresses that may be reached",
 }
 
 
-@pytest.mark.parametrize("reason", BEHIND_THE_200)
-async def test_a_refusal_of_a_hello_says_what_would_have_to_change_although_the_request_is_permitted(
+@pytest.mark.parametrize("reason", BEHIND_THE_POLICY)
+async def test_a_refusal_behind_the_policy_says_what_would_have_to_change_although_the_request_is_permitted(
     node: Node, recorder: spool_kit.Node, reason: str
 ) -> None:
     await node.add("grants", **GRANT)
@@ -160,7 +164,7 @@ async def test_a_refusal_of_a_hello_says_what_would_have_to_change_although_the_
     assert status == 200, answer
     assert answer["with_current_policy"]["verdict"]["decision"] == "permit"
     assert answer["with_current_policy"]["left_open"]
-    assert BEHIND_THE_200[reason] in answer["would_have_to_change"][0]["en"]
+    assert BEHIND_THE_POLICY[reason] in answer["would_have_to_change"][0]["en"]
     assert all(words["zh"] for words in answer["would_have_to_change"])
 
 
@@ -218,6 +222,27 @@ async def test_lines_have_their_state_from_the_hub_and_figures_from_the_records(
     assert (item["state"], item["since"], item["why"]) == ("up", None, ""), (
         "the hub's word goes; since when is not known"
     )
+    writer.close()
+
+
+async def test_explain_says_why_a_line_is_down_where_the_records_do(tmp_path: Path, recorder: spool_kit.Node) -> None:
+    writer = recorder.writer("lines.1")
+    down = "down: device l1 has no carrier"
+    spool_kit.put(writer, "line", line="hk1", time=1_700_000_000_000_000, detail=down, values={"state": 0})
+    writer.flush()
+    spool_kit.until(lambda: recorder.records("lines.1"), "the record")
+    settings = Settings(node="gw1", state_dir=str(tmp_path), listeners=(Listener(name="p", address="[::]:1"),))
+    asked = {"tenant": "firm-a", "target": "docs.example.com"}
+    async with running(tmp_path, settings=settings) as node:
+        await node.set_up()
+        await node.add("grants", **GRANT)
+        node.hub.lines["hk1"] = "down"
+        now = (await node.call("GET", "/v1/explain", **asked))[1]["but_now"]
+        assert (now["reason"], now["detail"]) == ("line-unavailable", "hk1: down")
+        assert "(hk1: down; hk1: device l1 has no carrier)" in now["text"]["en"]
+        node.hub.lines["hk1"] = "draining"
+        now = (await node.call("GET", "/v1/explain", **asked))[1]["but_now"]
+        assert "no carrier" not in now["text"]["en"], "that was said of another state"
     writer.close()
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -216,6 +217,28 @@ def test_a_credential_is_shown_once_and_never_in_an_argument(feiyu: Feiyu) -> No
     assert [row.split(",")[3] for row in rows if row.startswith(identifier)] == ["revoked"]
 
 
+def test_an_invite_is_a_command_without_a_secret_and_a_token(feiyu: Feiyu, tmp_path: Path) -> None:
+    zone(feiyu, "chi", "10.26.0.0/24")
+    asked = ("credential", "invite", "chi", "--user", "desk 4", "--reason", "request 35")
+    feiyu(*asked, code=1)
+    assert "there is no CA on this node" in feiyu.err
+    feiyu("ca", "init", "--root", str(tmp_path / "safe"), "--zone", "zone.example", "--name", "gw1.zone.example")
+    shown = feiyu(*asked)
+    token = next(line.split()[1] for line in shown.splitlines() if line.startswith("Token"))
+    command = next(line for line in shown.splitlines() if line.startswith("Command"))
+    assert re.fullmatch(r"c-[0-9a-z]{10}\.[\w-]{43}", token)
+    assert re.search(r"python3 feiyu-link\.pyz enrol --gateway GATEWAY:PORT --ca [0-9a-f]{64}$", command)
+    assert token not in command
+    assert "No listener takes this firm's certificates" in feiyu.err
+    found = feiyu.json("credential", "list", "chi")
+    assert [(one["invite"], one["id"]) for one in found] == [(True, token.split(".")[0])]
+    assert 23 * 3600 < found[0]["valid_until"] - time.time() <= 24 * 3600
+    assert "invite" in feiyu("credential", "list", "chi")
+    csv = feiyu(*asked, "-o", "csv").splitlines()
+    assert csv[0] == "id,tenant,user,token,root_sha256,command"
+    feiyu("credential", "revoke", token.split(".")[0], "--reason", "sent to the wrong firm")
+
+
 def test_a_deny_from_add_to_remove(feiyu: Feiyu) -> None:
     answer = feiyu.json(
         "deny", "add", "*.bad.example", "--port", "443,8443", "--note", "phishing", "--reason", "incident 12"
@@ -336,18 +359,27 @@ def test_a_line_becomes_a_vxlan_segment_then_a_segment_list_then_plain_again(fei
         "gateway": "", "port": 4789, "mtu": 0,
     }  # fmt: skip
     feiyu("line", "edit", "outer", "--outer-gateway", "198.51.100.1", "--inner-mtu", "1400", "--reason", "routed")
+    assert feiyu.json("line", "show", "outer")["encapsulation"]["mtu"] == 1400
+    feiyu("line", "edit", "outer", "--inner-mtu", "0", "--reason", "0 is a value of its own")
+    assert feiyu.json("line", "show", "outer")["encapsulation"]["mtu"] == 0
+    feiyu("line", "edit", "outer", "--inner-mtu", "1400", "--reason", "routed")
     shown = feiyu("line", "show", "outer")
     assert "198.51.100.9:4789" in shown
     assert "198.51.100.1" in shown
     assert "出口设备" in feiyu("line", "show", "outer", "--lang", "zh")
     feiyu("line", "edit", "outer", *SRV6, "--reason", "moved")
+    assert "the line's device is now vx7, which is no longer made by feiyu: it must exist" in feiyu.err
     assert feiyu.json("line", "show", "outer")["encapsulation"] == {
         "type": "srv6", "segments": ["5f00::1", "5f00::2"], "gateway": "fe80::1", "local": "2001:db8::2", "mtu": 0,
     }  # fmt: skip
     assert "5f00::2" in feiyu("line", "show", "outer")
     feiyu("line", "edit", "outer", "--plain", "--reason", "moved back")
+    assert "note" not in feiyu.err, "its device was not made before either"
     assert feiyu.json("line", "show", "outer")["encapsulation"] is None
     assert "Outer" not in feiyu("line", "show", "outer")
+    feiyu("line", "edit", "outer", *VXLAN, "--on-link", "--reason", "a segment again")
+    feiyu("line", "edit", "outer", "--plain", "--device", "l7", "--reason", "and plain again")
+    assert "the line's device is now l7" in feiyu.err
 
 
 def test_a_vxlan_segment_is_of_one_line(feiyu: Feiyu) -> None:
@@ -397,6 +429,10 @@ def test_limits_of_a_tenant_and_weights_of_lines(feiyu: Feiyu) -> None:
     item = feiyu.json("tenant", "show", "limited")
     assert (item["tunnels_per_second"], item["bytes_per_day"], item["bytes_per_month"]) == (5, 10**10, 0)
     assert "10GB" in feiyu("tenant", "show", "limited")
+    assert ["Used this month", "0B"] in [
+        row.rsplit(maxsplit=1) for row in feiyu("tenant", "show", "limited").splitlines()
+    ]
+    assert item["usage"]["month_end"] >= item["usage"]["day_end"]
     grant = ("grant", "add", "--tenant", "limited", "--service", "limited-api", "--for", "90d", "--reason", "r")
     lines = ("--line", "limited-line", "--line", "second-line")
     feiyu(*grant, *lines, "--weight", "70", "--weight", "30", "--id", "g-weights0001")
@@ -436,6 +472,16 @@ def test_explain_says_what_carries_a_permit_and_what_a_refusal_would_need(feiyu:
     asked = ("--tenant", "omega", "--service", "omega-api", "--line", "omega-line", "--for", "1d")
     grant = feiyu.json("grant", "add", *asked, "--reason", "x")["item"]["id"]
     shown = feiyu("explain", "omega", "api.omega.example:443")
+    assert "but now" not in shown
+    feiyu("line", "drain", "omega-line", "--reason", "maintenance")
+    drained = feiyu("explain", "omega", "api.omega.example:443").splitlines()
+    assert drained[0].startswith("permit ")
+    assert drained[1].startswith("but now: deny line-unavailable ")
+    assert "(omega-line: drained)" in " ".join(drained[1:4])
+    chinese = feiyu("explain", "omega", "api.omega.example", "--lang", "zh").splitlines()
+    assert chinese[1].startswith("但目前： deny line-unavailable 该授权指定的专线均不可用")
+    assert feiyu.json("explain", "omega", "api.omega.example")["but_now"]["detail"] == "omega-line: drained"
+    feiyu("line", "undrain", "omega-line", "--reason", "done")
     assert shown.startswith("permit ")
     for part in (grant, "omega-api", "api.omega.example", "omega-line", "10.7.0."):
         assert part in shown

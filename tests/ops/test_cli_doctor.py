@@ -6,6 +6,8 @@ import textwrap
 
 import pytest
 
+from ops.doctor.running import hub_state
+
 PROGRAM = """
     import subprocess, sys
     from gateway.line.keeper import Keeper
@@ -48,6 +50,19 @@ def doctor(*deleted: str) -> dict[str, dict[str, tuple[str, str]]]:
         title, level, name, seen = row.split("|", 3)
         found.setdefault(title, {})[name] = (level, seen)
     return found
+
+
+@pytest.mark.parametrize(
+    ("in_use", "told"),
+    [
+        pytest.param({"hk1"}, {"line hk1": "ok"}, id="a line that is retired is left out"),
+        pytest.param(None, {"line hk1": "ok", "line old": "fail"}, id="all are told where control says nothing"),
+    ],
+)
+def test_the_doctor_looks_at_lines_in_use(in_use: set[str] | None, told: dict[str, str]) -> None:
+    live = {"lines": {"hk1": "up", "old": "down"}}
+    found = {one.name: one.level.value for one in hub_state(live, 0, in_use)}
+    assert {name: level for name, level in found.items() if name.startswith("line ")} == told
 
 
 @pytest.mark.root

@@ -1,5 +1,6 @@
 """feiyu evidence, on a log that the recorder wrote: valid ones, wrong ones, and what each is told."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -11,8 +12,10 @@ import pytest
 from ops.cli.main import run
 from telemetry.evidence import note, proof
 from telemetry.evidence.integrate import open_log
+from telemetry.evidence.merkle import leaf_hash
 from telemetry.record import Record, encode
 from telemetry.segments import segment_name
+from telemetry.statement import COUNTS
 
 Output = pytest.CaptureFixture[str]
 NODE = "gw1.zone.example"
@@ -167,7 +170,7 @@ def test_a_firm_is_given_its_own_records_and_nobody_elses(node: Path, tmp_path: 
     assert run(["evidence", "export", "--tenant", "acme", "--out", str(out), "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["records"] == 3
     assert {path.name for path in out.iterdir()} == {
-        "399.tlog-proof", "400.tlog-proof", "401.tlog-proof", "checkpoint", "vkey", "verify.py",
+        "399.tlog-proof", "400.tlog-proof", "401.tlog-proof", "checkpoint", "vkey", "verify.py", "export.json",
     }  # fmt: skip
     assert [proof.parse((out / f"{index}.tlog-proof").read_bytes()).extra for index in (399, 400, 401)] == RECORDS[399:]
     everything = b"".join(path.read_bytes() for path in out.iterdir())
@@ -181,6 +184,88 @@ def test_a_firm_is_given_its_own_records_and_nobody_elses(node: Path, tmp_path: 
     spoilt.write_bytes((out / "401.tlog-proof").read_bytes().replace(b"index 401", b"index 400"))
     assert run(["evidence", "verify", str(out), "--key", key]) == 1
     assert "400.tlog-proof: the inclusion proof of leaf 400 leads to another root" in capsys.readouterr().err
+
+
+def test_what_should_be_in_the_log_and_is_not_is_told(node: Path, capsys: Output) -> None:
+    assert run(["evidence", "verify", "--omissions", "-o", "json"]) == 0, "the whole log"
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["valid"], facts["omissions"], facts["flows_open"]) == (True, [], 0)
+    open_log(node, NODE).append([record(406, kind="close", flow="B", tenant="acme")])
+    shutil.rmtree(node.parent / "log")
+    assert run(["evidence", "verify", "--omissions"]) == 1
+    out = capsys.readouterr().out
+    assert "valid: every record is as it was" in out, "what is there is as it was"
+    assert "w0.1 of boot 0000abcd: 3 records, 403 to 405, are missing before record 402" in out
+    assert "flow B closes at record 402 without having opened" in out
+    assert run(["evidence", "verify"]) == 0
+
+
+def statement(seq: int, number: int, **counts: int) -> bytes:
+    values = {"number": number, **dict.fromkeys(COUNTS, 0), **counts}
+    made = Record(node=NODE, boot="0000abcd", worker="recorder", seq=seq, kind="statement", time=seq, tenant="acme",
+                  detail="1970-01-01", values=values)  # fmt: skip
+    return encode(made)
+
+
+def test_a_firm_counts_its_records_again_and_finds_what_is_left_out(node: Path, tmp_path: Path, capsys: Output) -> None:
+    withheld = record(403, kind="read", tenant="acme", facts={"case": "secret 12", "withheld": "art. 12"})
+    shown = record(404, kind="read", tenant="acme", facts={"case": "2027-9"})
+    counts = {"records": 5, "refusals": 1, "reads": 2, "withheld": 1}
+    open_log(node, NODE).append([withheld, shown, statement(1, 1, **counts), record(405, kind="deny", tenant="acme")])
+    out = tmp_path / "acme"
+    key = ["--key", str(node / "flows.vkey")]
+    assert run(["evidence", "export", "--tenant", "acme", "--out", str(out), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 6
+    everything = b"".join(base64.b64decode(path.read_bytes().split(b"\n")[1][6:]) for path in out.glob("*.tlog-proof"))
+    assert b"2027-9" in everything
+    assert b"secret 12" not in everything, "a withheld read is counted, not shown"
+    assert run(["evidence", "verify", str(out), *key, "-o", "json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["statements"], facts["records_behind"]) == (1, 1)
+    (out / "400.tlog-proof").unlink()
+    assert run(["evidence", "verify", str(out), *key]) == 1
+    assert "counts records: 4, but there are 3: records were left out" in capsys.readouterr().err
+    late = tmp_path / "late"
+    assert run(["evidence", "export", "--tenant", "acme", "--since", "@0", "--out", str(late)]) == 0
+    (late / "export.json").write_text('{"tenant": "birch", "flow": null, "since": null}')
+    assert run(["evidence", "verify", str(late), *key]) == 1
+    assert "holds records of acme too" in capsys.readouterr().err
+    (late / "export.json").write_text("[]")
+    assert run(["evidence", "verify", str(late), *key]) == 1
+    assert "export.json cannot be read" in capsys.readouterr().err
+
+
+def test_each_row_of_a_parquet_file_leads_back_to_its_proof(node: Path, tmp_path: Path, capsys: Output) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    what: dict[str, object] = {"bytes_in": 1 << 80, "values": {"a": 1}, "facts": {"b": "c"}, "ech": True}
+    odd = record(1 << 70, kind="deny", tenant="O'Hara 飞", **what)
+    open_log(node, NODE).append([odd])
+    file = tmp_path / "it's all.parquet"
+    assert run(["evidence", "export", "--parquet", str(file), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 403
+    chosen = "SELECT leaf_index, leaf_hash, record, tenant, bytes_in, ech FROM read_parquet(?)"
+    rows = duckdb.connect().execute(chosen, [str(file)]).fetchall()
+    assert [row[0] for row in rows] == list(range(403))
+    assert [row[2].encode() for row in rows] == [*RECORDS, odd]
+    assert rows[402][3:] == ("O'Hara 飞", None, True), "what no column holds is null; the record has it"
+    key = note.parse_key((node / "flows.vkey").read_text().strip())
+    for index, hash_, text, *_ in (rows[0], rows[255], rows[256], rows[402]):
+        assert run(["evidence", "prove", str(index)]) == 0
+        made = proof.parse(capsys.readouterr().out.encode())
+        assert proof.verify(made, text.encode(), key).size == 403
+        assert leaf_hash(text.encode()).hex() == hash_
+    about = dict(duckdb.connect().execute("SELECT key, value FROM parquet_kv_metadata(?)", [str(file)]).fetchall())
+    assert about[b"checkpoint"] == (node / "flows/checkpoint").read_bytes()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "nothing is left beside it"
+    assert run(["evidence", "export", "--parquet", str(file), "--tenant", "acme", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 3
+    bundle = node / "flows/tile/entries/000"
+    bundle.write_bytes(bundle.read_bytes().replace(b'"seq":7,', b'"seq":8,'))
+    assert run(["evidence", "export", "--parquet", str(file)]) == 1
+    assert "entry 6 does not have the hash" in capsys.readouterr().err
+    assert run(["evidence", "export", "--parquet", "/nowhere/p", "--tenant", "acme"]) == 1
+    assert "/nowhere/.p.rows cannot be written" in capsys.readouterr().err
+    assert run(["evidence", "export", "--tenant", "acme"]) == 2
 
 
 def test_an_export_is_narrowed_and_never_overwrites(node: Path, tmp_path: Path, capsys: Output) -> None:

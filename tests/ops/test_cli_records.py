@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ops.cli.main import run
+from telemetry.search import MAX_LIMIT
 from telemetry.spool import SpoolWriter
 from tests.ops import control_kit
 from tests.telemetry import spool_kit
@@ -186,8 +187,15 @@ def test_tail_shows_records_as_they_come_one_for_each_line(config: Path, spool: 
     assert "Traceback" not in follower.stderr.read()
 
 
+def test_a_search_takes_as_many_as_its_help_says(config: Path, capsys: Output) -> None:
+    assert f"1<=x<={MAX_LIMIT}" in said(capsys, config, "log", "search", "--help").replace("\n", "")
+    said(capsys, config, "log", "search", "--limit", str(MAX_LIMIT))
+    said(capsys, config, "log", "search", "--limit", str(MAX_LIMIT + 1), code=2)
+
+
 def test_doctor_finds_control_and_recorder_well(config: Path, capsys: Output) -> None:
     found = {entry["name"]: entry for entry in json.loads(said(capsys, config, "doctor", "-o", "json", code=1))}
-    for name in ("hub", "control", "recorder", "spool", "line hk1"):
+    for name in ("hub", "control", "recorder", "spool"):
         assert found[name]["level"] == "ok", found[name]
+    assert "line hk1" not in found, "the hub still knows a line that the register has no more"
     assert found["workers"]["level"] == "fail"  # nobody but the hub's double is there

@@ -46,9 +46,9 @@ WRONG = {
     "a group": ("239.1.1.1", "no address of one machine"),
     "everybody": ("255.255.255.255", "no address of one machine"),
     "no address": ("::", "no address of one machine"),
-    "IPv4 in disguise": ("::ffff:203.0.113.9", "no address of one machine"),
+    "IPv4 in disguise": ("::ffff:203.0.113.9", "IPv4 in IPv6's form"),
     "a line's gateway": ("198.51.100.1:443", "the gateway of a line"),
-    "a neighbour": ("169.254.1.1", "on a link"),
+    "a neighbour": ("169.254.1.1", "is link-local"),
 }
 
 

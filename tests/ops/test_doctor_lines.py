@@ -51,10 +51,25 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, list[str]], list[str]]] = {
         ["outer next hop 198.51.100.9 is outside 198.51.100.0/29"],
     ),
     "segments by a link-local next hop": (LINE | {"encapsulation": SRV6, "gateway4": ""}, HERE, []),
-    "segments from an address that the device lacks": (
+    "segments from an address that no device has": (
         LINE | {"encapsulation": SRV6 | {"local": "2001:db8:1::3"}, "gateway4": ""},
         HERE,
-        ["2001:db8:1::3 is not on l1"],
+        ["2001:db8:1::3 is on no device"],
+    ),
+    "segments from the loopback's address, by a next hop of the device": (
+        LINE | {"encapsulation": SRV6 | {"local": "2001:db8:e::9", "gateway": "2001:db8:1::1"}, "gateway4": ""},
+        HERE | {"lo": ["127.0.0.1/8", "2001:db8:e::9/128"]},
+        [],
+    ),
+    "segments from the address of another line's device": (
+        LINE | {"encapsulation": SRV6 | {"local": "2001:db8:e::9"}, "gateway4": ""},
+        HERE | {"l2": ["2001:db8:e::9/64"]},
+        [],
+    ),
+    "segments by a next hop outside the prefix of their source": (
+        LINE | {"encapsulation": SRV6 | {"gateway": "2001:db8:2::1"}, "gateway4": ""},
+        HERE,
+        ["outer next hop 2001:db8:2::1 is outside 2001:db8:1::/64"],
     ),
     "an IPv6 gateway outside the prefix": (
         LINE | {"gateway6": "2001:db8:2::1", "source6": "2001:db8:1::2"},

@@ -121,6 +121,23 @@ async def test_after_a_restart_a_worker_is_told_everything_in_force(node: Node) 
 
 
 @pytest.mark.asyncio
+async def test_a_retired_line_is_forgotten_and_workers_are_told_that_it_is_down(node: Node) -> None:
+    for line in ("l1", "l2"):
+        await node.send({"kind": "line", "line": line, "state": "up", "detail": ""}, "lines")
+    worker = await node.worker()
+    assert set((await worker.get()).lines) == {"l1", "l2"}
+    sending = asyncio.create_task(
+        node.send({"kind": "line", "line": "l1", "state": "down", "detail": "retired"}, "lines")
+    )
+    told = await worker.get()
+    assert (told.kind, told.line, told.state) == (LiveKind.LINE, "l1", LineState.DOWN)
+    assert (await sending)["persisted"] is True
+    assert node.hub
+    assert set(node.hub.overview()["lines"]) == {"l2"}
+    assert set(live_state.load(node.run / "live.json")[0].lines) == {"l2"}
+
+
+@pytest.mark.asyncio
 async def test_sequence_numbers_rise_by_one_from_the_state_on(node: Node) -> None:
     worker = await node.worker()
     numbers = [(await worker.get()).seq]

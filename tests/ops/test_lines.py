@@ -5,14 +5,18 @@ import os
 import socket
 from pathlib import Path
 
-from gateway.line.model import Transparent
+from gateway.config import Health
+from gateway.line.model import MARK_BASE, Transparent
+from gateway.line.watch import Watch
 from gateway.live import LineState, hello
 from ops.hub import MAX_OUTSTANDING, Hub, Owner
 from ops.hub_messages import Revision
 from ops.lines import Reporter, lines_config
 from ops.settings import parse_settings
+from telemetry.lines import LINE_STATES, RETIRED, LineTally, in_use, take
 from telemetry.record import Record, decode
 from telemetry.spool import SpoolWriter
+from whitelist.model import Line
 
 
 def hub_at(directory: Path) -> Hub:
@@ -69,7 +73,7 @@ async def test_figures_are_recorded_when_they_change_and_repairs_are_told_once(t
     reporter.on_figures("hk1", {"flows": 4, "repairs": 3})
     reporter.on_state("hk1", "down", "no carrier")
     reporter.on_figures("hk1", {})
-    reporter.on_state("hk1", "down", "retired")
+    reporter.on_state("hk1", "down", RETIRED)
     reporter.on_figures("", {"repairs": 0, "forwarded": 7})
     spool.close()
     records = recorded(tmp_path)
@@ -102,6 +106,35 @@ async def test_how_the_lines_stood_is_the_first_word_of_the_hub(tmp_path: Path) 
     spool.close()
 
 
+async def test_a_line_retired_while_no_lines_process_ran_is_forgotten_by_hub_and_records(tmp_path: Path) -> None:
+    hub = hub_at(tmp_path)
+    hub.state.set_line("hk1", LineState.UP)
+    hub.state.set_line("old", LineState.UP)
+    (tmp_path / "spool").mkdir()
+    spool = SpoolWriter(tmp_path / "spool", "gw1", "0123abcd", "lines.1", 1 << 24)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.connect(str(tmp_path / "live.sock"))
+        sock.send(hello("lines.1", "lines"))
+        sock.settimeout(0)
+        reporter = Reporter(sock, spool, asyncio.Event(), asyncio.Event())
+        loop = asyncio.get_running_loop()
+        loop.add_reader(sock, reporter.on_hub)
+        stood = await reporter.stood_before()
+        watch = Watch(Health(), MARK_BASE, reporter.on_state, lambda *_: None, stood)
+        watch.want([Line(id="hk1", index=1, device="l1"), Line(id="old", index=2, device="l2", retired=True)])
+        async with asyncio.timeout(20):
+            while "old" in hub.state.lines:  # noqa: ASYNC110  # the hub has no event for it
+                await asyncio.sleep(0.01)
+        loop.remove_reader(sock)
+    hub.close()
+    spool.close()
+    assert hub.state.lines == {"hk1": LineState.UP}
+    (record,) = recorded(tmp_path / "spool")
+    folded = {"old": LineTally(state=LINE_STATES["up"])}
+    take(folded, "lines.1", record)
+    assert in_use(folded) == []
+
+
 async def test_a_drift_is_told_once_a_minute(tmp_path: Path) -> None:
     spool = SpoolWriter(tmp_path, "gw1", "0123abcd", "lines.1", 1 << 24)
     ours, _theirs = socket.socketpair()
@@ -124,6 +157,7 @@ def test_the_node_of_the_kill_switch_is_that_of_the_settings() -> None:
     )
     config = lines_config(settings)
     assert config.node.listener_ports == (3128,)
+    assert config.node.listener_addresses == ("10.0.0.1",)  # not what stands for all of them
     assert [(access.interface, access.prefixes) for access in config.node.access] == [("acc0", ("10.0.0.0/24",))]
     assert [(entry.interface, entry.prefixes) for entry in config.node.management] == [("eth0", ("192.0.2.0/24",))]
     assert config.node.mark_base == 0x46000000

@@ -18,7 +18,7 @@ from ops import processes
 from tests.ops.test_supervisor import Node, reachable
 
 pytestmark = pytest.mark.root
-COUNTERS = ("run/counters", "run/attempts", "run/figures", "state/usage/bytes")
+COUNTERS = ("run/counters", "run/users", "run/attempts", "run/figures", "state/usage/bytes")
 ALONE = 'ip link set lo up && exec "$@"'  # in a network namespace: the node sets rules, sysctls and an nft table
 
 

@@ -1,12 +1,14 @@
 """plan and apply over control's API: If-Match, tests, all or nothing, and what they say; on a real control."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.ops.control_kit import GRANT, UNTIL, running
+from tests.ops.people_kit import People
 
 LAB = {"id": "lab", "name": "Lab"}
 ARXIV = {"id": "arxiv", "name": "arXiv", "endpoints": [{"target": "arxiv.org"}]}
@@ -38,8 +40,9 @@ async def test_a_plan_shows_what_would_happen_and_changes_nothing(tmp_path: Path
         assert await node.call("GET", "/v1/revisions") == before
 
 
-async def apply(node: Any, wish: dict[str, Any], tag: str | None) -> tuple[int, Any]:
+async def apply(node: Any, wish: dict[str, Any], tag: str | None, token: str = "") -> tuple[int, Any]:
     headers = {} if tag is None else {"If-Match": tag}
+    headers |= {"Authorization": f"Bearer {token}"} if token else {}
     body = {"reason": "a test", **wish}
     async with node.client.post("http://control/v1/policy/apply", json=body, headers=headers) as response:
         return response.status, await response.json()
@@ -210,3 +213,61 @@ async def test_a_proposal_is_explained_without_being_applied(tmp_path: Path) -> 
         assert (await node.call("GET", "/v1/explain", **question))[1]["verdict"]["decision"] == "deny"
         assert (await node.call("POST", "/v1/explain", {"proposal": {"x": 1}}, **question))[0] == 422
         assert (await node.call("POST", "/v1/explain", wish, tenant="firm-b", target="arxiv.org"))[0] == 404
+
+
+async def test_with_accounts_what_opens_something_waits_as_a_request_of_just_these_changes(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        people = People(node)
+        await people.found()
+        await people.hire()
+        asked = {"tenant": "firm-a", "target": "arxiv.org"}
+        wish = {"proposal": {"services": [ARXIV], "grants": [TO_ARXIV], "tests": [PASSES]}}
+        plan = (await people.call("operator", "POST", "/v1/policy/plan", wish))[1]
+        assert (plan["passed"], plan["counts"]) == (True, {"services": {"add": 1}, "grants": {"add": 1}})
+        tag, token = f'"{plan["revision"]}"', people.token("operator")
+
+        wrong = {"proposal": {**wish["proposal"], "tests": [FAILS]}}
+        assert (await apply(node, wrong, tag, token))[0] == 409
+        waits = {"state": "SUBMITTED"}
+        assert (await people.call("operator", "GET", "/v1/requests", **waits))[1]["items"] == []  # tests come first
+
+        status, told = await apply(node, wish, tag, token)
+        assert (status, told["passed"], told["counts"], told["revision"]) == (
+            202,
+            True,
+            plan["counts"],
+            plan["revision"],
+        )
+        assert told["request"]["waits_for"] == ["zone-reviewer"]
+        assert (await people.call("operator", "GET", "/v1/explain", **asked))[1]["verdict"]["decision"] == "deny"
+        shown = (await people.call("reviewer", "GET", f"/v1/requests/{told['request']['id']}"))[1]
+        held = {change["id"] for change in json.loads(shown["content"])["changes"]}
+        assert held == {change["id"] for change in told["changes"]}
+
+        status, decided = await people.approve("reviewer", told["request"]["id"])
+        assert (status, decided["revision"]) == (200, plan["revision"] + 1)
+        verdict = (await people.call("operator", "GET", "/v1/explain", **asked))[1]["verdict"]
+        assert (verdict["decision"], verdict["grant"] in held) == ("permit", True)
+        item = (await people.call("operator", "GET", f"/v1/grants/{verdict['grant']}"))[1]
+        assert (item["provenance"]["origin"], item["provenance"]["actor"]) == ("approved", "operator")
+
+
+async def test_with_accounts_a_policy_does_at_once_what_its_sender_may_do_alone_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as node:
+        await node.set_up()
+        people = People(node)
+        await people.found()
+        await people.hire()
+        tag = f'"{node.authority.revision}"'
+        denies = {"proposal": {"denies": [{"target": "bad.example"}]}}
+        status, told = await apply(node, {"proposal": {"services": [ARXIV]}}, tag, people.token("watch"))
+        assert (status, told["errors"][0]["field"]) == (403, "services[0]")
+        assert "may not add services" in told["detail"]
+        for name in ("reviewer", "sys", "aud"):
+            assert (await apply(node, denies, tag, people.token(name)))[1]["type"] == "urn:feiyu:problem:role", name
+        status, told = await apply(node, denies, tag, people.token("watch"))
+        assert (status, told["origins"], told["enforced"]["acked"]) == (200, ["direct"], ["w0", "w1"])
+        assert told["link"] == (await people.call("aud", "GET", "/v1/audit/chain"))[1]["head"]

@@ -20,7 +20,7 @@ from gateway.portal_visit import Question
 from ops.api.recorder_client import RecorderClient
 from ops.control import listening
 from ops.portal.app import portal_application, workers_uid
-from ops.portal.notice import FIELDS
+from ops.portal.notice import FIELDS, notice
 from ops.settings import Listener, Settings, Users
 from telemetry.record import Record
 from tests.ops.control_kit import FROM, GRANT, NODE, UNTIL, WINDOW, Node, running
@@ -152,7 +152,8 @@ async def test_a_firm_sees_who_it_is_its_lines_its_whitelist_and_its_refusals(
     assert [one["link"] for one in refusals] == [f"/r/{CLOSED}", f"/r/{OURS}"]
     assert refusals[1]["text"]["en"] == "This service is not on your firm's whitelist."
     assert found["pac"] == "http://10.0.0.1:3128/proxy.pac"
-    assert found["recording"]["retention_days"] == 184
+    assert found["recording"]["retention_days"] == 1096
+    assert "Records are deleted after 1096 days" in found["recording"]["text"]["en"][2]
 
 
 async def test_no_firm_sees_anything_of_another(recorder: spool_kit.Node, asking: Asking) -> None:
@@ -242,14 +243,37 @@ async def test_the_page_is_in_both_languages_and_holds_no_code(recorder: spool_k
     assert f'<a href="/r/{OURS}">' in page
 
 
+async def test_a_firm_is_told_who_read_its_records_and_of_what_is_withheld_the_number(
+    recorder: spool_kit.Node, asking: Asking
+) -> None:
+    cause = {"authority": EVIL, "basis": "NDSR 38", "case": "2027-9", "scope": "this week", "by": "li", "query": "q"}
+    writer = recorder.writer("control.1")
+    now = int(time.time() * 1e6)
+    for tenant, more in (("firm-a", {}), ("firm-a", {"withheld": "CSL 30", "case": "secret"}), ("firm-b", {})):
+        spool_kit.put(writer, "read", time=now, tenant=tenant, count=7, ref="R" * 16, facts={**cause, **more})
+    writer.flush()
+    spool_kit.until(lambda: len(recorder.lines()) >= 9, "the reads")
+    reads = (await asking.json())[1]["reads"]
+    assert (len(reads["items"]), reads["withheld"]) == (1, 1)
+    (told,) = reads["items"]
+    assert (told["authority"], told["case"], told["records"]) == (EVIL, "2027-9", 7)
+    assert not {"by", "query"} & told.keys()
+    _, _, page = await asking.ask(html=True)
+    assert "1 more reads are lawfully withheld." in page
+    assert "secret" not in page
+    assert EVIL not in page
+    assert EVIL in unescape(page)
+
+
 async def test_hours_of_a_grant_are_shown(recorder: spool_kit.Node, asking: Asking) -> None:
     _, _, page = await asking.ask("/", "firm-b", html=True)
+    assert "No read within 184 days that you are told of." in page
     assert "一 Mon 五 Fri 09:00–18:00 UTC+8" in page
 
 
 async def test_without_a_recorder_the_rest_is_shown(asking: Asking) -> None:
     status, found = await asking.json()
-    assert (status, found["refusals"]) == (200, None)
+    assert (status, found["refusals"], found["reads"]) == (200, None, None)
     assert len(found["whitelist"]) == 2
     _, _, page = await asking.ask(html=True)
     assert "暂时无法查询记录" in page
@@ -333,3 +357,5 @@ def test_whose_user_the_workers_have(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_field_of_the_record_is_told_in_the_notice() -> None:
     assert list(FIELDS) == [field.name for field in msgspec.structs.fields(Record)]
     assert all(zh and en for zh, en in FIELDS.values())
+    told = notice(400, 200)["text"]
+    assert all(len(lines) == 4 and "400" in lines[2] and "200" in lines[3] for lines in told.values())  # type: ignore[attr-defined]

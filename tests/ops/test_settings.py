@@ -5,10 +5,15 @@ from pathlib import Path
 import pytest
 
 from ops.settings import Access, Listener, Settings, SettingsError, load_settings, parse_settings, split_address
+from telemetry.evidence.note import VerifierKey
 from tenants.model import Side
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "zone" / "feiyu.yaml"
 GOOD = 'node: gw1.zone.example\nlisteners: [{name: plain, address: "10.0.0.1:3128"}]\n'
+BESIDE = """access:
+- {interface: acc0, site: s, room: r0, prefixes: ["10.0.0.0/24"]}
+- {interface: acc1, site: s, room: r1, prefixes: ["10.0.0.128/25"]}
+"""
 ONE = '{name: t, kind: transparent, address: "10.0.0.1:3130", interface: acc0, demands: [prefix]}'
 TAKING = (
     f"node: gw1.zone.example\nlisteners: [{ONE}]\n"
@@ -26,6 +31,7 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
     settings = load_settings(EXAMPLE)
     assert settings.users.worker == 62001
     assert settings.users.group == 62009
+    assert settings.users.processes == {62000, 62001, 62002, 62003, 62004, 62005}
     assert settings.access[0].side is Side.OFFSHORE
     shown = EXAMPLE.read_text().replace("#   ", "  ")
     for key in ("health", "limits"):
@@ -39,9 +45,11 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
         "max_staleness",
         "ca",
         "evidence",
+        "retention",
         "metrics",
         "portal_name",
         "pac",
+        "regulators",
     ):
         shown = shown.replace(f"# {key}: ", f"{key}: ")
     assert shown != EXAMPLE.read_text()
@@ -51,10 +59,14 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
 def test_settings_survive_the_way_to_a_child() -> None:
     settings = load_settings(EXAMPLE)
     assert parse_settings(settings.to_json(), "json") == settings
+    with_token = GOOD.replace("}]", ", kind: http, tls: {certificate: /c, key: /k}}]")
+    secure = parse_settings(with_token, "f.yaml")
+    assert parse_settings(secure.to_json(), "json") == secure, "TLS without certificates of clients"
     least = parse_settings(GOOD, "f.yaml")
     assert parse_settings(least.to_json(), "json") == least
     assert least.worker_count >= 1
     assert least.users.worker is None
+    assert least.users.processes == frozenset()
 
 
 def test_typed_values() -> None:
@@ -77,7 +89,29 @@ def test_typed_values() -> None:
     assert settings.listeners[0].endpoint == ("10.0.0.1", 3128)
 
 
+LOG_KEY = str(VerifierKey("gw1.zone.example/flows", 1, bytes(32)))
+
 WRONG = {
+    "a quorum of more witnesses than there are": (
+        f"{GOOD}evidence: {{quorum: 1}}\n",
+        3,
+        "quorum 1 cannot be had of 0 witnesses",
+        "at most as many",
+    ),
+    "a witness with the key of a log": (
+        f"{GOOD}evidence: {{witnesses: [{{url: 'https://w1.example', key: {LOG_KEY}}}]}}\n",
+        3,
+        "is not one for cosignatures",
+        "NAME+ID+KEY",
+    ),
+    "a second signature of no known kind": (f"{GOOD}evidence: {{signatures: [rsa]}}\n", 3, "'rsa'", "mldsa44, sm2"),
+    "records kept for less than the law wants": (f"{GOOD}retention: {{days: 183}}\n", 3, "183", "from 184"),
+    "records kept for longer than the ceiling": (
+        f"{GOOD}retention: {{days: 400, ceiling: 365}}\n",
+        3,
+        "days is more than ceiling",
+        "at most the ceiling",
+    ),
     "an empty file": ("", 1, "the file is empty", "node"),
     "no mapping at all": ("- 1\n", 1, "a list is not a mapping", "node"),
     "broken YAML": ("node: [\n", 2, "not YAML", "valid YAML"),
@@ -224,6 +258,12 @@ WRONG = {
         "u and t are both transparent for acc0 in IPv4",
         "one for each interface and family",
     ),
+    "a listener of no interface, where two have the same addresses": (
+        GOOD + BESIDE,
+        2,
+        "plain is for all interfaces, and acc0 and acc1 have the same addresses behind them",
+        "interface: that",
+    ),
     "a transparent mark that is a line's": (
         f"{TAKING}line_base: {{transparent_mark: 0x46000700}}\n",
         4,
@@ -357,6 +397,24 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_transparent_listeners_of_one_interface_in_both_families() -> None:
     both = TAKING.replace("[{", "[" + ONE.replace("name: t", "name: u").replace("10.0.0.1", "[fd00::1]") + ", {", 1)
     assert [listener.is_transparent for listener in parse_settings(both, "f.yaml").listeners] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("listener", "second"),
+    [
+        ("address: '10.0.0.1:1', interface: acc0", "10.0.0.128/25"),
+        ("address: '[fd00::1]:1'", "10.0.0.128/25"),
+        ("address: '127.0.0.1:1'", "10.0.0.128/25"),
+        ("address: '10.0.0.1:1'", "10.0.1.0/24"),
+    ],
+    ids=["of one of them", "of the other family", "of this host alone", "other addresses"],
+)
+def test_equal_addresses_behind_two_interfaces_do_not_matter_to_a_listener(listener: str, second: str) -> None:
+    places = "".join(
+        f"- {{interface: acc{n}, site: s, room: r{n}, prefixes: ['{prefix}']}}\n"
+        for n, prefix in enumerate(("10.0.0.0/24", second))
+    )
+    parse_settings(f"node: gw1\nlisteners:\n- {{name: a, {listener}}}\naccess:\n{places}", "f.yaml")
 
 
 def test_settings_cannot_be_changed() -> None:

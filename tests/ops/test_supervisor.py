@@ -20,6 +20,7 @@ import pytest
 
 from ops import privileges
 from ops.hub_client import send
+from telemetry.evidence.note import COSIGNATURE, VerifierKey
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 15.0  # seconds; only a failing test waits that long
@@ -268,6 +269,19 @@ def test_a_bad_reload_changes_nothing_and_says_why(node: Node, text: str, why: s
     assert node.client()[0] in ("w0.1", "w1.1")
     node.write()
     assert node.hangup()["result"] == "ok"
+
+
+def test_a_reload_begins_and_ends_the_process_that_asks_witnesses(node: Node) -> None:
+    node.misbehave(cosigner="deaf")  # it has no business with the hub
+    node.up()
+    assert node.child("cosigner") == {}
+    key = VerifierKey("w1.example", COSIGNATURE, bytes(32))
+    node.write(extra=f"evidence: {{witnesses: [{{url: 'http://127.0.0.1:9', key: '{key}'}}]}}\n")
+    assert node.hangup()["result"] == "ok"
+    node.settled("cosigner")
+    node.write()
+    assert node.hangup()["result"] == "ok"
+    node.until(lambda: node.child("cosigner") == {})
 
 
 def test_a_reload_replaces_all_workers_without_a_refused_connection(node: Node) -> None:

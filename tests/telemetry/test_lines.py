@@ -117,6 +117,38 @@ def test_metrics_are_in_base_units_and_tell_probes_from_flows() -> None:
     assert got["feiyu_line_drift_repairs_total"] == {("hk1",): 1}
 
 
+RETIRED: Step = ("lines.1", "down: retired", {"state": 0, "repairs": 1})
+GOING: dict[str, tuple[list[Step], dict[tuple[str, ...], int] | None]] = {
+    "a line that is retired": ([UP, RETIRED], None),
+    "one whose last figures come behind": ([UP, RETIRED, ("lines.1", "figures", {"state": 0, "repairs": 0})], None),
+    "one that was never told of": ([RETIRED], None),
+    "one that only went down": ([UP, ("lines.1", "down: no carrier", {"state": 0})], {("hk1",): 0}),
+    "one that is told of again": ([UP, RETIRED, UP], {("hk1",): 1}),
+}
+
+
+@pytest.mark.parametrize("sentence", GOING)
+def test_metrics_and_figures_are_of_lines_in_use(sentence: str) -> None:
+    steps, states = GOING[sentence]
+    state = folded(*steps)
+    state.tally.line_bytes["hk1"] = [1, 2]
+    got = samples(render(view(state, 0, 0)).decode())
+    assert got.get("feiyu_line_state") == states
+    if UP in steps and states is None:
+        assert "hk1" not in str(got)
+        assert describe(state.tally.lines, state.tally.line_bytes) == []
+        assert got["feiyu_drift_repairs_total"][()] == 1, "the node's own sum never falls"
+
+
+def test_a_retired_line_makes_room_and_its_repairs_stay_in_the_sum() -> None:
+    state = folded(UP, RETIRED)
+    for number in range(MAX_LINES + 5):
+        record = Record(node=NODE, boot=BOOT, worker="x", seq=number + 1, kind="line", time=1, line=f"l{number}")
+        state.take(f"{BOOT}-x", [record], [1], 0, 0)
+    assert "hk1" not in state.tally.lines
+    assert samples(render(view(state, 0, 0)).decode())["feiyu_drift_repairs_total"][()] == 1
+
+
 def test_what_is_of_no_line_counts_for_the_node() -> None:
     state = folded(
         ("lines.1", "figures", {"repairs": 2, "forwarded": 3, "marked": 0}),

@@ -1,12 +1,21 @@
 """The one door: what is written with a change, and what is refused, and why."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from tenants.change import AlreadyExists, Change, ChangeRefused, ConflictingChange, InvalidChange, UnknownItem
+from tenants.change import (
+    AlreadyExists,
+    Change,
+    ChangeRefused,
+    ConflictingChange,
+    Forbidden,
+    InvalidChange,
+    UnknownItem,
+)
 from tenants.model import Origin, TenantState
 from tenants.register import Register
 from tenants.store import RegisterUnavailable
@@ -88,11 +97,22 @@ def test_grants_get_ids_of_their_own_and_keep_those_given(zone: Register) -> Non
     assert len(made.id) == 12
 
 
-def test_tenants_and_lines_are_numbered_and_numbers_never_come_back(zone: Register) -> None:
+def test_tenants_and_lines_are_numbered_and_new_numbers_come_first(zone: Register) -> None:
     added = zone.apply_changes([tenant("firm-b"), tenant("firm-c"), line("hk2", "l2")], "root", "x", NOW).items
     assert [item.slot for item in added[:2]] == [2, 3]
     zone.apply_change(change("lines", "retire", "hk2"), "root", "x", NOW)
     assert zone.apply_change(line("hk3", "l2"), "root", "device of a retired line", NOW).items[0].index == 3
+
+
+def test_when_every_number_was_given_a_retired_line_s_is_given_again(register: Register) -> None:
+    register.apply_changes([line(f"n{i}", f"l{i}") for i in range(255)], "root", "x", NOW)
+    register.apply_changes([change("lines", "retire", f"n{i}") for i in (200, 41, 7)], "root", "x", NOW)
+    assert register.apply_change(line("a", "la"), "root", "x", NOW).items[0].index == 8
+    again = [line("b", "lb"), change("lines", "retire", "a"), line("c", "lc"), line("d", "ld")]
+    added = register.apply_changes(again, "root", "one revision", NOW).items
+    assert [(item.id, item.index) for item in added] == [("b", 42), ("a", 8), ("c", 8), ("d", 201)]
+    assert refused(register, line("e", "le"), kind=InvalidChange).errors[0][1].startswith("255 lines are in use")
+    assert register.get("lines", "n7")[0].index == 8, "what is retired keeps its number: it is history"
 
 
 def test_a_256th_line_finds_no_number(register: Register) -> None:
@@ -252,7 +272,8 @@ def test_actions_lead_from_state_to_state_and_nowhere_else(
         zone.apply_change(change(collection, verb, name), "root", verb, NOW)
     item = zone.get(collection, name)[0]
     assert {field: getattr(item, field) for field in expected} == expected
-    for verb in zone.kind(collection).actions:
+    assert "no accounts" in refused(zone, change(collection, "confirm", name), kind=Forbidden).detail
+    for verb in set(zone.kind(collection).actions) - {"confirm"}:
         if verb not in (possible, "retire", "revoke") or (verb == "revoke" and not possible):
             assert name in refused(zone, change(collection, verb, name), kind=ConflictingChange).detail
 
@@ -325,6 +346,60 @@ def test_a_source_belongs_to_one_line(zone: Register, fields: dict[str, Any], fi
     assert error.errors[0][1].startswith("line hk8 has source 192.0.2.7")
     zone.apply_change(change("lines", "retire", "hk8"), "root", "x", NOW)
     assert zone.apply_change(line("hk9", "l9", **fields), "root", "x", NOW).items[0].id == "hk9"
+
+
+VXLAN = {"type": "vxlan", "vni": 7, "underlay": "u1", "local": "198.51.100.2", "peer": "198.51.100.9"}
+SRV6 = {"type": "srv6", "segments": ["5f00::1"], "local": "2001:db8:9::2", "gateway": "fe80::1"}
+SIX = {"gateway6": "2001:db8:1::1", "source6": "2001:db8:1::2"}
+CLAIMED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {  # what stands, what is new, field, words
+    "an outer source that is a source": (
+        {"source4": "198.51.100.2"}, {"encapsulation": VXLAN}, "encapsulation.local", "line hk8 has source",
+    ),
+    "an outer source that is a gateway": (
+        {"gateway4": "198.51.100.2"}, {"encapsulation": VXLAN}, "encapsulation.local", "line hk8 has gateway",
+    ),
+    "a segment list's outer source that is a source": (
+        {**SIX, "source6": SRV6["local"]}, {"encapsulation": SRV6}, "encapsulation.local", "line hk8 has source",
+    ),
+    "a source that is an outer source": (
+        {"encapsulation": VXLAN}, {"source4": "198.51.100.2"}, "source4", "line hk8 has outer source",
+    ),
+    "a gateway that is an outer source": (
+        {"encapsulation": VXLAN}, {"gateway4": "198.51.100.2"}, "gateway4", "outer source of line hk8",
+    ),
+    "an underlay that is a line's device": (
+        {}, {"encapsulation": VXLAN | {"underlay": "l8"}}, "encapsulation.underlay", "device of line hk8",
+    ),
+    "a device that is an underlay": (
+        {"encapsulation": VXLAN | {"underlay": "l9"}}, {}, "device", "line hk8 has it as underlay",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", CLAIMED)
+def test_of_another_line_a_line_cannot_have(zone: Register, sentence: str) -> None:
+    stands, new, field, words = CLAIMED[sentence]
+    zone.apply_change(line("hk8", "l8", **stands), "root", "x", NOW)
+    error = refused(zone, line("hk9", "l9", **new), kind=InvalidChange)
+    assert [(name, words in message) for name, message in error.errors] == [(field, True)], error.errors
+    zone.apply_change(change("lines", "retire", "hk8"), "root", "x", NOW)
+    assert zone.apply_change(line("hk9", "l9", **new), "root", "x", NOW).items[0].id == "hk9"
+
+
+def test_tunnels_may_share_an_underlay_and_an_outer_source(zone: Register) -> None:
+    again = VXLAN | {"vni": 8, "peer": "198.51.100.10"}
+    lists = [line(f"s{n}", f"s{n}", encapsulation=SRV6) for n in (1, 2)]
+    added = [line("v1", "v1", encapsulation=VXLAN), line("v2", "v2", encapsulation=again), *lists]
+    assert len(zone.apply_changes(added, "root", "x", NOW).changed) == 4
+
+
+def test_what_became_wrong_can_still_be_drained_and_retired(zone: Register, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = zone.kind("lines")
+    monkeypatch.setitem(zone.kinds, "lines", replace(kind, validate=lambda _line: [("device", "a later rule")]))
+    assert refused(zone, change("lines", "edit", "hk1", name="x"), kind=InvalidChange).errors
+    for verb in ("drain", "retire"):
+        zone.apply_change(change("lines", verb, "hk1"), "root", "x", NOW)
+    assert zone.get("lines", "hk1")[0].retired
 
 
 def test_a_share_is_of_a_tenant_there_is(zone: Register) -> None:

@@ -22,7 +22,7 @@ def test_a_register_is_read_back_by_the_next_process(zone: Register, where: Path
     again.store.close()
 
 
-def test_the_first_migration_makes_exactly_the_tables_of_the_schema(register: Register) -> None:
+def test_the_migrations_make_exactly_the_tables_of_the_schema(register: Register) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 

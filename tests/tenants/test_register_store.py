@@ -5,11 +5,17 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, text
 
+from tenants.change import ConflictingChange
 from tenants.register import Register
+from tenants.schema import metadata
 from tenants.store import RegisterUnavailable, Store
-from tests.tenants.zone import NOW, grant, tenant
+from tests.tenants.zone import NOW, change, grant, line, tenant
 from whitelist.store import KINDS, open_register
 
 
@@ -33,6 +39,35 @@ def test_the_settings_that_make_a_commit_durable_are_on(zone: Register) -> None:
             for name in ("journal_mode", "synchronous", "foreign_keys")
         }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_a_register_of_the_first_schema_keeps_all_it_has(zone: Register, tmp_path: Path) -> None:
+    zone.apply_changes([grant("g-1"), line("hk2", "l2"), change("lines", "retire", "hk2")], "root", "x", NOW)
+    before = zone.everything()
+    zone.store.close()
+    old = tmp_path / "old.db"
+    engine, config = create_engine(f"sqlite:///{old}"), Config()
+    config.set_main_option("script_location", "tenants:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "r0001")
+    engine.dispose()
+    with sqlite3.connect(old, isolation_level=None) as plain:
+        plain.execute("ATTACH ? AS zone", (str(zone.store.path),))
+        names = [name for (name,) in plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for name in names:
+            if name != "alembic_version":
+                plain.execute(f"INSERT INTO main.{name} SELECT * FROM zone.{name}")
+    plain.close()
+    again = open_register(old, create=False)
+    assert again.everything() == before
+    with again.store.transaction(write=False) as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    with pytest.raises(ConflictingChange, match="used by grant g-1"):
+        again.apply_change(change("lines", "retire", "hk1"), "root", "the reference is there", NOW)
+    assert again.apply_change(line("hk3", "l3"), "root", "x", NOW).items[0].index == 3
+    again.store.close()
 
 
 def test_a_missing_register_is_not_made_up(tmp_path: Path) -> None:

@@ -26,6 +26,10 @@ def explained(
 
 
 DOCS = service("docs", "docs.example.com")
+HOW = (
+    "service docs gets an endpoint for this way of asking (the endpoint speaks http; ask it in plain requests of an"
+    " HTTP proxy (http://), not through CONNECT or SOCKS)"
+)
 OVER = msgspec.structs.replace(WINDOW, valid_until=NOW)
 CLOSED = msgspec.structs.replace(WINDOW, weekdays=(0,))
 
@@ -45,7 +49,7 @@ CLOSED = msgspec.structs.replace(WINDOW, weekdays=(0,))
         pytest.param(
             (tenant(), service("docs", endpoint("docs.example.com", protocol=Protocol.HTTP)), grant()),
             {},
-            ["service docs gets an endpoint for this way of asking (the endpoint speaks http)"],
+            [HOW],
             id="another protocol",
         ),
         pytest.param((tenant(), DOCS, grant(window=OVER)), {}, ["grant g-1 is renewed"], id="an end"),

@@ -132,6 +132,49 @@ def test_wrong_is(sentence: str) -> None:
     assert words in found[0][1]
 
 
+NO_MACHINE: dict[str, tuple[int, str, str]] = {  # family, address, words
+    "a group": (4, "224.0.0.9", "unicast"),
+    "everybody": (4, "255.255.255.255", "unicast"),
+    "a reserved address": (4, "240.0.0.1", "unicast"),
+    "no address yet": (4, "0.0.0.0", "unicast"),
+    "this network": (4, "0.0.0.9", "unicast"),
+    "the loopback": (4, "127.0.0.9", "unicast"),
+    "a link-local IPv4 address": (4, "169.254.7.7", "routed address"),
+    "an IPv6 group": (6, "ff02::1", "unicast"),
+    "no IPv6 address yet": (6, "::", "unicast"),
+    "the IPv6 loopback": (6, "::1", "unicast"),
+    "IPv4 in IPv6's form": (6, "::ffff:192.0.2.7", "IPv4 in IPv6's form"),
+}
+BOTH = {"gateway6": "2001:db8::1", "source6": "2001:db8::2"}
+
+
+@pytest.mark.parametrize("where", ["gateway", "source", "shares[0].source", "resolvers[0]", "tls", "probes[0]"])
+@pytest.mark.parametrize("sentence", NO_MACHINE)
+def test_nowhere_on_a_line_stands(sentence: str, where: str) -> None:
+    family, address, words = NO_MACHINE[sentence]
+    host = f"[{address}]" if family == 6 else address
+    fields: dict[str, Any] = {
+        "gateway": {f"gateway{family}": address},
+        "source": {f"source{family}": address},
+        "shares[0].source": {"shares": (share(**{f"source{family}": address}),)},
+        "resolvers[0]": {"resolvers": (address,)},
+        "tls": {"resolvers": (f"tls://{host}#dns.example",)},
+        "probes[0]": {"probes": (f"tcp://{host}:443",)},
+    }[where]
+    name = {"tls": "resolvers[0]"}.get(where, f"{where}{family}" if where.endswith(("gateway", "source")) else where)
+    found = validate_line(line(**(BOTH | fields)))
+    assert [(field, words in message) for field, message in found] == [(name, True)], found
+
+
+def test_only_an_ipv6_next_hop_may_be_link_local() -> None:
+    assert validate_line(line(**(BOTH | {"gateway6": "fe80::1"}))) == []
+    refused = [("source6", {"source6": "fe80::2"}), ("resolvers[0]", {"resolvers": ("fe80::53",)}),
+               ("probes[0]", {"probes": ("tcp://[fe80::9]:1",)})]  # fmt: skip
+    for name, fields in refused:
+        found = validate_line(line(**(BOTH | fields)))
+        assert [(field, "link-local" in message) for field, message in found] == [(name, True)]
+
+
 WRONG_OUTER: dict[str, tuple[Vxlan | Srv6, dict[str, Any], str, str]] = {
     "a VXLAN network of 25 bits": (VXLAN, {"vni": 1 << 24}, "vni", "16777215"),
     "VXLAN network 0": (VXLAN, {"vni": 0}, "vni", "1 to"),
@@ -149,6 +192,7 @@ WRONG_OUTER: dict[str, tuple[Vxlan | Srv6, dict[str, Any], str, str]] = {
     "a VXLAN to everybody": (VXLAN, {"peer": "255.255.255.255"}, "peer", "unicast"),
     "a VXLAN to the loopback": (VXLAN, {"peer": "127.0.0.2"}, "peer", "unicast"),
     "a VXLAN to the link": (VXLAN, {"peer": "169.254.1.1"}, "peer", "routed address"),
+    "a VXLAN by a link-local IPv4 next hop": (VXLAN, {"gateway": "169.254.1.1"}, "gateway", "routed address"),
     "a VXLAN by a group": (VXLAN, {"gateway": "224.0.0.1"}, "gateway", "unicast"),
     "a VXLAN to IPv4 in disguise": (VXLAN, {"peer": "::ffff:192.0.2.10"}, "peer", "give 192.0.2.10"),
     "an inner packet smaller than IPv6 needs": (VXLAN, {"mtu": 1279}, "mtu", "1280"),

@@ -12,6 +12,7 @@ NODE = NodeConfig(
         Access(interface="acc0", prefixes=("10.2.0.0/24",)),
     ),
     listener_ports=(3128, 1080, 3128),
+    listener_addresses=("10.9.0.1", "fd00:9::1"),
     worker_uids=(62001,),
     control_traffic=(ControlTraffic(uid=62003, interface="mgmt0", destination="192.168.9.5"),),
     management=(Management(interface="mgmt0", prefixes=("192.168.8.0/24", "fd00:8::/64")),),

@@ -108,6 +108,28 @@ LEFT_OUT: dict[str, tuple[list[Line], dict[str, str]]] = {
     "device of clients": ([line(1, device="acc0")], {"line-1": "acc0 is a device of access; give the line its own"}),
     "device of management": ([line(1, device="mgmt0")], {"line-1": "mgmt0 is a device of management"}),
     "loopback": ([line(1, device="lo")], {"line-1": "lo is a device of loopback"}),
+    "a source among clients": ([line(1, source4="10.2.0.7")], {"line-1": "10.2.0.7 is within 10.2.0.0/24, which"}),
+    "a firm's source among clients": (
+        [line(1, shares=(LineShare(tenant="acme", number=1, source6="fd00:1::7"),))],
+        {"line-1": "fd00:1::7 is within fd00:1::/64, which is a prefix of access device acc0"},
+    ),
+    "a source among administrators": (
+        [line(1, source6="fd00:8::7")],
+        {"line-1": "a prefix of management device mgmt0: answers there would leave by the line; give the line an add"},
+    ),
+    "a listener's address": ([line(1, source4="10.9.0.1")], {"line-1": "10.9.0.1 is the address of a listener"}),
+    "a listener's address in another spelling": (
+        [line(1, source6="FD00:9:0::1")], {"line-1": "fd00:9::1 is the address of a listener"},
+    ),
+    "an outer source among administrators": (
+        [line(1, encapsulation=replace(VXLAN, local="192.168.8.7"))], {"line-1": "192.168.8.7 is within"},
+    ),
+    "a source of no machine": ([line(1, source4="0.0.0.0")], {"line-1": "source 0.0.0.0 is no address of one machine"}),
+    "a link-local source": ([line(1, source6="fe80::2")], {"line-1": "source fe80::2 is link-local"}),
+    "a gateway of many": ([line(1, gateway6="ff02::1")], {"line-1": "gateway ff02::1 is no address of one machine"}),
+    "a peer of many": (
+        [line(1, encapsulation=replace(VXLAN, peer="239.1.1.1"))], {"line-1": "VXLAN's peer 239.1.1.1 is no address"},
+    ),
     "two with one device": (
         [line(1), line(2, device="iplc1")],
         {"line-1": "device iplc1 is also that of line-2", "line-2": "device iplc1 is also that of line-1"},
