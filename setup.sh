@@ -67,12 +67,14 @@ case ${1:-} in
     ;;
   tests)
     # Small programs that tests run; those of `clients` are large, and left to who wants them.
-    need tests haproxy=haproxy iptables=iptables openssl=openssl git=git wget=wget unshare=util-linux ||
-      say "the tests with what is missing are skipped, and say so"
+    need tests haproxy=haproxy iptables=iptables openssl=openssl git=git wget=wget unshare=util-linux \
+      pg_ctlcluster=postgresql || say "the tests with what is missing are skipped, and say so"
     # Servers that tests start by themselves. (Debian may start them as services, too, when it installs them.)
     need "the tests of streams and alerts" nats-server=nats-server rsyslogd=rsyslog promtool=prometheus \
-      prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager
-    compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null || need "the tests of syslog over TLS" rsyslog-gtls=rsyslog-gnutls
+      prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager ||
+      say "the tests with what is missing are skipped, and say so"
+    compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null ||
+      need "the tests of syslog over TLS" rsyslog-gtls=rsyslog-gnutls || say "the tests of it are skipped, and say so"
     ;;
   clients)
     # About 400 MB to fetch and 1.5 GB on disk where all is missing. Tests of a program that is not there say so.

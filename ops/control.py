@@ -69,7 +69,7 @@ async def serve(settings: Settings) -> None:
     acts = Acts(spool_of(settings), ActsLog(state, settings.node, evidence.signatures, witnesses))
     own = partial(own_network.faults, settings=settings)
     authority = Authority(
-        state / "register.db",
+        settings.register_at,
         policy,
         HubClient(run / "live.sock"),
         acts,

@@ -214,6 +214,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     listeners: tuple[Listener, ...]
     state_dir: str = "/var/lib/feiyu"
     run_dir: str = "/run/feiyu"
+    register: str = ""
     workers: int = 0
     access: tuple[Access, ...] = ()
     management: tuple[Management, ...] = ()
@@ -234,6 +235,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     portal: str = ""
     portal_name: str = "feiyu.zone"
     pac: Pac = Pac()
+
+    @property
+    def register_at(self) -> Path | str:
+        """Where the register is: a file, or the address of a PostgreSQL database."""
+        return self.register or Path(self.state_dir) / "register.db"
 
     @property
     def worker_count(self) -> int:

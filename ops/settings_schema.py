@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
@@ -81,6 +81,19 @@ def _run_directory(value: str) -> str:
     if len(value.encode()) > MAX_RUN_DIR:
         raise ValueError(f"longer than {MAX_RUN_DIR} bytes, so that unix sockets below it could not be named")
     return _directory(value)
+
+
+def _register(value: str) -> str:
+    if not value:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme != "postgresql" or not parts.path.strip("/") or not value.isprintable():
+        raise ValueError("not the address of a PostgreSQL database")
+    if parts.password is not None or "password" in dict(parse_qsl(parts.query)):
+        raise ValueError(
+            "a password stands in it, which everybody may read; put it into a file, and name that: ?passfile="
+        )
+    return value
 
 
 def _gateway_url(value: str) -> str:
@@ -227,6 +240,7 @@ _settings = section(
                 "stranger_refusals_per_second": integer(1, 1_000_000),
             },
         ),
+        "register": parsed("postgresql://USER@HOST/DATABASE?passfile=FILE, or no such key for a file", _register),
         "max_staleness": _seconds,
         "zone": text("64 hex digits, as feiyu init prints them", lambda v: bool(_ZONE.fullmatch(v))),
         "metrics": section(s.Metrics, {"address": _address}),

@@ -31,9 +31,9 @@ from tenants.change import (
 from tenants.credential import crockford
 from tenants.draft import Draft, decoders, encode
 from tenants.kinds import Kind
+from tenants.migrate import Database
 from tenants.model import Origin, Provenance
 from tenants.rules import check_id, convert, invalid, refuse_given, refuse_used, unknown
-from tenants.store import Store
 
 MAX_REASON = 1000  # characters
 
@@ -52,14 +52,19 @@ class Performed:
 class Register:
     """Reads and changes. kinds: the collections by name, parents before their children. Not thread-safe.
 
-    Every method raises tenants.store.RegisterUnavailable when the database cannot be used."""
+    Every method raises tenants.migrate.RegisterUnavailable when the database cannot be used."""
 
     def __init__(
-        self, store: Store, kinds: Mapping[str, Kind], *, randomness: Callable[[int], bytes] = secrets.token_bytes
+        self, store: Database, kinds: Mapping[str, Kind], *, randomness: Callable[[int], bytes] = secrets.token_bytes
     ) -> None:
         self.store = store
         self.kinds = kinds
         self._decoders = decoders(kinds)
+        # What a new item has in the fields that the register sets; made once, for reading a struct is slow.
+        self._given = {
+            name: {f.name: f.default for f in msgspec.structs.fields(kind.struct) if f.name in kind.given}
+            for name, kind in kinds.items()
+        }
         self._randomness = randomness
 
     def revision(self) -> int:
@@ -164,23 +169,45 @@ class Register:
         return self.apply_changes([change], actor, reason, now, origin)
 
     def apply_changes(
-        self, changes: Sequence[Change], actor: str, reason: str, now: int, origin: Origin = Origin.BOOTSTRAP
+        self,
+        changes: Sequence[Change],
+        actor: str,
+        reason: str,
+        now: int,
+        origin: Origin = Origin.BOOTSTRAP,
+        *,
+        seen: int | None = None,
+        judge: Callable[[Applied], None] | None = None,
     ) -> Applied:
         """Applies all the changes, or none: one transaction, one revision. now is in Unix seconds. Where there are
-        accounts, actor is the id of one, and origin is what the register finds it to be.
+        accounts, actor is the id of one, and origin is what the register finds it to be. seen: the revision of the
+        whole register that the changes were made from; nothing is applied to a later one. judge is asked once the
+        changes are made and before anything else is; what it raises undoes them.
 
         Raises a ChangeRefused (InvalidChange, AlreadyExists, UnknownItem, ConflictingChange, StaleChange, and with
         accounts Forbidden and ApprovalNeeded) with the index of the change that cannot be."""
         check_reason(reason)
         with self.store.transaction(write=True) as connection:
+            if seen is not None and seen != (current := _revision(connection)):
+                raise _moved_on(connection, seen, current)
             governed = people.governed(connection)  # before the changes: the first accounts are nobody's to approve
             made = self.perform(connection, changes, actor, reason, now, Origin.DIRECT if governed else origin)
+            if judge is not None:
+                judge(Applied(made.current + bool(made.changed), made.items, made.changed))
             if governed and made.changed:
                 account = people.account(connection, actor)
                 law.judge(account, actor, made.changes, made.items, made.changed, self.kinds)
             elif not governed:
                 law.found(made.changes, made.changed)
             return self.record(connection, made, actor, reason, now)
+
+    def rehearse(self, changes: Sequence[Change], actor: str, reason: str, now: int) -> Applied:
+        """What apply_changes would do, without doing it. Raises as that does."""
+        try:
+            self.apply_changes(changes, actor, reason, now, judge=_stop)
+        except _Rehearsed as rehearsed:
+            return rehearsed.applied
+        raise AssertionError("a rehearsal was applied")
 
     def perform(
         self, connection: Connection, changes: Sequence[Change], actor: str, reason: str, now: int, origin: Origin
@@ -242,6 +269,15 @@ class Register:
             link = people.add_link(connection, revision, now, actor, reason, changed, request, digest, approvals)
         return Applied(revision, made.items, changed, link)
 
+    def revisions(self, *, before: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Revisions, newest first: number, time, actor, reason, and how many items changed; before: only earlier."""
+        columns = schema.revisions.c
+        statement = select(schema.revisions).order_by(columns.revision.desc()).limit(limit)
+        if before:
+            statement = statement.where(columns.revision < before)
+        with self.store.transaction(write=False) as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
     def skip_to(self, revision: int, actor: str, reason: str, now: int) -> int:
         """Moves the revision forward without a change, so that no number ever means two policies: needed when an older
         register was put back than the one that was last published."""
@@ -294,8 +330,7 @@ class Register:
         if draft.find(kind.collection, item) is not None:
             raise AlreadyExists(f"{kind.noun} {item} exists", "edit it, or choose another id", [("id", "is taken")])
         after = convert(kind, {**change.fields, "id": item})
-        defaults = {field.name: field.default for field in msgspec.structs.fields(kind.struct)}
-        refuse_given(kind, after, {name: defaults[name] for name in kind.given})
+        refuse_given(kind, after, self._given[kind.collection])
         after = msgspec.structs.replace(after, **kind.assign(draft, after))
         return self._store(draft, kind, change, None, after, provenance)
 
@@ -352,6 +387,25 @@ def _refuse_stale(kind: Kind, change: Change, before: Any, own: int) -> None:
     if change.revision and last.revision not in (change.revision, own):
         detail = f"{kind.noun} {change.id} was changed in revision {last.revision} by {last.actor}"
         raise StaleChange(f"{detail}: {last.reason}", "look at it again, then repeat the change")
+
+
+class _Rehearsed(Exception):  # noqa: N818 - it undoes what was tried, and is no error
+    def __init__(self, applied: Applied) -> None:
+        super().__init__()
+        self.applied = applied
+
+
+def _stop(applied: Applied) -> None:
+    raise _Rehearsed(applied)
+
+
+def _moved_on(connection: Connection, seen: int, current: int) -> StaleChange:
+    """The register is not at the revision that was seen."""
+    columns = schema.revisions.c
+    last = connection.execute(select(schema.revisions).where(columns.revision == current)).first()
+    who = f": {last.actor}, {last.reason}" if last is not None else ""
+    detail = f"the register is at revision {current}{who}; the changes were made from revision {seen}"
+    return StaleChange(detail, "make the plan again, look at it, then apply it")
 
 
 def _revision(connection: Connection) -> int:

@@ -26,7 +26,7 @@ from tenants.kinds import (
 )
 from tenants.model import GONE, Side
 from tenants.register import Register
-from tenants.store import BUSY_TIMEOUT, Store
+from tenants.store import BUSY_TIMEOUT, Database, Store
 from whitelist import line_claims, narrowing, validate
 from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Protocol, Service
 from whitelist.tls_terms import TERMS, USUAL
@@ -37,13 +37,22 @@ _LIVE = (GrantState.EFFECTIVE, GrantState.SUSPENDED)  # a suspended grant comes 
 
 
 def open_register(
-    path: Path, *, create: bool, busy_timeout: float = BUSY_TIMEOUT, own: NodeRule = lambda _line: []
+    where: Path | str, *, create: bool, busy_timeout: float = BUSY_TIMEOUT, own: NodeRule = lambda _line: []
 ) -> Register:
-    """The register at this path, migrated to this release's schema. own: what a line may not take of the node itself.
-    Raises tenants.store.RegisterUnavailable."""
-    store = Store(path, busy_timeout=busy_timeout)
+    """The register at this path, or (postgresql://…) on this server, migrated to this release's schema. own: what a
+    line may not take of the node itself. Raises tenants.migrate.RegisterUnavailable."""
+    store = database(where, busy_timeout)
     store.open(create=create)
     return Register(store, KINDS | {"lines": replace(_LINES, check=partial(_check_line, own))})
+
+
+def database(where: Path | str, busy_timeout: float = BUSY_TIMEOUT) -> Database:
+    """The database at this path or address; not opened yet."""
+    if isinstance(where, str) and where.startswith("postgresql:"):
+        from tenants.postgres import PostgresStore  # with its driver, for those who have a server
+
+        return PostgresStore(where, busy_timeout=busy_timeout)
+    return Store(Path(where), busy_timeout=busy_timeout)
 
 
 def _subject(grant: Grant) -> tuple[str, str]:

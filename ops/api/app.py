@@ -15,6 +15,7 @@ from ops.api import (
     holds,
     line_figures,
     login,
+    policy_files,
     present,
     reading,
     requests,
@@ -65,7 +66,7 @@ def application(
     app.on_shutdown.append(_end_relays)  # else an endless answer would be waited for
     for part in (
         status, streams, login, requests, audit, flows, blocks, line_figures, explain, certificates, firm, present,
-        spotchecks, reading, holds, resources,
+        spotchecks, reading, holds, policy_files, resources,
     ):  # fmt: skip
         app.router.add_routes(part.routes())
     return app

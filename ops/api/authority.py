@@ -31,6 +31,7 @@ from tenants.request import Request
 from tenants.requests import Requests
 from tenants.store import BUSY_TIMEOUT, RegisterUnavailable
 from whitelist.ledger import law_name
+from whitelist.snapshot import Snapshot
 from whitelist.store import NodeRule, open_register
 
 BEAT = 10.0  # seconds between signs of life to the hub
@@ -60,7 +61,7 @@ class Authority:
 
     def __init__(
         self,
-        register: Path,
+        register: Path | str,
         policy: Policy,
         hub: HubClient,
         acts: Acts,
@@ -76,7 +77,7 @@ class Authority:
         self._own = own
         self._busy_timeout = busy_timeout
         self._path = register
-        self._pin = register.with_name("zone")
+        self._pin = policy.directory.with_name("zone")  # on this node, wherever the register is
         self._register: Register | None = None
         self._governed = False
         self._ask_again = 0  # Unix second at which unconfirmed grants are looked for
@@ -93,14 +94,36 @@ class Authority:
         """Asks the register. Raises RegisterUnavailable, and what the question raises."""
         return await self.run(lambda: question(self._opened()))
 
-    async def write(self, changes: Sequence[Change], actor: str, reason: str) -> Outcome:
-        """Applies changes, publishes the policy, and waits until the workers enforce it; or, where there are accounts
-        and the change opens something, keeps it as a request. actor: the account's id, or where there are none any
-        name. Raises ChangeRefused or RegisterUnavailable, both with nothing changed."""
+    async def consider[T](self, question: Callable[[Register, Snapshot | None], T]) -> T:
+        """Asks the register and the policy in force together, while neither changes; None: no policy is valid."""
+        async with self._writing:
+            return await self.run(lambda: question(self._opened(), self.policy.open().snapshot))
+
+    async def write(
+        self,
+        changes: Sequence[Change] | Callable[[Register], Sequence[Change]],
+        actor: str,
+        reason: str,
+        *,
+        seen: int | None = None,
+        judge: Callable[[Applied, Snapshot | None], None] | None = None,
+    ) -> Outcome:
+        """Applies changes (or those that are made of the register as it then is), publishes the policy, and waits until
+        the workers enforce it; or, where there are accounts and the change opens something, keeps it as a request.
+        actor: the account's id, or where there are none any name. seen, judge: as the register's, which is also told
+        the policy in force. Raises ChangeRefused, RegisterUnavailable, and what judge raises, all with nothing
+        changed."""
         async with self._writing:
             now = int(self._clock())
+
+            def applying() -> Applied:
+                register, snapshot = self._opened(), self.policy.open().snapshot
+                made = changes(register) if callable(changes) else changes
+                asked = None if judge is None else lambda applied: judge(applied, snapshot)
+                return register.apply_changes(made, actor, reason, now, seen=seen, judge=asked)
+
             try:
-                applied = await self.run(lambda: self._opened().apply_changes(changes, actor, reason, now))
+                applied = await self.run(applying)
             except ApprovalNeeded as needed:
                 wish = needed
             else:
@@ -293,7 +316,8 @@ class Authority:
             zone = people.zone(connection)
         pinned = self._pin.read_text().strip() if self._pin.exists() else ""
         if pinned and pinned != zone:
-            what = f"register {self._path} is not of this node's zone: its first accounts are not those it began with"
+            which = f"register {self._opened().store.name}"
+            what = f"{which} is not of this node's zone: its first accounts are not those it began with"
             raise RegisterUnavailable("foreign", what, f"put this zone's register back from a backup ({self._pin})")
         if zone and not pinned:
             write_whole(self._pin, f"{zone}\n".encode(), 0o644)

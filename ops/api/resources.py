@@ -104,7 +104,7 @@ async def revoke(request: web.Request) -> web.Response:
     if fields:
         raise _no_fields(fields)
     name, authority = request.match_info["id"], request.app[AUTHORITY]
-    first = Change(collection="credentials", verb="revoke", id=name, revision=_seen(request))
+    first = Change(collection="credentials", verb="revoke", id=name, revision=seen_revision(request))
     more = await authority.read(partial(relatives, name=name))
     outcome = last = await authority.write([first, *more], actor(request), reason)
     while more := await authority.read(partial(relatives, name=name)):  # renewed in between
@@ -117,14 +117,16 @@ async def edit(request: web.Request) -> web.Response:
     else 412 (as for removals and actions)."""
     fields, reason = await body_with_reason(request)
     info = request.match_info
-    change = Change(collection=info["collection"], verb="edit", id=info["id"], fields=fields, revision=_seen(request))
+    change = Change(
+        collection=info["collection"], verb="edit", id=info["id"], fields=fields, revision=seen_revision(request)
+    )
     return told(await request.app[AUTHORITY].write([change], actor(request), reason))
 
 
 async def remove(request: web.Request) -> web.Response:
     """Removes an item; ?reason= says why."""
     info = request.match_info
-    change = Change(collection=info["collection"], verb="remove", id=info["id"], revision=_seen(request))
+    change = Change(collection=info["collection"], verb="remove", id=info["id"], revision=seen_revision(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), request.query.get("reason", "")))
 
 
@@ -136,7 +138,7 @@ async def act(request: web.Request) -> web.Response:
     info = request.match_info
     if info["action"] in ("add", "edit", "remove"):
         raise web.HTTPNotFound
-    change = Change(collection=info["collection"], verb=info["action"], id=info["id"], revision=_seen(request))
+    change = Change(collection=info["collection"], verb=info["action"], id=info["id"], revision=seen_revision(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), reason))
 
 
@@ -200,11 +202,11 @@ def told(outcome: Outcome, *, status: int = 200, **more: Any) -> web.Response:
     return answer(content, status if outcome.applied.changed else 200)
 
 
-def waiting(found: Request, outcome: Outcome) -> web.Response:
+def waiting(found: Request, outcome: Outcome, **more: Any) -> web.Response:
     """The answer to a write that waits for a second person."""
     fields = ("id", "state", "submitter", "roles", "collections", "submitted", "expires", "reason", "digest")
     told_of = {name: getattr(found, name) for name in fields} | {"waits_for": roles_needed(found)}
-    return answer({"item": None, "request": told_of, **enforcement(outcome)}, 202)
+    return answer({"item": None, "request": told_of, **more, **enforcement(outcome)}, 202)
 
 
 def public(item: Any) -> dict[str, Any]:
@@ -241,7 +243,7 @@ async def body_with_reason(request: web.Request, limit: int | None = MAX_BODY) -
     return fields, reason
 
 
-def _seen(request: web.Request) -> int:
+def seen_revision(request: web.Request) -> int:
     """The revision that If-Match names (RFC 9110 clause 13.1.1), 0 for none or "*"."""
     text = request.headers.get("If-Match", "*").strip()
     if text == "*":

@@ -46,11 +46,13 @@ class Client:
         path: str,
         body: object = None,
         query: Mapping[str, object] | None = None,
-        revision: int = 0,
+        revision: int | None = None,
+        *,
+        timeout: float | None = None,
     ) -> Json:
         """One request and the JSON object of its answer. revision: the write is refused (exit 4) unless the item's last
-        change is still that of this revision; 0: it is not asked."""
-        response = self._request(method, path, body, query, self._timeout, revision)
+        change is still that of this revision; None: it is not asked. timeout: seconds, for what takes longer."""
+        response = self._request(method, path, body, query, timeout or self._timeout, revision)
         try:
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -83,7 +85,7 @@ class Client:
         body: object,
         query: Mapping[str, object] | None,
         timeout: float | None,
-        revision: int = 0,
+        revision: int | None = None,
         last_event: str = "",
     ) -> http.client.HTTPResponse:
         given = {key: str(value) for key, value in (query or {}).items() if value not in (None, "")}
@@ -91,7 +93,7 @@ class Client:
         headers = {"Accept": "application/json", "User-Agent": "feiyu-cli"}
         if token := token_of(self.path):
             headers["Authorization"] = f"Bearer {token}"
-        if revision:
+        if revision is not None:
             headers["If-Match"] = f'"{revision}"'
         if last_event:
             headers["Last-Event-ID"] = last_event

@@ -20,9 +20,8 @@ def acts_directory(app: App) -> Path:
 def register_agrees(app: App, reader: Reader, size: int) -> tuple[int, int]:
     """The register's history against the verified log: how many changes agree, and how often the register was put back.
     Raises EvidenceError, CliError."""
-    path = Path(load(app.config_path).state_dir) / "register.db"
     try:
-        register = open_register(path, create=False)
+        register = open_register(load(app.config_path).register_at, create=False)
         try:
             return compare(reader, size, register)
         finally:

@@ -1,6 +1,5 @@
 """The first three accounts, which nobody can approve: system, security and audit administrator, all at once."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -59,7 +58,7 @@ def found(app: App, settings: Settings, accounts: list[dict[str, Any]]) -> str:
     if _runs(app):
         return str(app.client.call("POST", "/v1/changes", {"changes": changes, "reason": REASON})["link"])
     try:
-        register = open_register(Path(settings.state_dir) / "register.db", create=False)
+        register = open_register(settings.register_at, create=False)
         try:
             wishes = [Change(**change) for change in changes]
             return register.apply_changes(wishes, "feiyu init", REASON, app.now()).link

@@ -111,9 +111,10 @@ def users(settings: Settings) -> Iterator[Finding]:
 def state(settings: Settings) -> Iterator[Finding]:
     """The register and the snapshot key, as init makes them."""
     directory = Path(settings.state_dir)
-    register, key = directory / "register.db", directory / "keys" / "snapshot.key"
+    register, key = settings.register_at, directory / "keys" / "snapshot.key"
+    needed = [path for path in (register, key) if isinstance(path, Path)]  # a server is asked where lines are checked
     try:
-        missing = [str(path) for path in (register, key) if not path.exists()]
+        missing = [str(path) for path in needed if not path.exists()]
         mode = 0 if missing else key.stat().st_mode & 0o777
     except PermissionError:
         yield skip("state", f"{directory} is not this account's to read", "run as root")

@@ -139,6 +139,13 @@ class Node:
             await self.add(collection, **fields)
 
 
+def _file(root: Path) -> Path | str:
+    return root / "state" / "register.db"
+
+
+register_of = _file  # where the register of a test's directory is; replaced where it is a server's
+
+
 @contextlib.asynccontextmanager
 async def running(
     root: Path,
@@ -165,7 +172,7 @@ async def running(
     acts = Acts(writer, ActsLog(state, NODE) if acts_log else None)
     settings = settings or Settings(node=NODE, listeners=(), state_dir=str(state))
     authority = Authority(
-        state / "register.db",
+        register_of(root),
         policy,
         HubClient(run / "live.sock", timeout=hub_timeout),
         acts,

@@ -34,7 +34,7 @@ COMMANDS = dict(leaves(main.build()))
 
 
 RELEASED = {
-    "": "init up check doctor status demo explain version completion login logout whoami",
+    "": "init up check doctor status demo explain replay version completion login logout whoami",
     "account": "list add roles key factor disable enable",
     "request": "list show approve reject withdraw bootstrap",
     "tenant": "list show add edit suspend resume onboard",
@@ -49,6 +49,7 @@ RELEASED = {
     "line": "list show add edit drain undrain retire share unshare probe",
     "flow": "list show cut",
     "log": "search export tail",
+    "policy": "fmt lint test diff plan apply rollback history export import",
     "link": "enrol run status denials doctor bundle",
     "audit": "tail verify reads",
     "report": "compliance",
@@ -84,12 +85,14 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
-    verbs |= {"share", "unshare", "onboard", "invite", "plan", "draw", "find", "rectify", "close"}
+    verbs |= {"share", "unshare", "onboard", "apply", "rollback", "import"}
+    verbs |= {"invite", "draw", "find", "rectify", "close"}
     verbs |= {"roles", "key", "factor", "disable", "enable"}
     verbs |= {"lift", "reject", "withdraw", "bootstrap"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
-        assert shown is (path[-1] in verbs or path[0] == "log"), path
+        writes = path[-1] in verbs or path == ("spotcheck", "plan")  # a plan of the policy changes nothing
+        assert shown is (writes or path[0] == "log"), path
 
 
 def spoken() -> Iterator[str]:

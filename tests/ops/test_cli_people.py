@@ -143,6 +143,29 @@ def test_a_change_waits_with_exit_3_and_is_in_force_once_another_person_signed(p
     assert "marked direct" in operator.out
 
 
+def test_policy_files_wait_with_exit_3_and_are_in_force_once_another_person_signed(
+    people: dict[str, Person], root: Path
+) -> None:
+    hired(people)
+    operator, reviewer = people["operator"], people["reviewer"]
+    path = root / "policy.yaml"
+    path.write_text(
+        "feiyu: policy/1\n\nservices:\n  - {id: docs, name: Docs, endpoints: [tls://docs.example.com:443]}\n"
+    )
+    seen = str(operator.json("policy", "plan", str(path))["revision"])
+    words = ("policy", "apply", str(path), "--if-match", seen, "--reason", "request 31")
+    told = operator(*words, code=3)
+    found = re.fullmatch(r"request (r-\w{10}) waits for zone-reviewer · digest ([0-9a-f]{64})\n", told)
+    assert found, told
+    assert "1 to add" in operator.err
+    operator("policy", "diff", str(path), code=1)
+    reviewer.approve(found[1])
+    operator("policy", "diff", str(path))
+    operator(*words, code=4)
+    back = ("policy", "rollback", seen, "--if-match", str(int(seen) + 1), "--reason", "incident 4")
+    assert "marked approved" in operator(*back)  # a retired service opens nothing
+
+
 def test_a_request_is_rejected_with_a_reason_and_withdrawn_by_its_submitter(people: dict[str, Person]) -> None:
     hired(people)
     operator, reviewer = people["operator"], people["reviewer"]

@@ -372,6 +372,14 @@ WRONG = {
     "metrics on a listener": (f'{GOOD}metrics: {{address: "10.0.0.1:3128"}}\n', 3, "is a listener's address", "own"),
     "a portal with a header in it": (f'{GOOD}portal: "https://a\\r\\nX: 1"\n', 3, "not a plain URL", "URL"),
     "a portal with a password": (f"{GOOD}portal: https://u:p@a.example\n", 3, "not a plain URL", "URL"),
+    "a register that is no database": (f"{GOOD}register: mysql://h/d\n", 3, "not the address of a", "postgresql://"),
+    "a register with a password": (f"{GOOD}register: postgresql://u:p@h/d\n", 3, "a password stands in it", "passfile"),
+    "a register with one behind": (
+        f"{GOOD}register: postgresql://h/d?password=p\n",
+        3,
+        "everybody may read",
+        "passfile",
+    ),
     "a YAML tag that would make an object": (f"{GOOD}portal: !!python/name:os.system x\n", 3, "is not text", "URL"),
     "a sink of an unknown kind": (
         f"{GOOD}streams: [{{name: a, kind: kafka, to: x}}]\n",

@@ -9,11 +9,13 @@ from sqlalchemy.exc import IntegrityError
 
 from ops.api.sessions import IDLE, LIFE, NONCE_LIFE, Sessions
 from tenants import chain, factor, people
-from tenants.change import ConflictingChange
+from tenants.change import ApprovalNeeded, ConflictingChange
 from tenants.register import Register
 from tenants.request import LIFE as WAITS
 from tenants.request import TRANSITIONS, Request, RequestState, after
 from tenants.request import Step as Event
+from tenants.requests import Requests
+from tenants.store import RegisterUnavailable
 from tests.tenants.zone import NOW, ZONE, change, grant
 from whitelist.store import KINDS
 
@@ -198,12 +200,38 @@ def test_a_chain_that_was_edited_cut_or_turned_is_broken(register: Register) -> 
     assert "does not follow" in chain.broken(whole[::-1])
 
 
-@pytest.mark.parametrize("statement", ["DELETE FROM links", "UPDATE links SET document = ''"])
-def test_links_cannot_be_rewritten(register: Register, statement: str) -> None:
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("DELETE FROM links", "links is append-only"),
+        ("UPDATE links SET document = ''", "links is append-only"),
+        ("DELETE FROM decisions", "decisions is append-only"),
+        ("UPDATE decisions SET account = 'x'", "decisions is append-only"),
+        ("DELETE FROM requests", "requests is append-only"),
+        ("UPDATE requests SET content = ''", "what a request says is fixed"),
+    ],
+)
+def test_links_decisions_and_what_a_request_says_cannot_be_rewritten(
+    register: Register, statement: str, why: str
+) -> None:
     keys = {"system-administrator": "a", "security-administrator": "b", "audit-administrator": "c"}
     accounts = [
         change("accounts", "add", letter, name=letter, roles=[role], key=letter * 64) for role, letter in keys.items()
     ]
     register.apply_changes(accounts, "feiyu init", "first", NOW)
-    with pytest.raises(IntegrityError, match="append-only"), register.store.transaction(write=True) as connection:
+    with pytest.raises(ApprovalNeeded) as needed:
+        register.apply_change(
+            change("accounts", "add", "d", name="d", roles=["zone-reviewer"], key="d" * 64), "a", "new", NOW
+        )
+    requests = Requests(register)
+    kept = requests.submit(needed.value, "a", "new", NOW)
+    requests.withdraw(kept.id, "a", "not yet", NOW)
+    with (
+        pytest.raises((IntegrityError, RegisterUnavailable), match=why),
+        register.store.transaction(write=True) as connection,
+    ):
         connection.execute(text(statement))
+    with register.store.transaction(write=False) as connection:
+        assert chain.broken(people.links(connection)) == ""
+    found, said = requests.get(kept.id)
+    assert (found.content, found.state, [one["account"] for one in said]) == (kept.content, "WITHDRAWN", ["a"])

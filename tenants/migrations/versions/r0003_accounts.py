@@ -10,10 +10,25 @@ _KEPT = """
 CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END
 """
-_SAID = """
-CREATE TRIGGER requests_content BEFORE UPDATE OF id, submitter, roles, collections, submitted, expires, reason, digest,
-content ON requests BEGIN SELECT RAISE(ABORT, 'what a request says is fixed'); END
+_SAYS = "id, submitter, roles, collections, submitted, expires, reason, digest, content"
+_SAID = f"""
+CREATE TRIGGER requests_content BEFORE UPDATE OF {_SAYS} ON requests
+BEGIN SELECT RAISE(ABORT, 'what a request says is fixed'); END
 """
+# append_only() is there since r0001.
+_KEPT_THERE = """
+CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION append_only()
+"""
+_REFUSE = """
+CREATE FUNCTION request_is_fixed() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'what a request says is fixed'; END $$
+"""
+_SAID_THERE = f"""
+CREATE TRIGGER requests_content BEFORE UPDATE OF {_SAYS} ON requests
+FOR EACH STATEMENT EXECUTE FUNCTION request_is_fixed()
+"""
+# Unix seconds go beyond 32 bits in 2038; SQLite's INTEGER has 64 anyway.
+_WHOLE = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
 
 
 def _text(name: str) -> sa.Column[str]:
@@ -21,7 +36,7 @@ def _text(name: str) -> sa.Column[str]:
 
 
 def _number(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.Integer(), nullable=False)
+    return sa.Column(name, _WHOLE, nullable=False)
 
 
 def _refers(table: str, column: str, target: str) -> sa.ForeignKeyConstraint:
@@ -58,13 +73,17 @@ def upgrade() -> None:
     op.create_index(op.f("ix_decisions_request"), "decisions", ["request"], unique=False)
     op.create_table(
         "links",
-        sa.Column("revision", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("revision", _WHOLE, autoincrement=False, nullable=False),
         _text("digest"), _text("document"), _refers("links", "revision", "revisions.revision"),
         sa.PrimaryKeyConstraint("revision", name=op.f("pk_links")),
     )  # fmt: skip
     if op.get_bind().dialect.name == "sqlite":
-        for table in ("decisions", "links"):
-            for verb in ("update", "delete"):
-                op.execute(_KEPT.format(table=table, verb=verb))
-        op.execute(_KEPT.format(table="requests", verb="delete"))
+        kept, verbs = _KEPT, ["update", "delete"]
         op.execute(_SAID)
+    else:
+        kept, verbs = _KEPT_THERE, ["update", "delete", "truncate"]
+        op.execute(_REFUSE)
+        op.execute(_SAID_THERE)
+    for table in ("decisions", "links", "requests"):
+        for verb in verbs[1:] if table == "requests" else verbs:
+            op.execute(kept.format(table=table, verb=verb))
