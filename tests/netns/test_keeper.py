@@ -359,14 +359,61 @@ def test_two_lines_with_one_device_are_both_left_out_and_the_third_stays(zone: Z
     assert "device iplc1 is also that of line-2" in states["line-1"][1]
 
 
-def test_a_kernel_that_refuses_makes_every_line_down(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+NFT_BROKEN = {
+    "is not there": (None, 0, "nft is not installed; install the package nftables"),
+    "may not be run": ("#!/bin/sh\n", 0o644, "nft cannot be started: Permission denied; see that"),
+    "is no program": ("", 0o755, "nft cannot be started: Exec format error; see that"),
+}
+
+
+@pytest.mark.parametrize("how", NFT_BROKEN)
+def test_every_line_is_down_and_says_so_where_nft(
+    zone: Zone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    text, mode, message = NFT_BROKEN[how]
+    if text is not None:
+        (tmp_path / "nft").write_text(text)
+        (tmp_path / "nft").chmod(mode)
     with zone.gateway.inside(), configured(node_of(zone), [line_of(zone, 1, "iplc1")]):
         states: list[tuple[str, str, str]] = []
-        monkeypatch.setenv("PATH", "/nonexistent")
+        monkeypatch.setenv("PATH", str(tmp_path))
         keeper = Keeper(node_of(zone), lambda *s: states.append(s), lambda *_, **__: None)
         keeper.want([line_of(zone, 1, "iplc1")])
         keeper.sweep()
         keeper.close()
     [(_, state, detail)] = states
     assert state == "down"
-    assert "nft is not installed" in detail
+    assert message in detail
+
+
+def test_a_process_without_cap_net_admin_says_so_of_every_line_and_lives(zone: Zone) -> None:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        heard: list[str] = []
+        try:
+            with zone.gateway.inside():
+                apply(Privileges(uid=65534, gid=65534, capabilities=frozenset()), os.getppid())
+                stop = asyncio.Event()
+
+                def told(line: str, state: str, detail: str) -> None:
+                    heard.append(f"{line} {state}: {detail}")
+                    stop.set()
+
+                config = LinesConfig(node=node_of(zone))
+                wanted = [line_of(zone, 1, "iplc1")]
+                drift = lambda detail, **_: heard.append(detail)  # noqa: E731
+                asyncio.run(asyncio.wait_for(run(config, lambda: wanted, told, drift, asyncio.Event(), stop), 20))
+        except BaseException as error:  # noqa: BLE001 - the parent must see it
+            heard.append(repr(error))
+        finally:
+            os.write(writer, json.dumps(heard).encode())
+            os._exit(0)
+    os.waitpid(pid, 0)
+    heard = json.loads(os.read(reader, 65_536))
+    os.close(reader)
+    os.close(writer)
+    assert heard[0].startswith("changes of the nft table are not notified: Operation not permitted; "), heard
+    (state,) = [text for text in heard if text.startswith("line-1 ")]
+    assert state.startswith("line-1 down: cannot read the kernel's state: nft cannot list the table"), heard
+    assert "it needs CAP_NET_ADMIN" in state
