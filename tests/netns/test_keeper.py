@@ -19,6 +19,7 @@ import pytest
 from gateway.line import nft
 from gateway.line.keeper import Keeper
 from gateway.line.process import LinesConfig, run
+from ops.doctor.kernel import read_back
 from ops.privileges import Privileges, apply
 from tests.netns.bench import FLUSH_ROUTES, FLUSH_RULES, NO_TABLE, Bench, configured, line_of, node_of
 from tests.netns.kit import ABROAD, Zone
@@ -227,6 +228,57 @@ def test_a_foreign_rule_before_ours_is_told_once_and_left_alone(zone: Zone) -> N
         ("foreign rule before ours: ip -6 rule 100: table 254", False),
     ]
     assert "to 203.0.113.0/24" in shown
+
+
+_BEFORE = "a foreign rule decides before the line's"
+_REMEDY = "; remove it, or give it a priority behind ours (ip rule)"
+ALL4, ALL6 = "ip rule add pref 100 prohibit", "ip -6 rule add pref 100 prohibit"
+DIVERSIONS: dict[str, tuple[list[str], tuple[str, str]]] = {
+    "everything": (
+        [ALL4, ALL6],
+        (
+            "down",
+            f"IPv4: {_BEFORE}: ip -4 rule 100: table 0{_REMEDY}, IPv6: {_BEFORE}: ip -6 rule 100: table 0{_REMEDY}",
+        ),
+    ),
+    "one family": ([ALL6], ("up", f"IPv6: {_BEFORE}: ip -6 rule 100: table 0{_REMEDY}")),
+    "what has a line's mark": (
+        [f"{rule} fwmark 0x46000100/0xffffff00" for rule in (ALL4, ALL6)],
+        (
+            "down",
+            f"IPv4: {_BEFORE}: ip -4 rule 100: table 0{_REMEDY}, IPv6: {_BEFORE}: ip -6 rule 100: table 0{_REMEDY}",
+        ),
+    ),
+    "a table with a way by another device": (
+        ["ip rule add pref 100 lookup 77", "ip route add unreachable default table 77"],
+        ("up", f"IPv4: {_BEFORE}: ip -4 rule 100: table 77{_REMEDY}"),
+    ),
+    "one prefix": (
+        [f"{ALL4} to 203.0.113.128/25"],
+        ("up", f"IPv4: {_BEFORE} for 203.0.113.128/25: ip -4 rule 100: table 0{_REMEDY}"),
+    ),
+    "nothing of a line, since it is for another mark": ([f"{ALL4} fwmark 0xca6c"], ("up", "")),
+    "nothing of a line, since its table has no way by the device": (["ip rule add pref 100 lookup main"], ("up", "")),
+}
+
+
+@pytest.mark.parametrize("takes", DIVERSIONS)
+def test_a_line_says_what_of_it_is_taken_by_a_foreign_rule_that_takes(zone: Zone, takes: str) -> None:
+    commands, expected = DIVERSIONS[takes]
+    states: list[tuple[str, str]] = []
+    with zone.gateway.inside():
+        keeper = Keeper(node_of(zone), lambda _, *state: states.append(state), lambda *_, **__: None)
+        keeper.want([line_of(zone, 1, "iplc1")])
+        keeper.sweep()
+        zone.run(*commands)
+        keeper.sweep()
+        assert states[-1] == expected
+        seen = [found for found in read_back(node_of(zone), [line_of(zone, 1, "iplc1")]) if found.name == "line line-1"]
+        assert len(seen) == expected[1].count("IPv"), "doctor says it of each family"
+        zone.run(*(command.replace(" add ", " del ") for command in commands if " rule " in command))
+        keeper.sweep()
+        keeper.close()
+    assert states[-1] == ("up", "")
 
 
 def test_counters_go_on_over_a_reload(bench: Bench) -> None:
