@@ -44,7 +44,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def rules_before(settings: Settings) -> Finding:
-    """Policy rules of others that are asked before the lines' own; the kernel's for its local addresses is not meant."""
+    """Policy rules of others that are asked before the lines' own, but for the kernel's for its local addresses."""
     found = []
     for family in ("-4", "-6"):
         for rule in programs.listed("ip", family, "-j", "rule", "show"):
