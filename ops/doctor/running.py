@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.usage_damage import note_of
 from ops.cli.errors import CliError
 from ops.doctor import approvals, host, marks, rivals
 from ops.doctor.finding import Finding, fail, ok, skip, warn
@@ -40,6 +41,7 @@ def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding
     yield from lines_in_kernel(settings, control)
     yield from recorder_state(recorder)
     yield spool(run / "spool", settings.limits.spool_bytes)
+    yield quotas(Path(settings.state_dir) / "usage" / "bytes")
     yield host.clock()
     yield from marks.examine(settings)
     yield from rivals.firewalls(Path("/"))
@@ -140,6 +142,21 @@ def recorder_state(recorder: Api) -> Iterator[Finding]:
         yield ok("recorder", f"{lag:.1f} s behind")
     else:
         yield ok("recorder", "answers")
+
+
+def quotas(path: Path) -> Finding:
+    """Whether what firms used of their quotas is known."""
+    note = note_of(path)
+    try:
+        text = note.read_text().strip()
+    except FileNotFoundError:
+        return ok("quotas", "what firms used is known")
+    except OSError as error:
+        return skip("quotas", f"{note}: {error.strerror}", "ask as root")
+    remedy = (
+        f"firms with a quota are refused until their period ends; feiyu report tenant tells what they used; rm {note}"
+    )
+    return fail("quotas", text, f"{remedy} lets them go on")
 
 
 def spool(directory: Path, limit: int) -> Finding:
