@@ -29,7 +29,8 @@ class Silent:
 
 
 def line_state(line: LineSpec, actual: Actual) -> tuple[str, str]:
-    """(UP or DOWN, why). A line is up while at least one family works; the detail then names the one that does not."""
+    """(UP or DOWN, why). A line is up while at least one family works; the detail then names the one that does not,
+    and single tenants' sources that are missing."""
     for device in reversed(line.devices):  # the one under a tunnel first: it takes the other with it
         link = actual.links.get(device)
         if link is None:
@@ -47,6 +48,10 @@ def line_state(line: LineSpec, actual: Actual) -> tuple[str, str]:
         f"IPv{way.version}: {lost}"
         for way in line.ways
         if (lost := actual.diverted.get((line.table, way.version))) and lost.parts and not _fault(line, way, actual)
+    ]
+    here = actual.addresses.get(line.device, frozenset())
+    partly += [
+        f"a tenant's source {text} is not on {line.device}" for w in line.ways for text in w.others if text not in here
     ]
     return DOWN if len(broken) == len(line.ways) else UP, ", ".join([*broken, *partly])
 
