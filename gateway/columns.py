@@ -9,7 +9,7 @@ import mmap
 import os
 from pathlib import Path
 
-_HEAD = 4096
+HEAD = 4096  # bytes before the columns
 
 
 class SharesError(Exception):
@@ -33,7 +33,7 @@ class Columns:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
         self._map: mmap.mmap | None = None
         try:
-            size = _HEAD + columns * self._column_bytes
+            size = HEAD + columns * self._column_bytes
             if os.fstat(self._fd).st_size < size:
                 os.ftruncate(self._fd, size)  # sparse: only rows in use take memory
             self._open_map()
@@ -45,9 +45,9 @@ class Columns:
 
     def _open_map(self) -> None:
         """Maps the file as long as it is now."""
-        self._columns = (os.fstat(self._fd).st_size - _HEAD) // self._column_bytes
-        self._map = mmap.mmap(self._fd, _HEAD + self._columns * self._column_bytes)
-        self.cells = memoryview(self._map)[_HEAD:].cast("Q")
+        self._columns = (os.fstat(self._fd).st_size - HEAD) // self._column_bytes
+        self._map = mmap.mmap(self._fd, HEAD + self._columns * self._column_bytes)
+        self.cells = memoryview(self._map)[HEAD:].cast("Q")
         self.starts = tuple(column * self.COLUMN_CELLS for column in range(self._columns))
 
     def _close_map(self) -> None:
@@ -77,7 +77,7 @@ class Columns:
     def clear(self, start: int) -> None:
         """Empties the column from this cell on."""
         assert self._map is not None
-        at = _HEAD + start * 8
+        at = HEAD + start * 8
         self._map[at : at + self._column_bytes] = bytes(self._column_bytes)
 
     def left(self, start: int) -> None:
@@ -87,7 +87,7 @@ class Columns:
     def survey(self) -> None:
         """Puts the columns of workers that died in order, and finds columns that were added. Call about once a
         second."""
-        if (os.fstat(self._fd).st_size - _HEAD) // self._column_bytes > self._columns:
+        if (os.fstat(self._fd).st_size - HEAD) // self._column_bytes > self._columns:
             self._close_map()
             self._open_map()
         flags = self._map
@@ -112,7 +112,7 @@ def read_cells(path: Path, column_cells: int) -> list[memoryview]:
     """The columns of a file of unsigned 64-bit cells as they are now, for a process that is no worker; none where there
     is no file yet. Raises OSError for one that cannot be read."""
     try:
-        data = path.read_bytes()[_HEAD:]
+        data = path.read_bytes()[HEAD:]
     except FileNotFoundError:
         return []
     cells = memoryview(data[: len(data) // 8 * 8]).cast("Q")

@@ -22,7 +22,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
-from gateway.columns import Columns, read_cells
+from gateway import usage_damage
+from gateway.columns import HEAD, Columns, read_cells
 from gateway.shares import ROWS
 
 ZONE = 8 * 3600  # seconds before UTC
@@ -70,20 +71,25 @@ def zone_time(wall: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Bytes of one tenant in the period that counts, both directions, and the Unix seconds at which it is over."""
+    """Bytes of one tenant in the period that counts, both directions, and the Unix seconds at which it is over.
+    unknown_day, unknown_month: they may be more, for the file was damaged in it (gateway.usage_damage)."""
 
     day: int
     day_end: int
     month: int
     month_end: int
+    unknown_day: bool = False
+    unknown_month: bool = False
 
     def exhausted(self, per_day: int, per_month: int) -> tuple[str, int] | None:
         """Which quota (0: none) is used up, in words, and the Unix second at which all that are have bytes again."""
         spent = []
-        if per_day and self.day >= per_day:
-            spent.append((f"{per_day} bytes of the day", self.day_end))
-        if per_month and self.month >= per_month:
-            spent.append((f"{per_month} bytes of the month", self.month_end))
+        if per_day and (self.unknown_day or self.day >= per_day):
+            how = "unknown (its file was damaged), so all " if self.unknown_day else ""
+            spent.append((f"{how}{per_day} bytes of the day", self.day_end))
+        if per_month and (self.unknown_month or self.month >= per_month):
+            how = "unknown (its file was damaged), so all " if self.unknown_month else ""
+            spent.append((f"{how}{per_month} bytes of the month", self.month_end))
         if not spent:
             return None
         return " and ".join(words for words, _ in spent), max(end for _, end in spent)
@@ -96,7 +102,15 @@ class Usage(Columns):
 
     def __init__(self, path: Path, columns: int) -> None:
         self._today = self._month = -1
+        self._path = path
+        usage_damage.prepare(path, HEAD, self.COLUMN_CELLS * 8, columns)
         super().__init__(path, columns)
+        self.damaged_at = usage_damage.noted(path)
+
+    def survey(self) -> None:
+        """As in Columns; a note on damage may have been taken away."""
+        super().survey()
+        self.damaged_at = usage_damage.noted(self._path)
 
     def add(self, slot: int, tenant: str, count: int, wall: float) -> None:
         """Counts bytes of this tenant, which has this slot. wall: Unix seconds."""
@@ -120,7 +134,7 @@ class Usage(Columns):
 
     def used(self, slot: int, tenant: str, wall: float) -> Used:
         """What all workers have counted of this tenant, which has this slot."""
-        return _sum(self.cells, self.starts, slot, tenant, wall)
+        return _sum(self.cells, self.starts, slot, tenant, wall, self.damaged_at)
 
     def left(self, start: int) -> None:
         """What a worker counted that ended stays."""
@@ -131,10 +145,12 @@ def read(path: Path, slot: int, tenant: str, wall: float) -> Used:
     columns = read_cells(path, Usage.COLUMN_CELLS)
     row = slot * _CELLS
     cells = memoryview(b"".join(column[row : row + _CELLS].tobytes() for column in columns)).cast("Q")
-    return _sum(cells, tuple(range(0, len(cells), _CELLS)), 0, tenant, wall)
+    return _sum(cells, tuple(range(0, len(cells), _CELLS)), 0, tenant, wall, usage_damage.noted(path))
 
 
-def _sum(cells: memoryview, starts: tuple[int, ...], slot: int, tenant: str, wall: float) -> Used:
+def _sum(
+    cells: memoryview, starts: tuple[int, ...], slot: int, tenant: str, wall: float, damaged_at: float = 0.0
+) -> Used:
     row, owner = slot * _CELLS, _owner(tenant)
     day = _latest(cells, starts, row + _DAY, owner | day_of(wall))
     month = _latest(cells, starts, row + _MONTH, owner | month_of(day & _LAST_PERIOD))
@@ -143,6 +159,8 @@ def _sum(cells: memoryview, starts: tuple[int, ...], slot: int, tenant: str, wal
         day_end(day & _LAST_PERIOD),
         sum(cells[start + row + _MONTH_BYTES] for start in starts if cells[start + row + _MONTH] == month),
         month_end(month & _LAST_PERIOD),
+        bool(damaged_at) and day_of(damaged_at) >= day & _LAST_PERIOD,
+        bool(damaged_at) and month_of(day_of(damaged_at)) >= month & _LAST_PERIOD,
     )
 
 

@@ -32,6 +32,7 @@ from gateway.seats import Seats
 from gateway.secure import SecureSession
 from gateway.shares import Shares
 from gateway.usage import Usage
+from gateway.usage_damage import note_of
 from telemetry.record import CloseCause, Kind
 from telemetry.spool import SpoolFull, SpoolWriter
 from whitelist.admitted import Admission
@@ -56,6 +57,8 @@ class Worker:
         seats = Seats(config.run_dir / "users", config.columns)
         attempts = Attempts(config.run_dir / "attempts", config.columns)
         usage = Usage(config.usage, config.columns)
+        if usage.damaged_at:
+            say(f"what firms used is not known: see {note_of(config.usage)}; those with a quota are refused meanwhile")
         figures = Figures(config.run_dir / "figures", config.columns)
         pipes = PipePool(POOL_PAGES // max(1, config.columns // 2))
         self.ctx = ctx = Context(config, reactor, spool, shares, seats, attempts, usage, figures, pipes)
@@ -298,6 +301,8 @@ class Worker:
         if ctx.spool.healthy(self.reactor.now) or ctx.spool_failed:
             return
         record = ctx.new_record()
+        if ctx.usage.damaged_at:
+            record.detail = "the bytes that firms used are not known: their file was damaged"
         record.values = {
             "connections": len(ctx.live),
             "handshakes": len(ctx.crowd.members),

@@ -12,11 +12,15 @@ _RTNETLINK_GROUPS = (1, 3, 4, 5, 7, 8, 9, 11, 19, 24, 25)
 _NFNLGRP_NFTABLES = 7  # linux/netfilter/nfnetlink.h
 
 
-def open_sockets() -> tuple[socket.socket, socket.socket]:
-    """Two non-blocking sockets that become readable on a change. The nftables one needs CAP_NET_ADMIN."""
+def open_sockets() -> tuple[list[socket.socket], str]:
+    """Non-blocking sockets that become readable on a change, and why one is missing: the nftables one needs
+    CAP_NET_ADMIN, without which nothing can be put right either, and the sweep says so of each line."""
     route = _open(socket.NETLINK_ROUTE, _RTNETLINK_GROUPS)
     try:
-        return route, _open(_NETLINK_NETFILTER, (_NFNLGRP_NFTABLES,))
+        return [route, _open(_NETLINK_NETFILTER, (_NFNLGRP_NFTABLES,))], ""
+    except PermissionError as error:
+        remedy = "give the process CAP_NET_ADMIN (feiyu.service does), then restart it"
+        return [route], f"changes of the nft table are not notified: {error.strerror}; {remedy}"
     except OSError:
         route.close()
         raise

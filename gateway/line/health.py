@@ -29,7 +29,8 @@ class Silent:
 
 
 def line_state(line: LineSpec, actual: Actual) -> tuple[str, str]:
-    """(UP or DOWN, why). A line is up while at least one family works; the detail then names the one that does not."""
+    """(UP or DOWN, why). A line is up while at least one family works; the detail then names the one that does not,
+    and single tenants' sources that are missing."""
     for device in reversed(line.devices):  # the one under a tunnel first: it takes the other with it
         link = actual.links.get(device)
         if link is None:
@@ -43,7 +44,16 @@ def line_state(line: LineSpec, actual: Actual) -> tuple[str, str]:
     if fault := _outer_fault(line, actual):
         return DOWN, fault
     broken = [fault for way in line.ways if (fault := _fault(line, way, actual))]
-    return DOWN if len(broken) == len(line.ways) else UP, ", ".join(broken)
+    partly = [
+        f"IPv{way.version}: {lost}"
+        for way in line.ways
+        if (lost := actual.diverted.get((line.table, way.version))) and lost.parts and not _fault(line, way, actual)
+    ]
+    here = actual.addresses.get(line.device, frozenset())
+    partly += [
+        f"a tenant's source {text} is not on {line.device}" for w in line.ways for text in w.others if text not in here
+    ]
+    return DOWN if len(broken) == len(line.ways) else UP, ", ".join([*broken, *partly])
 
 
 def _outer_fault(line: LineSpec, actual: Actual) -> str:
@@ -67,6 +77,13 @@ def _outer_fault(line: LineSpec, actual: Actual) -> str:
 
 
 def _fault(line: LineSpec, way: Way, actual: Actual) -> str:
+    if fault := _own_fault(line, way, actual):
+        return fault
+    lost = actual.diverted.get((line.table, way.version))
+    return f"IPv{way.version}: {lost}" if lost and not lost.parts else ""
+
+
+def _own_fault(line: LineSpec, way: Way, actual: Actual) -> str:
     if way.source not in actual.addresses.get(line.device, frozenset()):
         return f"source {way.source} is not on {line.device}"
     if isinstance(line.tunnel, Segments):

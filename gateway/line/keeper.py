@@ -184,7 +184,7 @@ class Keeper:
         return [*lines, *(access.interface for access in self._node.access)]
 
     def _tell_foreign(self, actual: Actual) -> None:
-        for rule in actual.foreign:
+        for rule in map(str, actual.foreign):
             if rule not in self._told:
                 self._told.add(rule)
                 self._on_drift(f"foreign rule before ours: {rule}", repaired=False)

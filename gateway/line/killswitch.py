@@ -17,8 +17,17 @@ from gateway.line.spec import LineSpec
 TABLE = "feiyu"
 _DROP = 'counter name "{}" drop'
 # The kernel's own words on a link; without them IPv6 neighbours are never found (RFC 4861 7.1.1, RFC 3810 5).
-_NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept"
-_LISTENERS = "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ip6 hoplimit 1 accept"
+_NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255"
+_LISTENERS = "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ip6 hoplimit 1"
+# They are told by having no socket of a program: whoever has CAP_NET_RAW writes such messages with what he likes in
+# them, for anywhere. 48 bytes: 24, a link address (IP over InfiniBand's is the longest: 24 with its head, RFC 4391 9.3)
+# or a nonce (RFC 7527 4.1). MLD goes to a group of the link, behind one router alert (RFC 3810 5).
+_KERNEL = [
+    "meta skuid >= 0 return",
+    f"ip6 nexthdr icmpv6 ip6 length <= 48 {_NEIGHBOURS} accept",
+    f"ip6 nexthdr 0 ip6 daddr ff02::/16 {_LISTENERS} accept",
+]
+_FROM_KERNEL = ["meta l4proto icmpv6 jump kernel"]
 
 
 def _prefixes(prefixes: Iterable[str], key: str) -> list[str]:
@@ -90,7 +99,7 @@ def _output(lines: tuple[LineSpec, ...], node: NodeConfig) -> list[str]:
     rules += wrapping.leaving(lines, node.mark_mask)
     rules += _vmap(f"meta mark & {node.mark_mask:#x}", [(f"{ln.mark:#x}", f"goto line_{ln.index}") for ln in lines])
     rules.append(f"meta mark & {node.range_mask:#x} == {node.mark_base:#x} {_DROP.format('marked')}")
-    rules += [_NEIGHBOURS, _LISTENERS]
+    rules += _FROM_KERNEL
     # What carries a line's address without its mark is a reset or ICMP error without a socket, or no packet of ours.
     rules += [f"{match} {_DROP.format('unmarked')}" for match in _sources(lines, "saddr")]
     rules += _vmap("oifname", [(f'"{name}"', f"jump access_{n}") for n, name in enumerate(_access(node))])
@@ -116,7 +125,7 @@ def _line_input() -> list[str]:
     return [
         f"icmp type redirect {_DROP.format('line_input')}",
         "ct state established,related accept",
-        _NEIGHBOURS,
+        f"{_NEIGHBOURS} accept",
         "icmp type destination-unreachable icmp code frag-needed accept",
         "icmpv6 type packet-too-big accept",
         _DROP.format("line_input"),
@@ -156,6 +165,7 @@ def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tup
     if node.alike:
         body += _chain("places", _places(node))
     body += _taken(node)
+    body += _chain("kernel", _KERNEL)
     body += _chain("output", _output(lines, node))
     body += _chain("forward", ["type filter hook forward priority 300; policy drop;", _DROP.format("forwarded")])
     body += _chain("line_input", _line_input())
@@ -173,7 +183,7 @@ def render(lines: Iterable[LineSpec], node: NodeConfig, counts: Mapping[str, tup
     if last := [(line, rules) for line in lines if (rules := wrapping.last_hop(line))]:
         for line, rules in last:
             drop = _DROP.format(f"line_{line.index}_dropped")
-            body += _chain(f"last_hop_{line.index}", [*rules, _NEIGHBOURS, _LISTENERS, drop])
+            body += _chain(f"last_hop_{line.index}", [*rules, *_FROM_KERNEL, drop])
         to_last = _vmap("oifname", [(f'"{line.device}"', f"goto last_hop_{line.index}") for line, _ in last])
         body += _chain("last_hop", ["type filter hook postrouting priority 300; policy accept;", *to_last])
     if node.access and (ports or taking):

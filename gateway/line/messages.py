@@ -6,7 +6,7 @@ What the kernel shows and we would never have written goes into `extra`, so that
 from ipaddress import ip_address
 from typing import Any
 
-from gateway.line.routing import PROTOCOL, Route, Rule
+from gateway.line.routing import PROTOCOL, Foreign, Route, Rule
 
 AF = {4: 2, 6: 10}  # AF_INET, AF_INET6
 _LOOKUP, _PROHIBIT = 1, 8  # FR_ACT_TO_TBL, FR_ACT_PROHIBIT
@@ -52,6 +52,13 @@ def route_words(route: Route, index: int) -> dict[str, Any]:
             words["metrics"] = {"mtu": route.mtu}
         return words | {"oif": index, "encap": {"type": "seg6", "mode": "encap", "segs": [*reversed(route.segments)]}}
     return words | {"gateway": route.gateway, "oif": index, "flags": _ONLINK}
+
+
+def foreign_of(version: int, item: Any, attrs: dict[str, Any]) -> Foreign:
+    """A rule of somebody else that comes before ours."""
+    target = attrs.get("FRA_DST", "")
+    words = f"ip -{version} rule {attrs.get('FRA_PRIORITY', 0)}: table {attrs.get('FRA_TABLE', 0)}"
+    return Foreign(version, words, target, f"{target}/{item['dst_len']}" if target else "")
 
 
 def rule_of(version: int, item: Any, attrs: dict[str, Any]) -> Rule:

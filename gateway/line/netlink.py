@@ -10,7 +10,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError
 
-from gateway.line import devices, messages, sysctl, tunsrc
+from gateway.line import devices, diverted, messages, sysctl, tunsrc
 from gateway.line.model import (
     MAX_INDEX,
     PRIORITY_FIRST,
@@ -21,7 +21,7 @@ from gateway.line.model import (
 )
 from gateway.line.plan import Plan
 from gateway.line.reconcile import Actual
-from gateway.line.routing import Route, Rule
+from gateway.line.routing import Foreign, Route, Rule
 from gateway.line.spec import LineSpec, Segments, Underlay
 from gateway.line.steps import (
     Action,
@@ -84,6 +84,7 @@ class Kernel:
             rules=rules,
             routes=self._routes(names),
             foreign=foreign,
+            diverted=diverted.read(self._ip, plan.lines, foreign, {name: index for index, name in names.items()}),
             links=links,
             addresses={device: frozenset(found) for device, found in addresses.items()},
             neighbours=neighbours,
@@ -92,9 +93,9 @@ class Kernel:
             tunnel_source=_tunnel_source() if plan.tunnel_source else "",
         )
 
-    def _rules(self) -> tuple[frozenset[Rule], tuple[str, ...]]:
+    def _rules(self) -> tuple[frozenset[Rule], tuple[Foreign, ...]]:
         rules: set[Rule] = set()
-        foreign: list[str] = []
+        foreign: list[Foreign] = []
         for version in (4, 6):
             for item in self._ip.get_rules(family=messages.AF[version]):
                 attrs = dict(item["attrs"])
@@ -104,7 +105,7 @@ class Kernel:
                     rules.add(rule)
                     self._raw[rule] = messages.rule_request(item, attrs)
                 elif priority < PRIORITY_FIRST and (priority, attrs.get("FRA_TABLE")) != (0, _LOCAL):
-                    foreign.append(f"ip -{version} rule {priority}: table {attrs.get('FRA_TABLE', 0)}")
+                    foreign.append(messages.foreign_of(version, item, attrs))
         return frozenset(rules), tuple(foreign)
 
     def _routes(self, names: dict[int, str]) -> frozenset[Route]:

@@ -20,6 +20,9 @@ def _run(arguments: list[str], text: str = "") -> subprocess.CompletedProcess[st
         )
     except FileNotFoundError:
         raise NftError("nft is not installed; install the package nftables") from None
+    except OSError as error:
+        remedy = "see that it is a program this user may run, or reinstall the package nftables"
+        raise NftError(f"nft cannot be started: {error.strerror or error}; {remedy}") from None
     except subprocess.TimeoutExpired:
         raise NftError(f"nft did not answer in {_TIMEOUT:.0f} s") from None
 

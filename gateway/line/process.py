@@ -69,7 +69,9 @@ async def run(
     revision). stood: the last state of each line that an earlier process told. The callbacks run in the event loop. An
     exception of lines() leaves the last plan in force and is reported as drift."""
     loop = asyncio.get_running_loop()
-    sockets = events.open_sockets()
+    sockets, deaf = events.open_sockets()
+    if deaf:
+        on_drift(deaf, repaired=False)
 
     def answered(line: str, results: list[ProbeResult]) -> None:
         census.on_round(line, results)

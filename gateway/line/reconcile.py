@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway.line.overlay import ALIAS, VXLAN_HEADERS, Device
 from gateway.line.plan import Plan, is_right
-from gateway.line.routing import Route, Rule
+from gateway.line.routing import Diverted, Foreign, Route, Rule
 from gateway.line.spec import Segments, Underlay
 from gateway.line.steps import (
     Action,
@@ -41,13 +41,15 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class Actual:
     """What the kernel says. rules, routes: those in our priorities and tables, whoever made them; foreign: rules of
-    others before ours; addresses: usable ones by device; neighbours: state by (device, address); sysctls: None
-    where the path does not exist; table: our nft table without counts, empty when it is not there; tunnel_source: the
-    node's SRv6 source address, empty when it has none or was not asked for."""
+    others before ours; diverted: what of a line they take, by table and family; addresses: usable ones by device;
+    neighbours: state by (device, address); sysctls: None where the path does not exist; table: our nft table
+    without counts, empty when it is not there; tunnel_source: the node's SRv6 source address, empty when it has
+    none or was not asked for."""
 
     rules: frozenset[Rule] = frozenset()
     routes: frozenset[Route] = frozenset()
-    foreign: tuple[str, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
+    diverted: Mapping[tuple[int, int], Diverted] = field(default_factory=dict)
     links: Mapping[str, Link] = field(default_factory=dict)
     addresses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     neighbours: Mapping[tuple[str, str], str] = field(default_factory=dict)

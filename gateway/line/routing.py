@@ -79,3 +79,31 @@ class Route:
             way = self.extra
         where = self.destination or "default"
         return f"ip -{self.version} route table {self.table}: {where} {way} metric {self.metric}"
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A rule of somebody else before ours. target: the first address of the prefix that it is for, empty for all; to:
+    the prefix in words."""
+
+    version: int
+    words: str
+    target: str = ""
+    to: str = ""
+
+    def __str__(self) -> str:
+        return self.words
+
+
+@dataclass(frozen=True, slots=True)
+class Diverted:
+    """What of one family does not reach a line's table. by: the rules that may be at fault, in words; parts: what of
+    it, empty for everything."""
+
+    by: str
+    parts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        of = f" for {', '.join(self.parts)}" if self.parts else ""
+        remedy = "remove it, or give it a priority behind ours (ip rule)"
+        return f"a foreign rule decides before the line's{of}: {self.by}; {remedy}"

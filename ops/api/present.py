@@ -14,6 +14,7 @@ from aiohttp import web
 from gateway import usage
 from gateway.addresses import own_addresses
 from gateway.kills import Kills
+from gateway.line.model import LineHandle
 from gateway.lines import LineTable
 from gateway.live import Kill, LineState
 from gateway.usage import Used, zone_time
@@ -63,7 +64,8 @@ async def refused_now(
     states = {name: LineState(state) for name, state in live["lines"].items()} if "lines" in live else None
     kills = msgspec.convert(live.get("kills", []), list[Kill])
     base = request.app[SETTINGS].line_base.mark
-    own = await asyncio.to_thread(_own) if target.is_ip else frozenset()
+    has_share = any(share.tenant == tenant.id for line in lines for share in line.shares)
+    own = await asyncio.to_thread(_own) if target.is_ip or has_share else frozenset()
     found = hindrance(permit, tenant, target, lines, base, states, kills, used, own, time.time())
     unknown = list(_unknown(tenant, target, live, usage_known=used is not None))
     if found is None:
@@ -129,6 +131,9 @@ def hindrance(
     table.load({line.id: line for line in lines})
     table.replace(dict.fromkeys(permit.lines, LineState.UP) if states is None else states)
     usable, why = table.usable(permit.lines, wall)
+    if own and (without := [handle for handle in usable if _lacks_source(handle, tenant.id, own)]):
+        told = [f"{handle.id}: the tenant's own source on it is not on this machine" for handle in without]
+        usable, why = tuple(handle for handle in usable if handle not in without), ", ".join(filter(None, [why, *told]))
     cut = Kills()
     cut.replace(kills)
     of_lines = [cut.hit("", "", handle.id, "", wall) for handle in usable]
@@ -145,6 +150,14 @@ def hindrance(
         except AddressForbidden as error:
             return error.reason, error.detail
     return None
+
+
+def _lacks_source(line: LineHandle, tenant: str, own: frozenset[str]) -> bool:
+    """Whether none of the addresses that a tenant's share gives it on the line, in place of the line's, is here."""
+    egress = line.egress(tenant)
+    if (egress.source4, egress.source6) == (line.source4, line.source6):
+        return False
+    return not any(source in own for source in (egress.source4, egress.source6) if source)
 
 
 def _own() -> frozenset[str]:

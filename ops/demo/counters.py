@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network
 from typing import Self
 
 from ops.demo.network import GATEWAY, Wire, Zone
@@ -20,7 +21,8 @@ _ALL = 0x0003  # ETH_P_ALL
 _OUTGOING = 4  # PACKET_OUTGOING
 _SOL_PACKET, _STATISTICS = 263, 6
 _MLD = frozenset({130, 131, 132, 143})
-_ND = frozenset({133, 134, 135, 136})
+_ND = {133: 8, 134: 16, 135: 24, 136: 24}  # ICMPv6 type: bytes before the options (RFC 4861 4.1 to 4.4)
+_OPTIONS = frozenset({1, 2, 14})  # link addresses and a nonce (RFC 7527), 8 bytes each: all the kernel sends
 _NAMES = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6"}
 
 
@@ -48,8 +50,10 @@ class Count:
         return ", ".join(f"{n} {kind}" for kind, n in sorted(self.kinds.items())) or "nothing"
 
 
-def classify(ethertype: int, packet: bytes) -> str:
-    """The kind of a frame: "IPv4 TCP", "IPv6 UDP", "ARP", "ND", "MLD" … packet: what is behind the Ethernet header."""
+def classify(ethertype: int, packet: bytes, link: str = "") -> str:
+    """The kind of a frame: "IPv4 TCP", "IPv6 UDP", "ARP", "ND", "MLD" … packet: what is behind the Ethernet header;
+    link: the IPv6 prefix of the wire. "ND" and "MLD" are only what the kernel itself sends: to a group, an address or a
+    neighbour of the link, with nothing in it that it does not put there."""
     if ethertype == 0x0806:
         return "ARP"
     if ethertype == 0x0800 and len(packet) >= 20:
@@ -59,12 +63,26 @@ def classify(ethertype: int, packet: bytes) -> str:
         if header == 0 and len(packet) >= 48:  # MLD comes behind a router alert option (RFC 3810 clause 5)
             header, offset = packet[40], 40 + 8 * (packet[41] + 1)
         if header == 58 and len(packet) > offset:
-            if packet[offset] in _MLD:
+            if packet[offset] in _MLD and offset == 48 and packet[7] == 1 and packet[24:26] == b"\xff\x02":
                 return "MLD"
-            if packet[offset] in _ND and packet[7] == 255:
+            if packet[offset] in _ND and offset == 40 and packet[7] == 255 and _is_of_link(packet, link):
                 return "ND"
         return f"IPv6 {_NAMES.get(header, header)}"
     return f"ethertype {ethertype:#06x}"
+
+
+def _is_of_link(packet: bytes, link: str) -> bool:
+    """Whether neighbour discovery goes to this link, with the standard's options and nothing else."""
+    target = IPv6Address(packet[24:40])
+    if not (packet[24:26] == b"\xff\x02" or target.is_link_local or (link and target in IPv6Network(link))):
+        return False
+    options = packet[40 + _ND[packet[40]] : 40 + int.from_bytes(packet[4:6], "big")]
+    length = int.from_bytes(packet[4:6], "big") - _ND[packet[40]]
+    return (
+        length in (0, 8, 16)
+        and len(options) == length
+        and all(options[at] in _OPTIONS and options[at + 1] == 1 for at in range(0, length, 8))
+    )
 
 
 class WireCounter:
@@ -135,4 +153,4 @@ class WireCounter:
                     self._seen = struct.unpack("!I", frame[14:18])[0]
                     self._changed.notify_all()
                 else:
-                    self._count.kinds[classify(address[1], frame[14:])] += 1
+                    self._count.kinds[classify(address[1], frame[14:], self._wire.prefixes[1])] += 1

@@ -1,7 +1,7 @@
 """The ways in which a packet could try to leave beside its line, each as the mistake it stands for."""
 
 import contextlib
-import os
+import ctypes
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -17,12 +17,14 @@ ROUTE_PORT = 46_000  # of no packet: a route is only looked up
 _AF = {4: socket.AF_INET, 6: socket.AF_INET6}
 _ECHO = {4: (socket.IPPROTO_ICMP, 8), 6: (socket.IPPROTO_ICMPV6, 128)}
 _UDP = socket.IPPROTO_UDP
+_ND_HOPS = 255  # what neighbours must see, and filters let pass (RFC 4861 11.2)
 _TEXT = b"feiyu doctor egress"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One packet that is to get out. kind: tcp, udp, icmp, or raw (a UDP packet with a header of our own making).
+    """One packet that is to get out. kind: tcp, udp, icmp, nd (a neighbour solicitation with a text in it, as only a
+    program sends it), or raw (a UDP packet with a header of our own making).
 
     mark, device, source, uid: what the socket has, where it has them. onlink: past every gateway (SO_DONTROUTE). held:
     the line's device and sources, where leaving by them is no leak; asked: the route is looked up first, and nothing is
@@ -54,6 +56,9 @@ def of_node(node: NodeConfig) -> Iterator[Attempt]:
             for uid in node.worker_uids[:1]:
                 yield Attempt("plain socket of a worker's user", "", version, kind, uid=uid)
         yield Attempt("echo request", "", version, "icmp")
+    yield Attempt("forged neighbour solicitation", "", 6, "nd")
+    for uid in node.worker_uids[:1]:
+        yield Attempt("forged neighbour solicitation of a worker's user", "", 6, "nd", uid=uid)
 
 
 def of_line(line: LineSpec, all_lines: Sequence[LineSpec], node: NodeConfig) -> Iterator[Attempt]:
@@ -78,6 +83,9 @@ def of_line(line: LineSpec, all_lines: Sequence[LineSpec], node: NodeConfig) -> 
         bare = Attempt("", line.id, way.version, "icmp", held=held)
         yield replace(bare, name="echo request from its source", source=way.source)
         yield replace(bare, name="forged packet with its source", kind="raw", source=way.source)
+        if way.version == 6:
+            yield replace(bare, name="forged neighbour solicitation from its source", kind="nd", source=way.source)
+            yield replace(bare, name="forged neighbour solicitation by its device", kind="nd", device=line.device)
     yield from _of_tunnel(line)
 
 
@@ -114,6 +122,10 @@ def send(attempt: Attempt, aim: Aim) -> tuple[int, int]:
             if attempt.kind == "icmp":
                 sock.sendto(_echo(attempt.version, aim.own), (aim.address, 0))
                 return 0, aim.own
+            if attempt.kind == "nd":
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, _ND_HOPS)
+                sock.sendto(_solicitation(aim), (aim.address, 0))
+                return 0, aim.own
             if attempt.kind == "raw":
                 sock.sendto(_packet(attempt.source, aim), (aim.address, 0))
                 return 0, aim.own
@@ -133,6 +145,8 @@ def _socket(attempt: Attempt) -> socket.socket:
     kind, protocol = socket.SOCK_STREAM if attempt.kind == "tcp" else socket.SOCK_DGRAM, 0
     if attempt.kind == "icmp":
         kind, protocol = socket.SOCK_RAW, _ECHO[attempt.version][0]
+    elif attempt.kind == "nd":
+        kind, protocol = socket.SOCK_RAW, socket.IPPROTO_ICMPV6
     elif attempt.kind == "raw":
         kind, protocol = socket.SOCK_RAW, socket.IPPROTO_RAW
     with contextlib.ExitStack() as unmade:
@@ -155,22 +169,28 @@ def _socket(attempt: Attempt) -> socket.socket:
 
 @contextlib.contextmanager
 def _as_user(uid: int) -> Iterator[None]:
-    """The process acts as another user; root may come back."""
+    """The thread makes files, and sockets, as another user (setfsuid(2)), with its own capabilities: a worker has that
+    for raw sockets."""
     if not uid:
         yield
         return
-    before = os.geteuid()
-    os.seteuid(uid)
+    setfsuid = ctypes.CDLL(None).setfsuid
+    before = setfsuid(uid)
     try:
         yield
     finally:
-        os.seteuid(before)
+        setfsuid(before)
 
 
 def _echo(version: int, identifier: int) -> bytes:
     """RFC 792, RFC 4443 4.1; the kernel fills in ICMPv6's checksum."""
     head = struct.pack("!BBHHH", _ECHO[version][1], 0, 0, identifier, 1)
     return head[:2] + struct.pack("!H", _checksum(head + _TEXT)) + head[4:] + _TEXT
+
+
+def _solicitation(aim: Aim) -> bytes:
+    """RFC 4861 4.3, with the attempt's number in what is reserved and more behind than any option of the kernel's."""
+    return struct.pack("!BBHHH", 135, 0, 0, aim.own, 0) + ip_address(aim.address).packed + _TEXT * 4
 
 
 def _packet(source: str, aim: Aim) -> bytes:

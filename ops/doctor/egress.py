@@ -179,7 +179,7 @@ def _is_own(packet: Seen, one: Tried) -> bool:
         return False
     if not one.aim.named:
         return packet.asked or packet.port == one.aim.own
-    sent_to = one.aim.own if one.attempt.kind == "icmp" else one.aim.port
+    sent_to = one.aim.own if one.attempt.kind in ("icmp", "nd") else one.aim.port
     return not packet.asked and one.port != 0 and (packet.port, packet.from_port) == (sent_to, one.port)
 
 

@@ -33,6 +33,7 @@ def examine(settings: Settings, *, running: bool) -> Iterator[Finding]:
     yield from listeners(settings, running=running)
     yield from transparent.examine(settings)
     yield from marks.examine(settings)
+    yield marks.rules_before(settings)
     yield from certificates(settings, int(time.time()))
     yield from rules.examine(settings)
     yield files()

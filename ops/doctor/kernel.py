@@ -34,7 +34,12 @@ def read_back(node: NodeConfig, lines: Iterable[LineEntry]) -> Iterator[Finding]
     else:
         yield ok("kill switch", "table inet feiyu")
     for rule in actual.foreign:
-        yield warn("foreign rule", rule, "it decides before ours: remove it, or give it a priority behind them")
+        yield warn("foreign rule", str(rule), "it decides before ours: remove it, or give it a priority behind them")
+    for spec in specs:
+        for way in spec.ways:
+            if lost := actual.diverted.get((spec.table, way.version)):
+                seen, _, remedy = str(lost).rpartition("; ")
+                yield fail(f"line {spec.id}", f"IPv{way.version}: {seen}", remedy)
     steps = [str(step) for step in diff(wanted, actual.table, actual) if not isinstance(step, LoadTable)]
     if steps:
         more = f" and {len(steps) - SHOWN} more" if len(steps) > SHOWN else ""

@@ -43,6 +43,22 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield ok("marks", f"{own} is used by nobody else")
 
 
+def rules_before(settings: Settings) -> Finding:
+    """Policy rules of others that are asked before the lines' own, but for the kernel's for its local addresses."""
+    found = []
+    for family in ("-4", "-6"):
+        for rule in programs.listed("ip", family, "-j", "rule", "show"):
+            number, table = int(rule.get("priority", 0)), str(rule.get("table", ""))
+            if number < settings.line_base.priority and (number, table) != (0, "local"):
+                found.append(f"ip {family} rule {number}: {rule.get('action') or f'table {table}'}")
+    if not found:
+        return ok("rules before the lines'", "none")
+    remedy = (
+        f"give it a priority behind {settings.line_base.priority + _OWN_PRIORITIES - 1}, or remove it: what it takes "
+    )
+    return warn("rules before the lines'", _named(found), remedy + "of a line is dropped, and feiyu line list says so")
+
+
 def foreign_rules(rules: list[dict[str, Any]], mark: int, priority: int) -> tuple[list[str], list[str]]:
     """Policy rules (as `ip -j rule` shows them) of others that select packets with a line's mark: those that decide
     before ours, which is at fault, and those behind, which matter only while ours are not there. Behind ours, a rule

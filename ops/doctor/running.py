@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.usage_damage import note_of
 from ops.cli.errors import CliError
 from ops.doctor import approvals, host, marks, rivals
 from ops.doctor.finding import Finding, fail, ok, skip, warn
@@ -45,6 +46,7 @@ def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding
     yield from recorder_state(recorder)
     yield from streams_state(run, settings.streams)
     yield spool(run / "spool", settings.limits.spool_bytes)
+    yield quotas(Path(settings.state_dir) / "usage" / "bytes")
     yield host.clock()
     yield from marks.examine(settings)
     yield from rivals.firewalls(Path("/"))
@@ -168,6 +170,19 @@ def streams_state(run: Path, sinks: tuple[Sink, ...]) -> Iterator[Finding]:
             yield warn(f"sink {sink.name}", f"{found.lag_seconds:.0f} s behind", "its other end is too slow")
         else:
             yield ok(f"sink {sink.name}", f"{found.lag_records} records behind")
+
+
+def quotas(path: Path) -> Finding:
+    """Whether what firms used of their quotas is known."""
+    note = note_of(path)
+    try:
+        text = note.read_text().strip()
+    except FileNotFoundError:
+        return ok("quotas", "what firms used is known")
+    except OSError as error:
+        return skip("quotas", f"{note}: {error.strerror}", "ask as root")
+    remedy = f"firms with a quota are refused until their period ends; their records tell what they used; rm {note}"
+    return fail("quotas", text, f"{remedy} lets them go on")
 
 
 def spool(directory: Path, limit: int) -> Finding:

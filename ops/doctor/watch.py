@@ -13,6 +13,7 @@ _OUTGOING = 4  # PACKET_OUTGOING
 _ALL = 3  # ETH_P_ALL
 _ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
 _SOLICITATION = 135  # RFC 4861 4.3
+_QUESTION = 48  # bytes at most of one that the kernel asks with; a longer one is an attempt's
 _SO_ATTACH_FILTER = 26
 _NET4, _NET6 = 0xCB007100, 0x20010DB8  # 203.0.113.0/24, 2001:db8::/32: where attempts go unless a target is named
 
@@ -43,7 +44,7 @@ def _filter(addresses: Mapping[int, str]) -> list[tuple[int, int, int, int]]:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One packet that went out. target: the address it was for, or that was asked for on the link (asked). port and
-    from_port: of TCP and UDP, or twice the identifier of an echo; 0 where there is none."""
+    from_port: of TCP and UDP, or twice the number in an echo or a forged solicitation; 0 where there is none."""
 
     device: str
     asked: bool
@@ -63,7 +64,8 @@ def parse(device: str, ethertype: int, packet: bytes) -> Seen | None:
         return Seen(device, False, str(source), str(aim), *_ports(packet[9], packet[start:]))
     if ethertype == _IPV6 and len(packet) >= 48:
         source, aim = ip_address(packet[8:24]), ip_address(packet[24:40])
-        if packet[6] == socket.IPPROTO_ICMPV6 and packet[40] == _SOLICITATION and len(packet) >= 64:
+        is_short = int.from_bytes(packet[4:6], "big") <= _QUESTION
+        if packet[6] == socket.IPPROTO_ICMPV6 and packet[40] == _SOLICITATION and len(packet) >= 64 and is_short:
             return Seen(device, True, str(source), str(ip_address(packet[48:64])), 0)
         return Seen(device, False, str(source), str(aim), *_ports(packet[6], packet[40:]))
     return None

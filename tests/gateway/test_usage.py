@@ -1,6 +1,7 @@
 """Bytes per firm, day and month, and new tunnels per second, over all workers: real files, locks and processes."""
 
 import datetime
+import os
 import re
 import signal
 import subprocess
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.usage import Used, day_end, day_of, month_end, month_of, read, zone_time
+from gateway.usage import Usage, Used, day_end, day_of, month_end, month_of, read, zone_time
+from gateway.usage_damage import note_of
+from ops.doctor.finding import Level
+from ops.doctor.running import quotas
 from tests.gateway.counters import Counting
 from tests.gateway.node import CODE
 
@@ -242,3 +246,59 @@ def test_workers_that_race_let_no_more_through_than_one_alone(tmp_path: Path) ->
         worker.stdin.flush()
     through = sum(int(worker.communicate(timeout=30)[0]) for worker in workers)
     assert 1_000 < through <= 10_000, "no more than one bucket; some may be refused that raced"
+
+
+LENGTHS = {
+    "empty": 0,
+    "shorter than its head": 100,
+    "cut in its first column": 4096 + 64,
+    "made longer by a byte": 4096 + 4 * Usage.COLUMN_CELLS * 8 + 1,
+}
+NOVEMBER, TOMORROW = "2026-11-25T10:00:00", "2026-11-26T10:00:00"
+
+
+@pytest.mark.parametrize("how", LENGTHS)
+def test_what_was_used_is_unknown_and_no_quota_is_left_where_the_file_is(how: str, tmp_path: Path) -> None:
+    path = tmp_path / "bytes"
+    whole = Usage(path, 4)
+    whole.add(7, "acme", 100, at(NOVEMBER))
+    whole.close()
+    assert whole.damaged_at == 0
+    os.truncate(path, LENGTHS[how])
+    usage = Usage(path, 4)
+    os.utime(note_of(path), (at(NOVEMBER), at(NOVEMBER)))
+    usage.survey()
+    for found in (usage.used(7, "acme", at(NOVEMBER)), read(path, 7, "acme", at(NOVEMBER))):
+        words, end = found.exhausted(1_000, 1_000) or ("", 0)
+        assert words.startswith("unknown (its file was damaged), so all 1000 bytes of the day and unknown")
+        assert end == at("2026-12-01T00:00:00")
+        assert found.exhausted(0, 0) is None, "a firm without a quota goes on"
+    tomorrow = usage.used(7, "acme", at(TOMORROW))
+    assert tomorrow.exhausted(1_000, 0) is None, "the day is over"
+    assert tomorrow.exhausted(0, 1_000), "the month is not"
+    assert usage.used(7, "acme", at("2026-12-01T00:00:01")).exhausted(1_000, 1_000) is None
+    told = quotas(path)
+    assert (told.level, str(LENGTHS[how]) in told.seen, str(note_of(path)) in told.remedy) == (Level.FAIL, True, True)
+    usage.close()
+    again = Usage(path, 4)
+    assert again.used(7, "acme", at(NOVEMBER)).exhausted(1_000, 0), "a new worker knows it too"
+    note_of(path).unlink()
+    again.survey()
+    assert again.used(7, "acme", at(NOVEMBER)).exhausted(1_000, 1_000) is None, "somebody looked"
+    assert quotas(path).level is Level.OK
+    again.close()
+
+
+def test_the_columns_that_are_whole_count_on_after_damage_and_more_workers_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "bytes"
+    first = Usage(path, 2)
+    first.add(7, "acme", 100, at(NOVEMBER))
+    first.close()
+    more = Usage(path, 4)
+    assert more.damaged_at == 0
+    more.close()
+    os.truncate(path, path.stat().st_size - 8)
+    cut = Usage(path, 4)
+    assert cut.used(7, "acme", at(NOVEMBER)).month == 100
+    assert cut.damaged_at
+    cut.close()

@@ -4,6 +4,8 @@ import contextlib
 import os
 import socket
 import struct
+import subprocess
+import time
 from ipaddress import ip_address
 
 import pytest
@@ -56,6 +58,38 @@ def test_the_line_works_when_its_neighbour_must_first_be_found(bench: Bench, ver
     sock.settimeout(3)
     sock.connect((ABROAD[version], PORT))
     sock.close()
+
+
+@pytest.mark.parametrize("device", ["acc0", "iplc1", "wan0"])
+def test_the_kernel_itself_asks_and_answers_neighbours_and_tells_its_groups(bench: Bench, device: str) -> None:
+    wire = bench.zone.wires[device]
+    bench.run(f"ip -6 neigh flush dev {device} nud permanent")
+    with wire.ns.inside():
+        subprocess.run(["ip", "-6", "neigh", "flush", "dev", "far", "nud", "permanent"], check=True, timeout=10)
+    bench.zone.count(device)
+    bench.run(f"ip -6 neigh replace {wire.far[6]} dev {device} nud none use")
+    assert _neighbour(device, wire.far[6]) == wire.mac(1), "it asks, and hears the answer"
+    assert bench.zone.count(device).kernel, "the question went out"
+    with wire.ns.inside():
+        subprocess.run(["ip", "-6", "neigh", "replace", wire.near[6], "dev", "far", "nud", "none", "use"], timeout=10)
+        assert _neighbour("far", wire.near[6]) == wire.mac(0), "it answers"
+    bench.zone.count(device)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        group = socket.inet_pton(socket.AF_INET6, "ff02::1234") + struct.pack("@I", socket.if_nametoindex(device))
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+        told = (time.sleep(0.02) or bench.zone.count(device).kernel for _ in range(300))  # it waits up to a second
+        assert any(told), "MLD"
+
+
+def _neighbour(device: str, address: str) -> str:
+    """Its link address, as soon as it is known."""
+    for _ in range(200):
+        command = ["ip", "-6", "neigh", "show", address, "dev", device]
+        words = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.split()
+        if "lladdr" in words:
+            return words[words.index("lladdr") + 1]
+        time.sleep(0.02)
+    return ""
 
 
 @FAMILIES

@@ -138,9 +138,15 @@ def feiyu(command: str, root: Path) -> list[str]:
 
 
 def check(
-    root: Path, edit: dict[str, Any] | None = None, commands: tuple[str, ...] = (), mounts: str = "", prefix: str = ""
+    root: Path,
+    edit: dict[str, Any] | None = None,
+    commands: tuple[str, ...] = (),
+    mounts: str = "",
+    prefix: str = "",
+    level: str = "fail",
 ) -> tuple[int, list[tuple[str, str, str]]]:
-    """Exit status, and what was refused: name, what was seen, what to do. edit: as in a damaged register."""
+    """Exit status, and what was refused (or found at another level): name, what was seen, what to do. edit: as in a
+    damaged register."""
     with sqlite3.connect(root / "state" / "register.db") as database:
         ((document,),) = database.execute("SELECT document FROM lines WHERE id = 'sg1'").fetchall()
         damaged = json.dumps(json.loads(document) | (edit or {}))
@@ -155,7 +161,7 @@ def check(
             database.execute("UPDATE lines SET document = ? WHERE id = 'sg1'", (document,))
     assert run.stdout, run.stderr
     found = json.loads(run.stdout)
-    return run.returncode, [(one["name"], one["seen"], one["remedy"]) for one in found if one["level"] == "fail"]
+    return run.returncode, [(one["name"], one["seen"], one["remedy"]) for one in found if one["level"] == level]
 
 
 def test_nothing_is_refused_on_a_machine_as_it_should_be(prepared: Path) -> None:
@@ -169,3 +175,13 @@ def test_refused_is(prepared: Path, sentence: str) -> None:
     assert status == 1
     assert [one for one in found if one[0] == name and seen in one[1] and remedy in one[2]], found
     assert [one for one in found if not one[2]] == []
+
+
+def test_a_rule_of_others_before_the_lines_is_told_and_refuses_nothing(prepared: Path) -> None:
+    rules = ("ip rule add priority 100 prohibit", "ip -6 rule add priority 200 to 2001:db8::/32 lookup 77")
+    status, found = check(prepared, commands=rules, level="warn")
+    assert status == 0
+    (told,) = [one for one in found if one[0] == "rules before the lines'"]
+    assert told[1] == "ip -4 rule 100: prohibit; ip -6 rule 200: table 77"
+    assert "behind 4699" in told[2]
+    assert not [one for one in check(prepared, level="warn")[1] if one[0] == "rules before the lines'"]

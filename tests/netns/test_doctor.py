@@ -58,6 +58,12 @@ def test_a_whole_node_lets_nothing_out_and_each_way_is_told_by_what_stopped_it(z
     assert {r.attempt for r in results if r.verdict is Verdict.HELD} == {"mark without device"}
     assert [r for r in results if r.by.startswith("not seen")] == []
     stopped = Verdict.STOPPED
+    for forged, line, counter in (
+        ("forged neighbour solicitation", "", "dropped"),
+        ("forged neighbour solicitation of a worker's user", "", "unmarked"),
+        ("forged neighbour solicitation from its source", "line-1", "unmarked"),
+    ):
+        assert found(results, forged, "nd6", line) == (stopped, f"nft: counter {counter}")
     for version in (4, 6):
         assert found(results, "plain socket of root", f"tcp{version}") == (stopped, "nft: counter dropped")
         assert found(results, "plain socket of a worker's user", f"udp{version}") == (stopped, "nft: counter unmarked")
@@ -109,6 +115,20 @@ def test_forwarding_that_neither_layer_stops_is_open(zone: Zone) -> None:
     with Zone() as other:
         results, _ = examine(other, [forward, *NO_TABLE])
         assert found(results, "forwarded packet", "")[0] is Verdict.OPEN
+
+
+def test_a_table_that_trusts_neighbour_discovery_of_any_program_is_found_out(zone: Zone) -> None:
+    trusting = "nft insert rule inet feiyu output icmpv6 type nd-neighbor-solicit ip6 hoplimit 255 accept"
+    results, out = examine(zone, [trusting])
+    leaked = {(r.attempt, r.line) for r in results if r.verdict is Verdict.LEAKED}
+    assert {
+        ("forged neighbour solicitation", ""),
+        ("forged neighbour solicitation of a worker's user", ""),
+    } <= leaked
+    assert {attempt.partition(" from")[0].partition(" of")[0].partition(" by")[0] for attempt, _ in leaked} == {
+        "forged neighbour solicitation"
+    }
+    assert out["wan0"] >= 2
 
 
 def test_settings_that_let_neighbours_lead_packets_away_are_open(zone: Zone) -> None:

@@ -19,6 +19,7 @@ import pytest
 from gateway.line import nft
 from gateway.line.keeper import Keeper
 from gateway.line.process import LinesConfig, run
+from ops.doctor.kernel import read_back
 from ops.privileges import Privileges, apply
 from tests.netns.bench import FLUSH_ROUTES, FLUSH_RULES, NO_TABLE, Bench, configured, line_of, node_of
 from tests.netns.kit import ABROAD, Zone
@@ -229,6 +230,57 @@ def test_a_foreign_rule_before_ours_is_told_once_and_left_alone(zone: Zone) -> N
     assert "to 203.0.113.0/24" in shown
 
 
+_BEFORE = "a foreign rule decides before the line's"
+_REMEDY = "; remove it, or give it a priority behind ours (ip rule)"
+ALL4, ALL6 = "ip rule add pref 100 prohibit", "ip -6 rule add pref 100 prohibit"
+DIVERSIONS: dict[str, tuple[list[str], tuple[str, str]]] = {
+    "everything": (
+        [ALL4, ALL6],
+        (
+            "down",
+            f"IPv4: {_BEFORE}: ip -4 rule 100: table 0{_REMEDY}, IPv6: {_BEFORE}: ip -6 rule 100: table 0{_REMEDY}",
+        ),
+    ),
+    "one family": ([ALL6], ("up", f"IPv6: {_BEFORE}: ip -6 rule 100: table 0{_REMEDY}")),
+    "what has a line's mark": (
+        [f"{rule} fwmark 0x46000100/0xffffff00" for rule in (ALL4, ALL6)],
+        (
+            "down",
+            f"IPv4: {_BEFORE}: ip -4 rule 100: table 0{_REMEDY}, IPv6: {_BEFORE}: ip -6 rule 100: table 0{_REMEDY}",
+        ),
+    ),
+    "a table with a way by another device": (
+        ["ip rule add pref 100 lookup 77", "ip route add unreachable default table 77"],
+        ("up", f"IPv4: {_BEFORE}: ip -4 rule 100: table 77{_REMEDY}"),
+    ),
+    "one prefix": (
+        [f"{ALL4} to 203.0.113.128/25"],
+        ("up", f"IPv4: {_BEFORE} for 203.0.113.128/25: ip -4 rule 100: table 0{_REMEDY}"),
+    ),
+    "nothing of a line, since it is for another mark": ([f"{ALL4} fwmark 0xca6c"], ("up", "")),
+    "nothing of a line, since its table has no way by the device": (["ip rule add pref 100 lookup main"], ("up", "")),
+}
+
+
+@pytest.mark.parametrize("takes", DIVERSIONS)
+def test_a_line_says_what_of_it_is_taken_by_a_foreign_rule_that_takes(zone: Zone, takes: str) -> None:
+    commands, expected = DIVERSIONS[takes]
+    states: list[tuple[str, str]] = []
+    with zone.gateway.inside():
+        keeper = Keeper(node_of(zone), lambda _, *state: states.append(state), lambda *_, **__: None)
+        keeper.want([line_of(zone, 1, "iplc1")])
+        keeper.sweep()
+        zone.run(*commands)
+        keeper.sweep()
+        assert states[-1] == expected
+        seen = [found for found in read_back(node_of(zone), [line_of(zone, 1, "iplc1")]) if found.name == "line line-1"]
+        assert len(seen) == expected[1].count("IPv"), "doctor says it of each family"
+        zone.run(*(command.replace(" add ", " del ") for command in commands if " rule " in command))
+        keeper.sweep()
+        keeper.close()
+    assert states[-1] == ("up", "")
+
+
 def test_counters_go_on_over_a_reload(bench: Bench) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, suppress(PermissionError):
         sock.sendto(b"x", (ABROAD[4], 53))
@@ -359,14 +411,61 @@ def test_two_lines_with_one_device_are_both_left_out_and_the_third_stays(zone: Z
     assert "device iplc1 is also that of line-2" in states["line-1"][1]
 
 
-def test_a_kernel_that_refuses_makes_every_line_down(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+NFT_BROKEN = {
+    "is not there": (None, 0, "nft is not installed; install the package nftables"),
+    "may not be run": ("#!/bin/sh\n", 0o644, "nft cannot be started: Permission denied; see that"),
+    "is no program": ("", 0o755, "nft cannot be started: Exec format error; see that"),
+}
+
+
+@pytest.mark.parametrize("how", NFT_BROKEN)
+def test_every_line_is_down_and_says_so_where_nft(
+    zone: Zone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    text, mode, message = NFT_BROKEN[how]
+    if text is not None:
+        (tmp_path / "nft").write_text(text)
+        (tmp_path / "nft").chmod(mode)
     with zone.gateway.inside(), configured(node_of(zone), [line_of(zone, 1, "iplc1")]):
         states: list[tuple[str, str, str]] = []
-        monkeypatch.setenv("PATH", "/nonexistent")
+        monkeypatch.setenv("PATH", str(tmp_path))
         keeper = Keeper(node_of(zone), lambda *s: states.append(s), lambda *_, **__: None)
         keeper.want([line_of(zone, 1, "iplc1")])
         keeper.sweep()
         keeper.close()
     [(_, state, detail)] = states
     assert state == "down"
-    assert "nft is not installed" in detail
+    assert message in detail
+
+
+def test_a_process_without_cap_net_admin_says_so_of_every_line_and_lives(zone: Zone) -> None:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        heard: list[str] = []
+        try:
+            with zone.gateway.inside():
+                apply(Privileges(uid=65534, gid=65534, capabilities=frozenset()), os.getppid())
+                stop = asyncio.Event()
+
+                def told(line: str, state: str, detail: str) -> None:
+                    heard.append(f"{line} {state}: {detail}")
+                    stop.set()
+
+                config = LinesConfig(node=node_of(zone))
+                wanted = [line_of(zone, 1, "iplc1")]
+                drift = lambda detail, **_: heard.append(detail)  # noqa: E731
+                asyncio.run(asyncio.wait_for(run(config, lambda: wanted, told, drift, asyncio.Event(), stop), 20))
+        except BaseException as error:  # noqa: BLE001 - the parent must see it
+            heard.append(repr(error))
+        finally:
+            os.write(writer, json.dumps(heard).encode())
+            os._exit(0)
+    os.waitpid(pid, 0)
+    heard = json.loads(os.read(reader, 65_536))
+    os.close(reader)
+    os.close(writer)
+    assert heard[0].startswith("changes of the nft table are not notified: Operation not permitted; "), heard
+    (state,) = [text for text in heard if text.startswith("line-1 ")]
+    assert state.startswith("line-1 down: cannot read the kernel's state: nft cannot list the table"), heard
+    assert "it needs CAP_NET_ADMIN" in state

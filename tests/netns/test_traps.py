@@ -197,6 +197,39 @@ def closed_and_spoken_to(bench: Bench, version: int) -> None:
     )
 
 
+def discovery(
+    kind: int, size: int, source: str = "", device: str = "", where: str = ABROAD[6], mark: bool = False
+) -> Callable[[Bench, int], None]:
+    """What looks like the kernel's own neighbour discovery (RFC 4861 4.3, 4.4) with so many bytes of a program's in it;
+    source: the device whose address it has."""
+
+    def attack(bench: Bench, _: int) -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
+            if mark:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, bench.one.mark)
+            if device:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+            if source:
+                sock.bind((bench.zone.wires[source].near[6], 0))
+            target = where or bench.zone.wires["wan0"].far[6]
+            sock.sendto(
+                struct.pack("!BBHI", kind, 0, 0, 0) + socket.inet_pton(socket.AF_INET6, target) + b"x" * size,
+                (target, 0),
+            )
+
+    return attack
+
+
+def listener_report(bench: Bench, _: int) -> None:
+    """What looks like the kernel's own MLD (RFC 3810 5.2) and is a program's, behind a router alert."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_HOPOPTS, bytes([58, 0, 5, 2, 0, 0, 1, 0]))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"wan0")
+        sock.sendto(struct.pack("!BBHHH", 143, 0, 0, 0, 0) + b"x" * 400, (bench.zone.wires["wan0"].far[6], 0))
+
+
 BOTH = [
     Trap("a client's packet to be forwarded", forwarded),
     Trap("a packet the line's neighbour routes through us", neighbour_routes_through_us),
@@ -234,7 +267,19 @@ IPV4 = [
     Trap("source route by the default wire's neighbour, line's mark", source_routed),
     Trap("broadcast by the default wire, line's mark", broadcast, BY_TABLE),
 ]  # fmt: skip
-IPV6 = [Trap("to a group of the default wire's link, line's mark", link_local, BY_TABLE)]
+IPV6 = [
+    Trap("to a group of the default wire's link, line's mark", link_local, BY_TABLE),
+    Trap("a program's neighbour solicitation to abroad, no mark", discovery(135, 400), BY_TABLE),
+    Trap("a program's short neighbour solicitation to abroad, no mark", discovery(135, 8), BY_TABLE),
+    Trap("a program's neighbour advertisement to abroad, no mark", discovery(136, 400), BY_TABLE),
+    Trap("a program's neighbour solicitation of 20 kB in fragments, no mark", discovery(135, 20_000), BY_TABLE),
+    Trap("a program's neighbour solicitation to abroad, line's source", discovery(135, 400, "iplc1"), BY_TABLE),
+    Trap("a program's neighbour solicitation, line's source, default wire", discovery(135, 400, "iplc1", "wan0"),
+         BY_TABLE),
+    Trap("a program's neighbour solicitation, line's source and mark", discovery(135, 400, "iplc1", mark=True)),
+    Trap("a program's neighbour solicitation to the default wire's neighbour", discovery(135, 400, where=""), BY_TABLE),
+    Trap("a program's multicast listener report on the default wire", listener_report, BY_TABLE),
+]  # fmt: skip
 ROWS = [
     (trap, version)
     for traps, versions in ((BOTH, (4, 6)), (IPV4, (4,)), (IPV6, (6,)))

@@ -14,7 +14,7 @@ from ops.settings import Listener, Settings
 from tenants.model import Tenant
 from tests.ops.control_kit import GRANT, running
 from whitelist.decide import Permit
-from whitelist.model import Line, Protocol
+from whitelist.model import Line, LineShare, Protocol
 from whitelist.reason import Reason
 from whitelist.target import Target
 
@@ -26,6 +26,8 @@ FIRM = Tenant(id="acme", name="Acme", valid_from=0, valid_until=NOW * 2, bytes_p
 SPENT, LEFT = Used(100, NOW + 60, 100, NOW + 90), Used(99, NOW + 60, 99, NOW + 90)
 ALL, OF_SG1 = Kill(id="k1", scope=KillScope.ALL), Kill(id="k2", scope=KillScope.LINE, value="sg1")
 OWN = frozenset({"10.9.9.9"})
+ITS_OWN = LineShare(tenant="acme", number=1, source4="192.0.2.9")
+SHARED = msgspec.structs.replace(HK1, shares=(ITS_OWN,))
 DOCS = Target("docs.example.com", 443, is_ip=False)
 CASES: dict[str, tuple[dict[str, Any], tuple[Reason, str] | None]] = {
     "all is well": ({}, None),
@@ -77,6 +79,14 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Reason, str] | None]] = {
          "kills": (Kill(id="k3", scope=KillScope.DESTINATION, value="8.8.8.8"),)},
         (Reason.KILL_SWITCH, "kill k3"),
     ),
+    "its own source on one of two lines is not here": ({"lines": (SHARED, SG1)}, None),
+    "its own source on the only line that is up is not here": (
+        {"lines": (SHARED, SG1), "states": {"hk1": UP, "sg1": DOWN}},
+        (Reason.LINE_UNAVAILABLE, "sg1: down, hk1: the tenant's own source on it is not on this machine"),
+    ),
+    "its own source on the only line that is up is here": (
+        {"lines": (SHARED, SG1), "states": {"hk1": UP, "sg1": DOWN}, "own": OWN | {"192.0.2.9"}}, None,
+    ),
     "a used-up quota": ({"used": SPENT}, (Reason.QUOTA_EXHAUSTED, "used up: 100 bytes of the day")),
     "a byte is left": ({"used": LEFT}, None),
 }  # fmt: skip
@@ -85,13 +95,21 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Reason, str] | None]] = {
 @pytest.mark.parametrize("sentence", CASES)
 def test_a_permit_is_refused_now_when(sentence: str) -> None:
     given, wanted = CASES[sentence]
-    whole = {"lines": (HK1, SG1), "states": {"hk1": UP, "sg1": UP}, "kills": (), "used": None, "target": DOCS} | given
+    whole = {
+        "lines": (HK1, SG1),
+        "states": {"hk1": UP, "sg1": UP},
+        "kills": (),
+        "used": None,
+        "target": DOCS,
+        "own": OWN,
+    }
+    whole |= given
     permit = Permit(
         tenant="acme", grant="g-1", service="docs", endpoint="docs.example.com", protocol=Protocol.TLS,
         lines=("hk1", "sg1"), not_after=NOW * 2, revision=1, max_tunnels=0, slot=1,
         special_prefixes=whole.pop("special", ()),
     )  # fmt: skip
-    found = hindrance(permit, FIRM, mark_base=0x46000000, own=OWN, wall=NOW, **whole)
+    found = hindrance(permit, FIRM, mark_base=0x46000000, wall=NOW, **whole)
     assert (found and (found[0], found[1].partition(";")[0])) == wanted
 
 

@@ -26,7 +26,7 @@ from gateway.line.steps import (
     SetUp,
 )
 from tests.gateway.line.kit import NODE, line
-from whitelist.model import Srv6, Vxlan
+from whitelist.model import LineShare, Srv6, Vxlan
 
 SPEC = spec_of(line(1))
 WANTED: Plan = plan([SPEC], NODE)
@@ -144,6 +144,14 @@ STATES: dict[str, tuple[Actual, tuple[str, str]]] = {
 def test_the_line_when(sentence: str) -> None:
     actual, expected = STATES[sentence]
     assert line_state(SPEC, actual) == expected
+
+
+def test_a_line_is_up_and_names_the_source_of_a_tenant_that_is_not_on_its_device() -> None:
+    shares = (LineShare(tenant="acme", number=1, source4="198.51.1.6", source6="2001:db8:1::2"),)
+    there = dataclasses.replace(WHOLE, addresses={"iplc1": frozenset({"198.51.1.2", "198.51.1.6", "2001:db8:1::2"})})
+    spec = spec_of(line(1, shares=shares))
+    assert line_state(spec, WHOLE) == ("up", "a tenant's source 198.51.1.6 is not on iplc1")
+    assert line_state(spec, there) == ("up", "")
 
 
 VXLAN = Vxlan(vni=7, underlay="eth9", local="192.0.2.9", peer="192.0.2.10", mtu=1400)
