@@ -75,7 +75,8 @@ class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process. process: its name in records ("w0.1"); columns: of the shared counters, the same in all
-    workers; usage: the file of bytes per tenant, kept over restarts; public_key: the file with the raw Ed25519 key that
+    workers; usage: the file of bytes per tenant, kept over restarts; inspectors: how
+    many there are, each with a socket in run_dir; public_key: the file with the raw Ed25519 key that
     snapshots are signed with, read with each load; portal_name: the host whose requests are for the firm's own page."""
 
     node: str
@@ -89,6 +90,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     mark_base: int
     places: dict[str, tuple[str, str]] = {}  # access interface → site, room
     columns: int = 8
+    inspectors: int = 0
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     max_staleness: float = 3_600

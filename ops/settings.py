@@ -147,13 +147,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole node. max_staleness: seconds without a word from control before new flows are refused; regulators:
-    accounts of this machine that are an authority's, which read records with their cause only."""
+    accounts of this machine that are an authority's, which read records with their cause only; inspectors: processes
+    that look into what grants let inspect, none: such grants are refused."""
 
     node: str
     listeners: tuple[Listener, ...]
     state_dir: str = "/var/lib/feiyu"
     run_dir: str = "/run/feiyu"
     workers: int = 0
+    inspectors: int = 0
     access: tuple[Access, ...] = ()
     management: tuple[Management, ...] = ()
     line_base: LineBase = LineBase()
