@@ -67,7 +67,9 @@ async def serve(settings: Settings) -> None:
     recorder = RecorderClient(run / "recorder.sock")
     files = CaFiles(state / "ca", int(settings.ca.client_life))
     users = settings.users
-    node_uids = frozenset(uid for uid in (users.lines, users.worker, users.control, users.recorder) if uid is not None)
+    node_uids = frozenset(
+        uid for uid in (users.lines, users.worker, users.control, users.recorder, users.inspector) if uid is not None
+    )
     app = application(
         authority,
         recorder,

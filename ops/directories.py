@@ -10,6 +10,7 @@ state_dir  control:group    0750   the register
   evidence recorder:group   0750     the private key itself is 0600
   lines    lines:group      0750     the nft table for the next boot
   usage    worker:group     0750     bytes per tenant, day and month
+  inspection inspector:group 0750    firms' intermediates, 0600; bytes of inspected grants
 """
 
 import contextlib
@@ -29,11 +30,18 @@ def prepare(settings: Settings) -> None:
     """Makes what is missing and sets owner and mode of all; files in them go to the directory's owner, also from those
     that it had under other settings. Raises DirectoryError. Where users cannot be changed, only the modes are set."""
     users = settings.users
-    owners: tuple[int | None, ...] = (users.control, users.recorder, users.lines, users.worker, users.group)
+    owners: tuple[int | None, ...] = (
+        users.control,
+        users.recorder,
+        users.lines,
+        users.worker,
+        users.inspector,
+        users.group,
+    )
     if users.control is None or not privileges.usable(users.control):
         # Root's children have no capability to pass over owners: what others had must become root's again.
-        owners = (0 if os.geteuid() == 0 else None,) * 5
-    control, recorder, lines, worker, group = owners
+        owners = (0 if os.geteuid() == 0 else None,) * 6
+    control, recorder, lines, worker, inspector, group = owners
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
         (run, None, 0o1770, False),
@@ -46,6 +54,7 @@ def prepare(settings: Settings) -> None:
         (state / "evidence", recorder, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
+        (state / "inspection", inspector, 0o750, True),
     )
     for path, owner, mode, contents in table:
         try:

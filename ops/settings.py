@@ -110,6 +110,11 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 3 if self.base else None
 
     @property
+    def inspector(self) -> int | None:
+        """uid of the inspectors, or None."""
+        return self.base + 4 if self.base else None
+
+    @property
     def group(self) -> int | None:
         """The shared gid: it may read the snapshot and the public key, and write the spool."""
         return self.base + 9 if self.base else None

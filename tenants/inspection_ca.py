@@ -93,7 +93,7 @@ def may_speak_for(hosts: Iterable[str], host: str) -> bool:
 def issue_leaf(intermediate: Intermediate, key: ec.EllipticCurvePublicKey, host: str, now: int) -> x509.Certificate:
     """A certificate for one host (serverAuth only)."""
     if not may_speak_for(intermediate.hosts, host):
-        raise CaError(f"the firm's intermediate for inspection does not speak for {host}: feiyu inspection issue")
+        raise CaError(f"the firm's intermediate for inspection does not speak for {host}: feiyu inspection renew")
     issuer = Authority(intermediate.certificate, intermediate.key)
     name: x509.GeneralName
     try:

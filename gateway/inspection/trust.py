@@ -62,7 +62,7 @@ class Trust:
         except CaError as error:
             raise TrustError(str(error)) from None
         if held.intermediate.until <= self._clock():
-            raise TrustError("the firm's intermediate for inspection has expired: feiyu inspection issue")
+            raise TrustError("the firm's intermediate for inspection has expired: feiyu inspection renew")
         return held.intermediate
 
     def leaf(self, tenant: str, host: str) -> SSL.Context:

@@ -30,6 +30,7 @@ MEMBERS = {
     "deny": "deny:group",
     "grant": "grant:group",
     "line": "line:group",
+    "inspection": "inspection:group",
     "explain": "explain:explain",
     "flow": "flow:group",
     "log": "log:group",

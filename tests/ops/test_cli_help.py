@@ -35,9 +35,10 @@ COMMANDS = dict(leaves(main.build()))
 
 RELEASED = {
     "": "init up check doctor status demo explain version completion",
-    "tenant": "list show add edit suspend resume onboard",
+    "tenant": "list show add edit suspend resume onboard consent",
     "pac": "render",
     "credential": "list issue invite revoke",
+    "inspection": "init renew",
     "ca": "init rotate crl",
     "service": "list show add edit retire",
     "group": "list show add",
@@ -80,7 +81,7 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
-    verbs |= {"share", "unshare", "onboard", "invite", "plan", "draw", "find", "rectify", "close"}
+    verbs |= {"share", "unshare", "onboard", "invite", "plan", "draw", "find", "rectify", "close", "consent"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
         assert shown is (path[-1] in verbs or path[0] == "log"), path
