@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.detour.leg import Leg
 from gateway.detour.redial import Redial
-from gateway.inspection.wire import MAX_PATH, Ask, Dial, Dialled, Done, Failed, FromInspector, Go, Start, Stop
+from gateway.inspection.wire import MAX_PATH, Ask, Bye, Dial, Dialled, Done, Failed, FromInspector, Go, Start, Stop
 from gateway.reactor import BOTH_EDGE
 from telemetry.record import CloseCause, Kind, Record
 from whitelist.inspection import media_type
@@ -89,6 +89,9 @@ class Detour:
                 self._asked(message)
             case Done():
                 self._done(message)
+            case Bye():
+                self.channel.close()
+                self._end_requests(CloseCause.CLIENT_CLOSED)
             case _:
                 pass
 
@@ -178,6 +181,9 @@ class Detour:
         self.channel.close()
         for leg in list(self.legs):
             leg.end(cause)
+        self._end_requests(cause)
+
+    def _end_requests(self, cause: CloseCause) -> None:
         for known in self.requests.values():
             self._ended(known, Done(0, 0, "", 0, 0, cause))
         self.requests.clear()

@@ -57,11 +57,11 @@ class Case:
     def look(self, request: http.Request, *, empty: bool) -> Looked:
         """Judges a request by its head. empty: no body follows."""
         headers = request.headers
-        path = request.path.partition("?")[0]
+        # The library's own attributes are tidied up, to capitals for one.
+        method = request.data.method.decode("latin-1")
+        path = request.data.path.partition(b"?")[0].decode("latin-1")
         length = 0 if empty else _length(headers)
-        inner = Inner(
-            request.method, path, headers.get("content-type", ""), length, headers.get("upgrade", "").strip().lower()
-        )
+        inner = Inner(method, path, headers.get("content-type", ""), length, headers.get("upgrade", "").strip().lower())
         if fault := self._misnamed(request):
             return Looked(inner, None, fault, MISDIRECTED if fault[0] is Reason.NAME_MISMATCH else 0)
         if fault := _ambiguous(request):

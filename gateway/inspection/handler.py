@@ -85,7 +85,7 @@ class Handler(server.ConnectionHandler):
         self.http = InspectedHttp(context, case, self.why)
         outer.child_layer, inner.child_layer = inner, self.http
         self.layer = outer
-        self._dialling: set[asyncio.Task[Any]] = set()
+        self._begun = asyncio.Event()  # TLS with the service has: what it says before is for nobody yet
 
     async def run(self, client: socket.socket, line: socket.socket) -> None:
         """Serves until the client's side ends. Raises OSError where the descriptors are no sockets."""
@@ -93,11 +93,8 @@ class Handler(server.ConnectionHandler):
             reader, writer = await asyncio.open_unix_connection(sock=sock)
             self.transports[connection] = server.ConnectionIO(reader=reader, writer=writer)
         await self.server_event(events.Start())
-        for connection in (self.client, self.service):
-            task = asyncio.create_task(self.handle_connection(connection))
-            self.transports[connection].handler = task
-            if connection is self.client:
-                main = task
+        main = self.transports[self.client].handler = asyncio.create_task(self.handle_connection(self.client))
+        self.transports[self.service].handler = asyncio.create_task(self._hear_service())
         try:
             await asyncio.wait([main])
         finally:
@@ -109,6 +106,13 @@ class Handler(server.ConnectionHandler):
                 task.cancel()
             if left:
                 await asyncio.wait(left)
+            for io in self.transports.values():  # of those that nobody listened to yet
+                if io.writer is not None:
+                    io.writer.close()
+
+    async def _hear_service(self) -> None:
+        await self._begun.wait()
+        await self.handle_connection(self.service)
 
     async def open_connection(self, command: commands.OpenConnection) -> None:
         """Another connection to the service, from the worker: no other address can be asked for."""
@@ -155,6 +159,7 @@ class Handler(server.ConnectionHandler):
             hook.data.ssl_conn = self._trust.connect(self._case.begin.host, self._case.inspect.roots, offers)
         except (TrustError, SSL.Error, ValueError):
             self.why.fault = Reason.UPSTREAM_TLS_FAILED, "the grant's roots cannot be used"
+        self._begun.set()
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
         """Nothing but where a defect is: messages may quote what somebody sent."""

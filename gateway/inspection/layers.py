@@ -37,6 +37,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Server
 from gateway.handshake import HandshakeError
 from gateway.handshake.http1 import parse_head
 from gateway.inspection.case import Case, Looked, clean
+from gateway.inspection.pacing import Paced, PacedServer, Relieve
 from gateway.inspection.websocket import handshake_fault
 from gateway.inspection.wire import Ask
 from telemetry.record import CloseCause
@@ -73,11 +74,21 @@ class InspectedHttp(HttpLayer):
         super().__init__(context, HTTPMode.transparent)
         self.case = case
         self.why = why
+        self.paced: list[Paced] = []
 
     def _handle_event(self, event: events.Event) -> Steps:
-        if isinstance(event, events.Start) and self.context.client.alpn != b"h2":
-            self.connections[self.context.client] = StrictServer(self.context.fork(), self.case)
+        if isinstance(event, events.Start):
+            context = self.context.fork()
+            is_h2 = context.client.alpn == b"h2"
+            self.connections[context.client] = PacedServer(context) if is_h2 else StrictServer(context, self.case)
         yield from super()._handle_event(event)
+        for side in self.paced:
+            if side.held and side.conn in self.connections:
+                yield from self.event_to_child(self.connections[side.conn], Relieve())
+
+    def untaken(self, source: Paced, stream: int) -> int:
+        """Bytes of a stream that the other sides than the source have yet to take."""
+        return sum(side.buffered(stream) for side in self.paced if side is not source)
 
     def make_stream(self, stream_id: int) -> Steps:
         """A stream for a request that begins."""
@@ -150,6 +161,7 @@ class InspectedStream(HttpStream):
         self.why = why
         self.number = self.sent = self.received = 0
         self.rule: Rule | None = None
+        self.expected: int | None = None  # octets of the answer, where it announces them
         self.answered = False  # the head of an answer went to the client
 
     # The request.
@@ -230,6 +242,7 @@ class InspectedStream(HttpStream):
         except ValueError:
             yield from self.break_off((Reason.DIAL_FAILED, "the service's response can be read in two ways"))
             return
+        self.expected = length
         kind = response.headers.get("content-type", "")
         fault = None
         if response.status_code == 101:
@@ -307,6 +320,9 @@ class InspectedStream(HttpStream):
             fault = self.why.fault or (Reason.DIAL_FAILED, "no connection to the service")
             yield from self.break_off(fault)
             return False
+        if (connection.alpn == b"h2") is not (self.context.client.alpn == b"h2"):
+            yield from self.break_off((Reason.DIAL_FAILED, "the service speaks another protocol than a moment ago"))
+            return False
         self.context.server = self.flow.server_conn = connection
         return True
 
@@ -372,6 +388,8 @@ class InspectedStream(HttpStream):
         """Tells how it ended, once."""
         number, self.number = self.number, 0
         if number:
+            if cause is CloseCause.CLIENT_CLOSED and self.answered and self.received == self.expected:
+                cause = CloseCause.COMPLETED  # it had all that was announced, and did not wait for the end
             self.case.finish(number, self.flow.response, self.sent, self.received, cause)
 
 

@@ -26,7 +26,7 @@ from gateway.inspection.handler import DialError, Handler, frozen_options
 from gateway.inspection.layers import TellHook
 from gateway.inspection.trust import Trust, TrustError
 from gateway.inspection.usage import Usage
-from gateway.inspection.wire import Begin, Dial, Dialled, Done, Failed, Go, Ready, Sorry, Start, Stop
+from gateway.inspection.wire import Begin, Bye, Dial, Dialled, Done, Failed, Go, Ready, Sorry, Start, Stop
 from gateway.say import say
 from whitelist.reason import Reason
 
@@ -170,6 +170,7 @@ class TunnelSide:
     async def _run(self, handler: Handler, client: socket.socket, line: socket.socket) -> None:
         try:
             await handler.run(client, line)
+            self.say(Bye())
         finally:
             self.close()
 

@@ -9,8 +9,10 @@ worker ── Begin ──▶ inspector     the permit; before anything is diall
        ◀─ Dial ──                 another connection to the same service
        ── Dialled (with a descriptor), or Failed ──▶
 
-The end of the connection is the end of the tunnel, whoever makes it. The inspector has no address to give: what it gets
-is what the worker dialled for the permit.
+       ◀─ Bye ──                  the client's end was answered, or the answer was the last
+
+The end of the connection without a Bye is the end of the tunnel, whoever makes it. The inspector has no address to
+give: what it gets is what the worker dialled for the permit.
 """
 
 import array
@@ -118,8 +120,12 @@ class Done(msgspec.Struct, frozen=True, tag=True, gc=False):
     cause: str
 
 
+class Bye(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The inspector is through: what it had to say to the client is in the client's pair, and its end follows."""
+
+
 FromWorker = Begin | Start | Dialled | Failed | Go | Stop
-FromInspector = Ready | Sorry | Dial | Ask | Done
+FromInspector = Ready | Sorry | Dial | Ask | Done | Bye
 
 encode = msgspec.msgpack.Encoder().encode
 read_from_worker = msgspec.msgpack.Decoder(FromWorker).decode

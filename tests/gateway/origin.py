@@ -132,12 +132,12 @@ class Origin:
                     case h2.events.StreamEnded():
                         asked = under_way.pop(event.stream_id)
                         self.asked.append(asked)
-                        status, kind, pieces, _ = answer(asked)
+                        status, kind, pieces, size = answer(asked)
                         trailers[event.stream_id] = kind.startswith("application/grpc")
-                        conn.send_headers(
-                            event.stream_id,
-                            [(":status", str(status)), ("content-type", kind), ("alt-svc", 'h3=":443"')],
-                        )
+                        head = [(":status", str(status)), ("content-type", kind), ("alt-svc", 'h3=":443"')]
+                        if size >= 0:
+                            head.append(("content-length", str(size)))
+                        conn.send_headers(event.stream_id, head)
                         sending[event.stream_id] = iter(()) if asked.method == "HEAD" else pieces
                     case h2.events.StreamReset():
                         sending.pop(event.stream_id, None)
