@@ -38,7 +38,7 @@ _REASONS = frozenset(reason.value for reason in Reason)
 class Detour:
     """near: the worker's end of the client's pair, which the tunnel takes for its service. tunnel: once it is there."""
 
-    __slots__ = ("channel", "ctx", "far", "legs", "near", "requests", "tunnel")
+    __slots__ = ("channel", "ctx", "far", "legs", "near", "requests", "through", "tunnel", "waiting")
 
     def __init__(self, ctx: "Context", channel: "Channel") -> None:
         self.ctx = ctx
@@ -46,6 +46,8 @@ class Detour:
         self.near, self.far = pair()
         ctx.reactor.watch(self.near.fileno(), BOTH_EDGE, _ignore)
         self.tunnel: Tunnel | None = None
+        self.through = False  # the inspector has said so
+        self.waiting = False  # for that, or for its failure to be known
         self.legs: set[Leg] = set()
         self.requests: dict[int, tuple[str, float, Record]] = {}  # under way, by number: their ids, beginnings
 
@@ -74,6 +76,11 @@ class Detour:
             self.tunnel.flow.record.detail = detail
             self.tunnel.end(CloseCause.INSPECTION_FAILED)
 
+    def waits(self) -> bool:
+        """An end that the inspector has not announced: the next that is heard of it tells what it was."""
+        self.waiting = not self.through
+        return self.waiting
+
     def told(self, message: FromInspector) -> None:
         """One thing that it said."""
         tunnel = self.tunnel
@@ -90,8 +97,11 @@ class Detour:
             case Done():
                 self._done(message)
             case Bye():
+                self.through = True
                 self.channel.close()
                 self._end_requests(CloseCause.CLIENT_CLOSED)
+                if self.waiting:
+                    tunnel.pump(tunnel.down)
             case _:
                 pass
 

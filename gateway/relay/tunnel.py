@@ -60,6 +60,10 @@ class Guard(Protocol):
 class Detour(Protocol):
     """What lies between the tunnel and its line where its content is inspected."""
 
+    def waits(self) -> bool:
+        """The tunnel's way to the line has ended: whether it is not known yet if that is an end or a failure. It is told
+        then: by pump(), or by end()."""
+
     def close(self, cause: CloseCause) -> None:
         """The tunnel has ended."""
 
@@ -252,6 +256,8 @@ class Tunnel:
             self.ctx.reactor.change(self.client, BOTH_EDGE)
 
     def _source_ended(self, d: Direction) -> None:
+        if d is self.down and self.detour is not None and self.detour.waits():
+            return
         d.done = True
         if d is self.up:
             if self.down.done:
@@ -325,6 +331,8 @@ class Tunnel:
     def broken(self) -> None:
         """A socket failed. Where one side had already ended, that is what ended the flow: programs often close without
         reading the other's last words, and the kernel then resets."""
+        if self.detour is not None and self.detour.waits():
+            return
         if self.up.done:
             self.end(CloseCause.CLIENT_CLOSED)
         elif self.down.done:
