@@ -66,6 +66,8 @@ class Case:
             return Looked(inner, None, fault, MISDIRECTED if fault[0] is Reason.NAME_MISMATCH else 0)
         if fault := _ambiguous(request):
             return Looked(inner, None, fault)
+        if empty and headers.get("content-length", "0") != "0":
+            return Looked(inner, None, (Reason.MALFORMED_REQUEST, "a length, and no body"))
         found = judge(self.inspect, inner)
         if not isinstance(found, Rule):
             return Looked(inner, None, found)

@@ -61,8 +61,8 @@ class Detour(Protocol):
     """What lies between the tunnel and its line where its content is inspected."""
 
     def waits(self) -> bool:
-        """The tunnel's way to the line has ended: whether it is not known yet if that is an end or a failure. It is told
-        then: by pump(), or by end()."""
+        """The tunnel's way to the line has ended: whether it is not known yet if that is an end or a failure. What is
+        heard then calls pump(), or end()."""
 
     def close(self, cause: CloseCause) -> None:
         """The tunnel has ended."""
