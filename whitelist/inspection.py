@@ -25,7 +25,7 @@ _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/(\*|[a-z0-9][a-z0-9!#$&^_.+
 _PATTERN = re.compile(r"/(?:[!-)+-z|~]|\{[a-z_]{1,32}\})*\*?").fullmatch
 _VISIBLE = re.compile(r"[!-~]*").fullmatch
 _DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE).fullmatch
-_HIDDEN = re.compile(r"\\|%2f|%5c|%00|%25(?:2e|2f|5c)", re.IGNORECASE).search
+_HIDDEN = re.compile(r"[\\#]|%2f|%5c|%00|%25(?:2e|2f|5c)", re.IGNORECASE).search
 MAX_RULES, MAX_PATTERNS, MAX_ROOTS = 64, 64, 32_768
 
 
@@ -133,7 +133,7 @@ def path_fault(path: str) -> str:
     if not path.startswith("/") or path.startswith("//") or not _VISIBLE(path):
         return "not a path from one slash on, in visible ASCII"
     if _HIDDEN(path):
-        return "a path with an encoded slash or dot, or a backslash"
+        return "a path with an encoded slash or dot, a backslash, or a fragment"
     if ("." in path or "%" in path) and any(_DOTS(s.partition(";")[0]) for s in path.split("/")):
         return "a path with dot segments"
     return ""

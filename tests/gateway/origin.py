@@ -67,6 +67,7 @@ class Origin:
 
     def _talk(self, sock: socket.socket) -> None:
         self.connections += 1
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError, ValueError), self.context.wrap_socket(sock, server_side=True) as tls:
             if tls.selected_alpn_protocol() == "h2":
                 self._http2(tls)
