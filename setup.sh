@@ -67,8 +67,14 @@ case ${1:-} in
     ;;
   tests)
     # Small programs that tests run; those of `clients` are large, and left to who wants them.
-    need tests haproxy=haproxy iptables=iptables openssl=openssl git=git wget=wget unshare=util-linux ||
+    need tests haproxy=haproxy iptables=iptables openssl=openssl git=git wget=wget unshare=util-linux \
+      pg_ctlcluster=postgresql || say "the tests with what is missing are skipped, and say so"
+    # Servers that tests start by themselves. (Debian may start them as services, too, when it installs them.)
+    need "the tests of streams and alerts" nats-server=nats-server rsyslogd=rsyslog promtool=prometheus \
+      prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager ||
       say "the tests with what is missing are skipped, and say so"
+    compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null ||
+      need "the tests of syslog over TLS" rsyslog-gtls=rsyslog-gnutls || say "the tests of it are skipped, and say so"
     ;;
   clients)
     # About 400 MB to fetch and 1.5 GB on disk where all is missing. Tests of a program that is not there say so.
@@ -98,10 +104,11 @@ case ${1:-} in
     rm -rf build  # also what setuptools left there: it would pack deleted modules
     mkdir -p build/bundle/wheels dist
     # What a node needs, without the tools of developers; wheels only, so that installing compiles nothing.
-    "$venv/bin/python" configs/bundle/runtime.py feiyu < requirements.lock > build/bundle/requirements.lock
+    "$venv/bin/python" configs/bundle/runtime.py 'feiyu[gm]' < requirements.lock > build/bundle/requirements.lock
     "$venv/bin/python" -m pip download -qq --require-hashes --only-binary :all: -r build/bundle/requirements.lock -d build/bundle/wheels
     "$venv/bin/python" -m pip wheel -qq --no-deps --no-build-isolation -w build/bundle/wheels .
-    cp -r README.md CHANGELOG.md LICENSE configs/bundle/install.sh configs/systemd build/bundle/
+    cp -r README.md CHANGELOG.md LICENSE configs/bundle/install.sh configs/systemd configs/prometheus configs/grafana build/bundle/
+    rm -f build/bundle/grafana/generate.py
     tag=$("$venv/bin/python" -c 'import sys, sysconfig; print("py%d.%d" % sys.version_info[:2], sysconfig.get_platform(), sep="-")')
     version=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("feiyu"))')
     printf '%s\n' "${tag%%-*}" > build/bundle/python-version

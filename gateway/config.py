@@ -75,9 +75,11 @@ class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process. process: its name in records ("w0.1"); columns: of the shared counters, the same in all
-    workers; usage: the file of bytes per tenant, kept over restarts; inspectors: how
-    many there are, each with a socket in run_dir; public_key: the file with the raw Ed25519 key that
-    snapshots are signed with, read with each load; portal_name: the host whose requests are for the firm's own page."""
+    workers; usage: the file of bytes per tenant, kept over restarts; inspectors: how many
+    there are, each with a socket in run_dir; public_key: the file with the raw Ed25519 key that snapshots are signed
+    with, read with each load; admitted: the notary's word on which of them is in force, None where
+    there is no notary; notary: the uid it must be of, None for any; portal_name: the host whose requests are for the
+    firm's own page."""
 
     node: str
     boot: str
@@ -85,6 +87,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: Path
     snapshot_dir: Path
     public_key: Path
+    admitted: Path | None = None
+    notary: int | None = None
     usage: Path
     listeners: tuple[ListenerSocket, ...]
     mark_base: int

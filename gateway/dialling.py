@@ -87,7 +87,7 @@ class Dialling:
             checked = self.addresses.pop(0)
             if ctx.kills and (kill := self.killed(line, checked.text)):  # of the address, or engaged meanwhile
                 elsewhere = True
-                self.fault = Reason.KILL_SWITCH, kill
+                self.fault = Reason.KILL_SWITCH, kill  # the switch; whose it is, is said in the end
                 continue
             try:
                 self.upstream = connect(flow.permit, checked, target.port, line)
@@ -187,7 +187,8 @@ class Dialling:
                     return
                 self.tried.append(f"{self.lines.pop(0).id}: {why}")
         if reason is Reason.KILL_SWITCH:
-            self.refuse(reason, rule=detail)
+            whose, rule = self.ctx.kills.refusal(detail)
+            self.refuse(whose, rule=rule)
         elif self.tried:
             self.refuse(reason, ", ".join((*self.tried, failed) if failed else self.tried))
         else:
@@ -214,7 +215,8 @@ class Dialling:
         """The id of a kill that covers this flow on this line to this address, or ""."""
         assert self.flow is not None and self.flow.permit is not None and self.target is not None
         permit, wall = self.flow.permit, self.ctx.reactor.wall
-        return self.ctx.kills.hit(permit.tenant, permit.service, line.id, self.target.host, wall, address)
+        user = self.flow.record.user
+        return self.ctx.kills.hit(permit.tenant, permit.service, line.id, self.target.host, wall, address, user)
 
     def on_dialling(self, mask: int) -> None:
         """The connection is established, or failed."""

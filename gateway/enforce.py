@@ -15,6 +15,7 @@ from telemetry.record import CloseCause
 from whitelist.address import AddressForbidden, check
 from whitelist.decide import Permit, decide, denied_address
 from whitelist.model import Protocol
+from whitelist.reason import Reason
 from whitelist.snapshot import Touched
 
 if TYPE_CHECKING:
@@ -133,18 +134,20 @@ class Enforcer:
 
     def _killed(self, live: "Live", flow: Flow) -> CloseCause | None:
         r = flow.record
-        hit = self._ctx.kills.hit(r.tenant, r.service, r.line, r.host, self._ctx.reactor.wall, r.address)
+        hit = self._ctx.kills.hit(r.tenant, r.service, r.line, r.host, self._ctx.reactor.wall, r.address, r.user)
         if not hit:
             return None
-        r.rule = hit
-        return CloseCause.CUT_BY_KILL
+        reason, r.rule = self._ctx.kills.refusal(hit)
+        return CloseCause.CUT_BY_RULE if reason is Reason.REGULATOR_RULE else CloseCause.CUT_BY_KILL
 
-    def one(self, flow_id: str, cause: CloseCause) -> int:
-        """Ends the flow with this id; how many there were."""
+    def one(self, flow_id: str, cause: CloseCause, rule: str = "") -> int:
+        """Ends the flow with this id; how many there were. rule: the one that asked for it."""
         found = [
             live for live in self._ctx.live.values() if (f := flow_of(live)) is not None and f.record.flow == flow_id
         ]
         for live in found:
+            if rule and (flow := flow_of(live)) is not None:
+                flow.record.rule = rule
             live.end(cause)
         return len(found)
 

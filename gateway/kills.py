@@ -1,4 +1,4 @@
-"""Kill switches in force, as the hub told them: what they cut, and whether a flow is under one."""
+"""Kill switches and blocks by rules in force, as the hub told them: what they cut, and whether a flow is under one."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from gateway.live import Kill, KillScope
 from whitelist.ip_text import format_v6, parse_v6
+from whitelist.reason import Reason
 
 
 def _canonical(kill: Kill) -> Kill:
@@ -40,16 +41,34 @@ class Kills:
     def __bool__(self) -> bool:
         return bool(self._kills)
 
-    def hit(self, tenant: str, service: str, line: str, host: str, wall: float, address: str = "") -> str:
+    def refusal(self, kill_id: str) -> tuple[Reason, str]:
+        """What a flow under this kill is refused for, and what its record names: the rule, or the switch itself."""
+        kill = self._kills.get(kill_id)
+        return (Reason.REGULATOR_RULE, kill.rule) if kill and kill.rule else (Reason.KILL_SWITCH, kill_id)
+
+    def rate(self, tenant: str, wall: float) -> tuple[int, str]:
+        """The least rate of new flows a second that a rule leaves this tenant, with the rule; 0 for no such rule."""
+        slow = [
+            (kill.rate, kill.rule)
+            for kill in self._kills.values()
+            if kill.rate and kill.value == tenant and not (kill.until and wall >= kill.until)
+        ]
+        return min(slow, default=(0, ""))
+
+    def hit(
+        self, tenant: str, service: str, line: str, host: str, wall: float, address: str = "", user: str = ""
+    ) -> str:
         """The id of a kill that covers such a flow now, or "". address: the one dialled, where it is known; a kill of
         an address must not be passed by under a name."""
         for kill in self._kills.values():
-            if (kill.until and wall >= kill.until) or not (kill.value or kill.scope is KillScope.ALL):
+            if (kill.until and wall >= kill.until) or kill.rate or not (kill.value or kill.scope is KillScope.ALL):
                 continue
             match kill.scope:
                 case KillScope.ALL:
                     return kill.id
                 case KillScope.TENANT if kill.value == tenant:
+                    return kill.id
+                case KillScope.USER if user and kill.value == f"{tenant}/{user}":
                     return kill.id
                 case KillScope.SERVICE if kill.value == service:
                     return kill.id

@@ -25,10 +25,12 @@ class LiveKind(StrEnum):
 
 
 class KillScope(StrEnum):
-    """What a kill switch cuts; value names the tenant, service, line or destination, and is empty for all."""
+    """What a kill switch cuts; value names the tenant, service, line or destination, a user as TENANT/USER, and is
+    empty for all."""
 
     ALL = "all"
     TENANT = "tenant"
+    USER = "user"
     SERVICE = "service"
     LINE = "line"
     DESTINATION = "destination"
@@ -44,18 +46,22 @@ class LineState(StrEnum):
     DRAINING = "draining"
 
 
-class Kill(msgspec.Struct, frozen=True, kw_only=True):
-    """One kill in force. until: Unix seconds, 0 for no end (the hub says unkill when it is over)."""
+class Kill(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One kill in force. until: Unix seconds, 0 for no end (the hub says unkill when it is over). rule: the regulator's
+    rule that asked for it, "" for a kill switch; rate: new flows a second that are let through all the same, which only
+    a rule's throttle of a tenant has."""
 
     id: str
     scope: KillScope
     value: str = ""
     until: int = 0
+    rule: str = ""
+    rate: int = 0
 
 
 class LiveMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message of the hub. Which fields count depends on kind: state: revision, lines, kills; revision: revision;
-    line: line, state, detail; kill: scope, value, until, id; unkill: id; cut: flow, cause."""
+    line: line, state, detail; kill: scope, value, until, id, rule, rate; unkill: id; cut: flow, cause, rule."""
 
     seq: int
     kind: LiveKind
@@ -71,12 +77,14 @@ class LiveMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     id: str = ""
     flow: str = ""
     cause: str = ""
+    rule: str = ""
+    rate: int = 0
 
     def kill(self) -> Kill:
         """The kill this message carries. Raises ValueError for any other kind."""
         if self.kind is not LiveKind.KILL or self.scope is None:
             raise ValueError(f"not a kill: {self.kind}")
-        return Kill(id=self.id, scope=self.scope, value=self.value, until=self.until)
+        return Kill(id=self.id, scope=self.scope, value=self.value, until=self.until, rule=self.rule, rate=self.rate)
 
 
 _decoder = msgspec.json.Decoder(LiveMessage)

@@ -182,7 +182,8 @@ class Passage(Dialling):
             self.refuse(Reason.RATE_LIMITED, full)
             return
         flow.tenant = tenant
-        if (tenant.tunnels_per_second or tenant.bytes_per_day or tenant.bytes_per_month) and self._limited(tenant):
+        limited = tenant.tunnels_per_second or tenant.bytes_per_day or tenant.bytes_per_month or ctx.kills
+        if limited and self._limited(tenant):
             return
         self._choose_lines(verdict)
 
@@ -214,11 +215,16 @@ class Passage(Dialling):
             self.free_at = spent[1]
             self.refuse(Reason.QUOTA_EXHAUSTED, f"used up: {spent[0]}; free again at {zone_time(spent[1])}")
             return True
-        rate = tenant.tunnels_per_second
+        rate, rule = tenant.tunnels_per_second, ""
+        slower, by = ctx.kills.rate(tenant.id, wall)
+        if slower and (not rate or slower < rate):
+            rate, rule = slower, by
         if rate and (wait := ctx.attempts.take(tenant.slot, rate, ctx.reactor.now)):
             self.free_at = wall + wait
             free = zone_time(math.ceil(self.free_at))
-            self.refuse(Reason.RATE_LIMITED, f"more than {rate} new tunnels in a second; free again at {free}")
+            self.refuse(
+                Reason.RATE_LIMITED, f"more than {rate} new tunnels in a second; free again at {free}", rule=rule
+            )
             return True
         return False
 
@@ -234,15 +240,16 @@ class Passage(Dialling):
 
     def _heed_kills(self, permit: Permit) -> None:
         """Refuses what a kill covers; a killed line is only passed over while another is designated."""
-        assert self.target is not None
+        assert self.target is not None and self.flow is not None
         ctx, host = self.ctx, self.target.host
-        kill = ctx.kills.hit(permit.tenant, permit.service, "", host, ctx.reactor.wall)
+        kill = ctx.kills.hit(permit.tenant, permit.service, "", host, ctx.reactor.wall, "", self.flow.record.user)
         left = [n for n in self.lines if not ctx.kills.hit("", "", n.id, "", ctx.reactor.wall)]
         if not kill and self.lines and not left:
             kill = ctx.kills.hit("", "", self.lines[0].id, "", ctx.reactor.wall)
         self.lines = left
         if kill:
-            self.refuse(Reason.KILL_SWITCH, "", rule=kill)
+            reason, rule = ctx.kills.refusal(kill)
+            self.refuse(reason, "", rule=rule)
 
     def next_line(self) -> None:
         """Takes the next designated line and finds addresses over it."""

@@ -34,6 +34,7 @@ from gateway.shares import Shares
 from gateway.usage import Usage
 from telemetry.record import CloseCause, Kind
 from telemetry.spool import SpoolFull, SpoolWriter
+from whitelist.admitted import Admission
 from whitelist.snapshot import Snapshot, SnapshotError, Touched
 
 HEARTBEAT = 10.0
@@ -118,7 +119,8 @@ class Worker:
         """Opens the snapshot; without a valid one every request is refused, and it is tried again each second."""
         self._tried = self.reactor.now
         try:
-            snapshot = Snapshot.open(self.config.snapshot_dir, self.config.public_key.read_bytes())
+            admission = Admission(self.config.admitted, self.config.notary) if self.config.admitted else None
+            snapshot = Snapshot.open(self.config.snapshot_dir, self.config.public_key.read_bytes(), admission)
         except (SnapshotError, OSError) as error:
             if str(error) != self._trouble:  # said once, not each second
                 self._trouble = str(error)
@@ -247,7 +249,8 @@ class Worker:
                 ctx.kills.release(message.id)
             case LiveKind.CUT:
                 known = message.cause in CloseCause
-                self.enforcer.one(message.flow, CloseCause(message.cause) if known else CloseCause.CUT_BY_OPERATOR)
+                cause = CloseCause(message.cause) if known else CloseCause.CUT_BY_OPERATOR
+                self.enforcer.one(message.flow, cause, message.rule)
             case _:
                 pass
 

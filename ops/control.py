@@ -19,10 +19,13 @@ from aiohttp import web
 
 from gateway import portal_visit
 from ops import own_network
+from ops.acts_log import ActsLog
 from ops.api.acts import Acts, spool_of
 from ops.api.app import application
 from ops.api.authority import Authority
+from ops.api.facts import Facts
 from ops.api.hub_client import HubClient
+from ops.api.notary_client import NotaryClient
 from ops.api.policy import Policy
 from ops.api.reading import READS
 from ops.api.recorder_client import RecorderClient
@@ -30,6 +33,7 @@ from ops.ca import CaFiles
 from ops.keys import load_keys
 from ops.portal.app import portal_application
 from ops.settings import Settings, SettingsError, load_settings, settings_path
+from telemetry.evidence.note import parse_key
 
 _log = logging.getLogger("feiyu.control")
 DRAIN = 10.0  # seconds that requests may still take after SIGTERM
@@ -60,22 +64,26 @@ async def serve(settings: Settings) -> None:
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     keys = load_keys(state)
     policy = Policy(state / "snapshot", keys.snapshot)
+    evidence = settings.evidence
+    witnesses = [parse_key(witness.key) for witness in evidence.witnesses]
+    acts = Acts(spool_of(settings), ActsLog(state, settings.node, evidence.signatures, witnesses))
     own = partial(own_network.faults, settings=settings)
     authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock"), Acts(spool_of(settings)), own=own
+        settings.register_at,
+        policy,
+        HubClient(run / "live.sock"),
+        acts,
+        own=own,
+        notary=NotaryClient(run / "notary.sock") if settings.zone else None,
     )
     recorder = RecorderClient(run / "recorder.sock")
     files = CaFiles(state / "ca", int(settings.ca.client_life))
-    users = settings.users
-    node_uids = frozenset(
-        uid for uid in (users.lines, users.worker, users.control, users.recorder, users.inspector) if uid is not None
-    )
     app = application(
         authority,
         recorder,
         settings.node,
         keys.pseudonym,
-        node_uids,
+        settings.users.processes,
         files,
         settings,
     )
@@ -94,10 +102,12 @@ async def serve(settings: Settings) -> None:
     await web.SockSite(portal, listening(run / portal_visit.SOCKET, settings.users.group)).start()
     _log.info("serving at revision %d", policy.revision)
     beating = asyncio.create_task(authority.beat_for_ever())
+    telling = asyncio.create_task(Facts(authority, acts, settings).beat_for_ever())
     await stop.wait()
-    beating.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await beating
+    for task in (beating, telling):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
     await portal.cleanup()
     await runner.cleanup()
     await recorder.close()

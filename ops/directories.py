@@ -8,7 +8,13 @@ state_dir  control:group    0750   the register
   snapshot control:group    0750   workers read
   log      recorder:group   0750
   evidence recorder:group   0750     the private key itself is 0600
+  acts     control:group    0750   evidence of administrative acts; the private key itself is 0600
+  witnessed  cosigner:group 0750   what witnesses signed; the recorder reads
+  personal recorder:group   0750     keys of personal fields in records, themselves 0600
+  rules    recorder:group   0750     the last good detection rules
+  streams  streams:group    0750     how far each sink is, and dead letters
   lines    lines:group      0750     the nft table for the next boot
+  notary   notary:group     0750     what is lawful, and which published policy is admitted: workers read
   usage    worker:group     0750     bytes per tenant, day and month
   inspection inspector:group 0750    firms' intermediates, 0600; bytes of inspected grants
 """
@@ -20,6 +26,8 @@ from pathlib import Path
 
 from ops import privileges
 from ops.settings import Settings
+from telemetry.evidence.cosigned import COSIGNED
+from telemetry.personal import PERSONAL
 
 
 class DirectoryError(Exception):
@@ -36,12 +44,15 @@ def prepare(settings: Settings) -> None:
         users.lines,
         users.worker,
         users.inspector,
+        users.cosigner,
+        users.notary,
+        users.streams,
         users.group,
     )
     if users.control is None or not privileges.usable(users.control):
         # Root's children have no capability to pass over owners: what others had must become root's again.
-        owners = (0 if os.geteuid() == 0 else None,) * 6
-    control, recorder, lines, worker, inspector, group = owners
+        owners = (0 if os.geteuid() == 0 else None,) * len(owners)
+    control, recorder, lines, worker, inspector, cosigner, notary, streams, group = owners
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
         (run, None, 0o1770, False),
@@ -52,9 +63,15 @@ def prepare(settings: Settings) -> None:
         (state / "snapshot", control, 0o750, True),
         (state / "log", recorder, 0o750, True),
         (state / "evidence", recorder, 0o750, True),
+        (state / "acts", control, 0o750, True),
+        (state / COSIGNED, cosigner, 0o750, True),
+        (state / PERSONAL, recorder, 0o750, True),
+        (state / "rules", recorder, 0o750, False),
+        (state / "streams", streams, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
         (state / "inspection", inspector, 0o750, True),
+        *([(state / "notary", notary, 0o750, True)] if settings.zone else []),
     )
     for path, owner, mode, contents in table:
         try:

@@ -146,15 +146,16 @@ class Hub:
                 stateful = state.lines.get(line) != line_state
                 state.set_line(line, line_state)
                 out = LiveMessage(seq=seq, kind=LiveKind.LINE, line=line, state=line_state, detail=detail)
-            case Engage(kill_id, scope, value, until):
-                state.engage(Kill(id=kill_id, scope=scope, value=value, until=until), time.time())
-                out = LiveMessage(seq=seq, kind=LiveKind.KILL, id=kill_id, scope=scope, value=value, until=until)
+            case Engage():
+                kill = msgspec.convert(message, Kill, from_attributes=True)
+                state.engage(kill, time.time())
+                out = LiveMessage(seq=seq, kind=LiveKind.KILL, **msgspec.structs.asdict(kill))
             case Release(kill_id):
                 state.release(kill_id)
                 out = LiveMessage(seq=seq, kind=LiveKind.UNKILL, id=kill_id)
-            case Cut(flow, cause):
+            case Cut(flow, cause, rule):
                 stateful = False
-                out = LiveMessage(seq=seq, kind=LiveKind.CUT, flow=flow, cause=cause)
+                out = LiveMessage(seq=seq, kind=LiveKind.CUT, flow=flow, cause=cause, rule=rule)
             case Status():  # answered before
                 raise AssertionError
         state.seq = seq
@@ -252,6 +253,8 @@ class Hub:
         if peer.outstanding >= MAX_OUTSTANDING:
             raise RefusedError(f"more than {MAX_OUTSTANDING} messages are unanswered")
         message: Published = msgspec.convert(body, type=Published.__value__)
+        if peer.role == "recorder" and isinstance(message, Engage | Cut) and not message.rule:
+            raise RefusedError("the recorder cuts and blocks only for a rule, and names it")
         peer.outstanding += 1
         self._spawn(self._serve(peer, message))
 

@@ -7,6 +7,7 @@ import msgspec
 from gateway.live import KillScope, LineState, LiveKind
 
 _Id = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9._:-]{1,64}\Z")]
+_Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9._:-]{0,64}\Z")]
 _Words = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]{0,253}\Z")]
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
@@ -26,12 +27,15 @@ class LineReport(msgspec.Struct, tag_field="kind", tag="line"):
 
 
 class Engage(msgspec.Struct, tag_field="kind", tag="kill"):
-    """Puts a kill in force until a Unix second (0: until released)."""
+    """Puts a kill in force until a Unix second (0: until released). rule: the regulator's rule that asks for it, and
+    must where the recorder speaks; rate: of a throttle, new flows a second."""
 
     id: _Id
     scope: KillScope
     value: _Words = ""
     until: _Count = 0
+    rule: _Name = ""
+    rate: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
 
 
 class Release(msgspec.Struct, tag_field="kind", tag="unkill"):
@@ -45,6 +49,7 @@ class Cut(msgspec.Struct, tag_field="kind", tag="cut"):
 
     flow: _Id
     cause: _Id = "cut-by-operator"
+    rule: _Name = ""
 
 
 class Status(msgspec.Struct, tag_field="kind", tag="status"):

@@ -19,10 +19,12 @@ import msgspec
 from gateway.line.model import Access, LineEntry, Management, NodeConfig, Transparent
 from gateway.line.process import LinesConfig, run
 from gateway.live import MAX_PACKET, LiveKind, ack, hello, parse
+from ops.processes import notary_uid
 from ops.settings import Settings, SettingsError, load_settings, settings_path
 from telemetry.lines import FIGURES, LINE_STATES, REPAIRS
 from telemetry.record import Kind, Record, encode
 from telemetry.spool import SpoolFull, SpoolWriter
+from whitelist.admitted import NAME, Admission
 from whitelist.snapshot import Snapshot
 
 REPEAT = 60.0  # seconds before the same drift is told again
@@ -61,15 +63,15 @@ def lines_config(settings: Settings) -> LinesConfig:
 class Policy:
     """The lines of the newest policy that can be read."""
 
-    def __init__(self, directory: Path, key: Path) -> None:
-        self._directory, self._key = directory, key
+    def __init__(self, directory: Path, key: Path, admission: Admission | None = None) -> None:
+        self._directory, self._key, self._admission = directory, key, admission
         self._snapshot: Snapshot | None = None
 
     def lines(self) -> Iterable[LineEntry]:
         """Raises what makes the policy unreadable; it is opened anew the next time."""
         snapshot, self._snapshot = self._snapshot, None
         if snapshot is None:
-            snapshot = Snapshot.open(self._directory, self._key.read_bytes())
+            snapshot = Snapshot.open(self._directory, self._key.read_bytes(), self._admission)
         else:
             snapshot.advance()
         self._snapshot = snapshot
@@ -201,7 +203,8 @@ async def serve(settings: Settings, boot: str, process: str) -> None:
         os.set_blocking(hub.fileno(), False)
         reporter = Reporter(hub, spool, wake, stop)
         loop.add_reader(hub, reporter.on_hub)
-        policy = Policy(state / "snapshot", state / "keys" / "snapshot.pub")
+        admission = Admission(state / "notary" / NAME, notary_uid(settings)) if settings.zone else None
+        policy = Policy(state / "snapshot", state / "keys" / "snapshot.pub", admission)
         try:
             await run(
                 lines_config(settings),

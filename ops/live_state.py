@@ -15,6 +15,7 @@ from gateway.live import Kill, KillScope, LineState
 
 DAMAGED_ID = "live-state-damaged"
 MAX_KILLS = 100  # so that the state message stays within one packet
+MAX_BLOCKS = 50  # of these, by rules: the rest is left to people
 MAX_LINES = 255
 
 
@@ -59,6 +60,13 @@ class LiveState:
             raise RefusedError("a kill of scope all takes no value; any other scope names one")
         if kill.until and kill.until <= now:
             raise RefusedError(f"until {kill.until} is already over")
+        if kill.rule and kill.scope in (KillScope.ALL, KillScope.SERVICE):
+            raise RefusedError("a rule blocks a tenant, a user, a line or a destination")
+        if kill.rate and not (kill.rule and kill.scope is KillScope.TENANT):
+            raise RefusedError("only a rule throttles, and only a tenant")
+        blocks = sum(bool(other.rule) for other in self.kills.values() if other.id != kill.id)
+        if kill.rule and blocks >= MAX_BLOCKS:
+            raise RefusedError(f"more than {MAX_BLOCKS} blocks by rules; lift some, or block a wider scope")
         if kill.id not in self.kills and len(self.kills) >= MAX_KILLS:
             raise RefusedError(f"more than {MAX_KILLS} kills; one kill of a wider scope does the same")
         self.kills[kill.id] = kill

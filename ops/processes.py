@@ -8,11 +8,15 @@ from pathlib import Path
 
 import msgspec
 
+import configs
 import ops
-from ops import listeners, privileges
+from ops import acts_log, listeners, privileges
 from ops.privileges import CAP_NET_ADMIN, CAP_NET_RAW, Privileges
 from ops.settings import Settings
 from ops.spawn import ProcessSpec
+from telemetry.evidence.cosigned import COSIGNED
+from telemetry.evidence.integrate import DIRECTORY
+from telemetry.evidence.keys import NAME
 
 CODE = Path(ops.__file__).parent.parent
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "HOME")  # all else of the supervisor's environment stays with it
@@ -29,6 +33,16 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
         *("--state-dir", settings.state_dir, "--run-dir", settings.run_dir),
         *("--node", settings.node, "--boot", boot, "--metrics", settings.metrics.address),
         *("--evidence-interval", str(settings.evidence.interval)),
+        *("--retention-days", str(settings.retention.days)),
+        *("--personal-days", str(settings.retention.personal_days if settings.evidence.personal == "sealed" else 0)),
+        *("--signatures", *settings.evidence.signatures),
+        *("--witness", *(witness.key for witness in settings.evidence.witnesses)),
+        *(word for path in rule_paths(settings) for word in ("--rules", path)),
+        *(("--act",) if settings.rules.action == "act" else ()),
+    )
+    streams = (
+        *("--state-dir", settings.state_dir, "--run-dir", settings.run_dir, "--node", settings.node),
+        *("--sinks", msgspec.json.encode(settings.streams).decode()),
     )
     return [
         ProcessSpec(
@@ -38,12 +52,21 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             environment=environment,
             privileges=allowed(users.recorder, users.group),
         ),
+        *([notary(settings, config, environment)] if settings.zone else []),
         ProcessSpec(
             name="control",
             role="control",
             argv=module("ops.control", "--config", str(config)),
             environment=environment,
             privileges=allowed(users.control, users.group),
+        ),
+        *cosigner(settings, environment),
+        ProcessSpec(
+            name="streams",
+            role="streams",
+            argv=module("telemetry.stream.main", *streams),
+            environment=environment,
+            privileges=allowed(users.streams, users.group),
         ),
         ProcessSpec(
             name="lines",
@@ -58,6 +81,51 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             for slot in range(settings.worker_count)
         ),
     ]
+
+
+def cosigner(settings: Settings, environment: dict[str, str]) -> list[ProcessSpec]:
+    """Who asks the witnesses, where there are any. It has a user of its own, since it talks to machines elsewhere."""
+    evidence, state = settings.evidence, Path(settings.state_dir)
+    if not evidence.witnesses:
+        return []
+    arguments = (
+        *(f"--log={log.name}={log}" for log in (state / DIRECTORY / NAME, state / acts_log.DIRECTORY / acts_log.NAME)),
+        *("--out", str(state / COSIGNED), "--quorum", str(evidence.needed)),
+        *(f"--witness={witness.url}={witness.key}" for witness in evidence.witnesses),
+    )
+    return [
+        ProcessSpec(
+            name="cosigner",
+            role="cosigner",
+            argv=module("telemetry.witness.cosigner", *arguments),
+            environment=environment,
+            privileges=allowed(settings.users.cosigner, settings.users.group),
+        )
+    ]
+
+
+def notary(settings: Settings, config: Path, environment: dict[str, str]) -> ProcessSpec:
+    """The notary, where the configuration names the zone's first accounts."""
+    return ProcessSpec(
+        name="notary",
+        role="notary",
+        argv=module("ops.notary", "--config", str(config)),
+        environment=environment,
+        privileges=allowed(settings.users.notary, settings.users.group),
+    )
+
+
+def notary_uid(settings: Settings) -> int | None:
+    """Whose files an admission must be, as one of the node's processes sees it; None where all share one user."""
+    users = settings.users
+    own = {users.worker, users.lines, users.control}
+    return users.notary if users.base and os.geteuid() in own else None
+
+
+def rule_paths(settings: Settings) -> list[str]:
+    """Where the node's detection rules are: the starter pack, and what the configuration names."""
+    pack = [str(Path(configs.__file__).parent / "sigma")] if settings.rules.pack == "starter" else []
+    return [*pack, *settings.rules.paths]
 
 
 def worker(

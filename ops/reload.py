@@ -9,7 +9,7 @@ from ops.listeners import ListenError, Listeners
 from ops.settings import Settings, SettingsError, load_settings
 from ops.spawn import ProcessSpec
 
-FIXED = ("state_dir", "run_dir", "users")  # what a running node cannot change
+FIXED = ("state_dir", "run_dir", "users", "zone")  # what a running node cannot change
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ async def reload(node: Node) -> tuple[str, str]:
         node.retire(name)
     if new != old:
         for spec in (spec for spec in specs if spec.role != "worker"):
-            child = node.children[spec.name]
+            child = node.children.get(spec.name) or node.add_child(spec)
             await child.stop()
             child.spec = spec
             child.start()

@@ -13,6 +13,8 @@ import msgspec
 from gateway.config import LISTENER_DEMANDS, Health, Limits, Timeouts, Tls
 from gateway.line.model import TRANSPARENT_MARK
 from ops.yamlnode import Problem, ProblemsError, compose
+from telemetry.retention import CEILING, DEFAULT
+from telemetry.stream.spec import Sink
 from tenants.model import Side
 
 DEFAULT_PATH = "/etc/feiyu/feiyu.yaml"
@@ -110,9 +112,39 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 3 if self.base else None
 
     @property
+    def cosigner(self) -> int | None:
+        """uid of the cosigner, or None."""
+        return self.base + 4 if self.base else None
+
+    @property
+    def notary(self) -> int | None:
+        """uid of the notary, or None."""
+        return self.base + 5 if self.base else None
+
+    @property
+    def streams(self) -> int | None:
+        """uid of the streams process, or None."""
+        return self.base + 6 if self.base else None
+
+    @property
     def inspector(self) -> int | None:
         """uid of the inspectors, or None."""
-        return self.base + 4 if self.base else None
+        return self.base + 7 if self.base else None
+
+    @property
+    def processes(self) -> frozenset[int]:
+        """uids of all the node's processes, which administer nothing; empty where they have none of their own."""
+        own = (
+            self.lines,
+            self.worker,
+            self.control,
+            self.recorder,
+            self.cosigner,
+            self.notary,
+            self.streams,
+            self.inspector,
+        )
+        return frozenset(uid for uid in own if uid is not None)
 
     @property
     def group(self) -> int | None:
@@ -143,22 +175,61 @@ class Pac(msgspec.Struct, frozen=True, kw_only=True):
     others: str = "direct"
 
 
+class Witness(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody else's witness (C2SP tlog-witness). url: its submission prefix; key: its verifier key, NAME+ID+KEY."""
+
+    url: str
+    key: str
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence log. interval: seconds between checkpoints; what is decided is under a published one after at most
-    that and half a second."""
+    that and half a second. personal: clear, or sealed (telemetry/personal.py). signatures: kinds of second signatures
+    under checkpoints; witnesses: who is asked to cosign them; quorum: how many must have, 0 for all."""
 
     interval: float = 1.0
+    personal: str = "clear"
+    signatures: tuple[str, ...] = ()
+    witnesses: tuple[Witness, ...] = ()
+    quorum: int = 0
+
+    @property
+    def needed(self) -> int:
+        """How many witnesses make a checkpoint a witnessed one."""
+        return self.quorum or len({witness.key.partition("+")[0] for witness in self.witnesses})
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long records of flows are kept. days: then they are deleted, unless a legal hold keeps them; personal_days:
+    how long personal fields in them can be read, where they are sealed; ceiling: the most days that may be set, and
+    that a hold may last."""
+
+    days: int = DEFAULT
+    personal_days: int = DEFAULT
+    ceiling: int = CEILING
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """Detection rules (Sigma). paths: files and folders; pack: starter (Feiyu's own besides), or none; action: tell
+    (what a rule asks for is only told), or act."""
+
+    paths: tuple[str, ...] = ()
+    pack: str = "starter"
+    action: str = "tell"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole node. max_staleness: seconds without a word from control before new flows are refused; regulators:
-    accounts of this machine that are an authority's, which read records with their cause only; inspectors: processes
-    that look into what grants let inspect, none: such grants are refused."""
+    """A whole node. max_staleness: seconds without a word from control before new flows are refused. zone: digest of
+    the link that brought the first accounts, in hex: with it nothing is in force that the notary did not admit; "":
+    there is no notary, and what control publishes is in force; regulators: accounts of this machine
+    that are an authority's, which read records with their cause only; inspectors:
+    processes that look into what grants let inspect, none: such grants are refused."""
 
     node: str
     listeners: tuple[Listener, ...]
     state_dir: str = "/var/lib/feiyu"
     run_dir: str = "/run/feiyu"
+    register: str = ""
     workers: int = 0
     inspectors: int = 0
     access: tuple[Access, ...] = ()
@@ -169,13 +240,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     max_staleness: float = 3_600
+    zone: str = ""
     metrics: Metrics = Metrics()
     ca: Ca = Ca()
     evidence: Evidence = Evidence()
+    streams: tuple[Sink, ...] = ()
     regulators: tuple[str, ...] = ()
+    retention: Retention = Retention()
+    rules: Rules = Rules()
     portal: str = ""
     portal_name: str = "feiyu.zone"
     pac: Pac = Pac()
+
+    @property
+    def register_at(self) -> Path | str:
+        """Where the register is: a file, or the address of a PostgreSQL database."""
+        return self.register or Path(self.state_dir) / "register.db"
 
     @property
     def worker_count(self) -> int:

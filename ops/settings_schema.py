@@ -2,18 +2,24 @@
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
 from gateway.config import Health, Limits, Timeouts, Tls
 from ops import settings as s
+from ops.settings_evidence import evidence_faults, witness_key
 from ops.settings_listeners import listener_faults
+from ops.settings_streams import sink, sink_faults
 from ops.yamlnode import Problem, ProblemsError, integer, line_of, listing, number, parsed, section, text
+from telemetry.evidence.keys import FURTHER
+from telemetry.retention import FLOOR
 from tenants.model import Side
 from whitelist.device import device_fault
 from whitelist.name import TargetError, canonical_name
 
+RULE_PACKS = ("starter", "none")
+RULE_ACTIONS = ("tell", "act")
 LISTENER_KINDS = ("plain", "http", "socks5", "transparent")
 DEMANDS = ("certificate", "token", "prefix")
 PAC_HOSTS, PAC_OTHERS = ("whitelist", "all"), ("direct", "proxy")
@@ -21,6 +27,7 @@ MAX_RUN_DIR = 80  # a unix socket's path has 107 bytes
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
+_ZONE = re.compile(r"(?:[0-9a-f]{64})?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([0-9.]+)):([0-9]+)", re.ASCII)
 
@@ -74,6 +81,19 @@ def _run_directory(value: str) -> str:
     if len(value.encode()) > MAX_RUN_DIR:
         raise ValueError(f"longer than {MAX_RUN_DIR} bytes, so that unix sockets below it could not be named")
     return _directory(value)
+
+
+def _register(value: str) -> str:
+    if not value:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme != "postgresql" or not parts.path.strip("/") or not value.isprintable():
+        raise ValueError("not the address of a PostgreSQL database")
+    if parts.password is not None or "password" in dict(parse_qsl(parts.query)):
+        raise ValueError(
+            "a password stands in it, which everybody may read; put it into a file, and name that: ?passfile="
+        )
+    return value
 
 
 def _gateway_url(value: str) -> str:
@@ -163,6 +183,13 @@ _access = section(
         "side": parsed("offshore, domestic or abroad", _side),
     },
 )
+_witness = section(
+    s.Witness,
+    {
+        "url": parsed("a URL such as https://witness.example, without a slash at its end", _portal),
+        "key": parsed("the witness's verifier key NAME+ID+KEY, quoted", witness_key),
+    },
+)
 _management = section(
     s.Management, {"interface": _interface, "prefixes": listing(_prefix, "prefixes", unique=("",), least=1)}
 )
@@ -214,7 +241,9 @@ _settings = section(
                 "stranger_refusals_per_second": integer(1, 1_000_000),
             },
         ),
+        "register": parsed("postgresql://USER@HOST/DATABASE?passfile=FILE, or no such key for a file", _register),
         "max_staleness": _seconds,
+        "zone": text("64 hex digits, as feiyu init prints them", lambda v: bool(_ZONE.fullmatch(v))),
         "metrics": section(s.Metrics, {"address": _address}),
         "ca": section(s.Ca, {"client_life": number(60, 31_536_000, "seconds")}),
         "portal_name": parsed("a host name with a dot, e.g. feiyu.zone", _portal_name),
@@ -227,8 +256,34 @@ _settings = section(
             },
         ),
         # a longer interval would come near the 30 s after which unproved records stop new flows
-        "evidence": section(s.Evidence, {"interval": number(0.05, 10, "seconds")}),
+        "streams": listing(sink, "sinks", unique=("name",)),
         "regulators": listing(_name, "accounts", unique=("",)),
+        "evidence": section(
+            s.Evidence,
+            {
+                "interval": number(0.05, 10, "seconds"),
+                "personal": text("clear or sealed", lambda v: v in ("clear", "sealed")),
+                "signatures": listing(
+                    text(f"one of {', '.join(FURTHER)}", lambda v: v in FURTHER), "signatures", unique=("",)
+                ),
+                "witnesses": listing(_witness, "witnesses", unique=("key",)),
+                "quorum": integer(0, 16),
+            },
+        ),
+        # the floor is the law's: logs of a network for not less than six months
+        "retention": section(
+            s.Retention, dict.fromkeys(("days", "personal_days", "ceiling"), integer(FLOOR, 36_530, "days"))
+        ),
+        "rules": section(
+            s.Rules,
+            {
+                "paths": listing(
+                    text("an absolute path", lambda v: v.startswith("/")), "files or folders of rules", unique=("",)
+                ),
+                "pack": text("starter or none", lambda v: v in RULE_PACKS),
+                "action": text("tell or act", lambda v: v in RULE_ACTIONS),
+            },
+        ),
         "portal": parsed("a URL such as https://portal.zone.example, without a slash at its end", _portal),
     },
 )
@@ -274,10 +329,14 @@ def _across(settings: s.Settings, root: yaml.Node) -> list[Problem]:
         )
     if settings.health.timeout > settings.health.interval:
         add("health", "timeout is longer than interval", "timeout at most as long as interval")
+    for key, wrong, expected in evidence_faults(settings):
+        add(key, wrong, expected)
     if settings.timeouts.idle > settings.timeouts.total:
         add("timeouts", "idle is longer than total", "idle at most as long as total")
     for key, wrong, expected in listener_faults(settings):
         add(key, wrong, expected)
+    for wrong, expected in sink_faults(settings):
+        add("streams", wrong, expected)
     if settings.metrics.address in {listener.address for listener in settings.listeners}:
         add("metrics", f"{settings.metrics.address} is a listener's address too", "an address of its own")
     return found

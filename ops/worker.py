@@ -9,7 +9,9 @@ from pathlib import Path
 from gateway.config import ListenerSocket, WorkerConfig
 from gateway.tls.context import TlsContextError
 from gateway.worker import Worker
+from ops.processes import notary_uid
 from ops.settings import Settings, SettingsError, load_settings, settings_path
+from whitelist.admitted import NAME
 
 
 def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, list[int]]) -> WorkerConfig:
@@ -23,6 +25,8 @@ def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, li
         run_dir=Path(settings.run_dir),
         snapshot_dir=state / "snapshot",
         public_key=state / "keys" / "snapshot.pub",
+        admitted=state / "notary" / NAME if settings.zone else None,
+        notary=notary_uid(settings),
         usage=state / "usage" / "bytes",
         listeners=tuple(
             ListenerSocket(

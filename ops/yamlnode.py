@@ -1,7 +1,7 @@
 """Reading YAML so that every problem has its line: small checks over PyYAML's nodes, all problems collected at once."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -39,14 +39,23 @@ def wrong(node: yaml.Node, what: str, expected: str) -> ProblemsError:
     return ProblemsError(Problem(line_of(node), what, expected))
 
 
-def compose(text: str) -> yaml.Node:
-    """The document's root node. Raises ProblemsError for no YAML, too much, too deep, none, or several documents."""
-    if len(text.encode("utf-8", "replace")) > MAX_BYTES:
-        raise ProblemsError(Problem(1, "the file is larger than 1 MiB", "a node configuration"))
+def compose(
+    text: str,
+    *,
+    most: int = MAX_BYTES,
+    what: str = "a node configuration",
+    levels: str = "at most three levels",
+    keys: str = "a mapping with node, listeners, …",
+    loader: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = yaml.SafeLoader,
+) -> yaml.Node:
+    """The document's root node. Raises ProblemsError for no YAML, too much, too deep, none, or several documents.
+    most: bytes; the rest are words for its messages."""
+    if len(text.encode("utf-8", "replace")) > most:
+        raise ProblemsError(Problem(1, f"the file is larger than {most >> 20} MiB", what))
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=loader)
     except RecursionError:
-        raise ProblemsError(Problem(1, "the file is nested too deeply", "at most three levels")) from None
+        raise ProblemsError(Problem(1, "the file is nested too deeply", levels)) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -54,8 +63,36 @@ def compose(text: str) -> yaml.Node:
     except yaml.YAMLError as error:
         raise ProblemsError(Problem(1, f"not YAML: {str(error).splitlines()[0]}", "valid YAML in UTF-8")) from None
     if root is None:
-        raise ProblemsError(Problem(1, "the file is empty", "a mapping with node, listeners, …"))
+        raise ProblemsError(Problem(1, "the file is empty", keys))
     return root
+
+
+def refuse_tricks(text: str, deepest: int, loader: type[yaml.SafeLoader] | type[yaml.CSafeLoader]) -> None:
+    """Raises ProblemsError where a part of the document stands for another (&anchor, *alias, <<): what is reviewed must
+    stand where it is meant, and aliases of aliases are how a small file becomes a huge one; and where it is nested
+    deeper than that many levels, which libyaml's composer answers by overrunning the stack. Events are not nested, so
+    this is safe with any text; what is no YAML at all is left to compose()."""
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > deepest:
+                    raise ProblemsError(
+                        Problem(_line(event), "the file is nested too deeply", f"at most {deepest} levels")
+                    )
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.AliasEvent):
+                raise ProblemsError(
+                    Problem(_line(event), f"*{event.anchor} is a YAML alias", "the text itself, written out")
+                )
+    except yaml.YAMLError:
+        return
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def kind_of(node: yaml.Node) -> str:
@@ -179,8 +216,14 @@ def listing[T](item: Check[T], what: str, *, unique: tuple[str, ...] = (), least
 def section[T: msgspec.Struct](cls: type[T], checks: Mapping[str, Check[object]]) -> Check[T]:
     """A mapping that becomes a struct; a key is required where the struct's field has no default."""
     required = [field.name for field in msgspec.structs.fields(cls) if field.required]
+    check = mapping(checks, required)
+    return lambda node: cls(**check(node))
 
-    def check(node: yaml.Node) -> T:
+
+def mapping(checks: Mapping[str, Check[object]], required: Sequence[str] = ()) -> Check[dict[str, object]]:
+    """A mapping with these keys, each at most once; those required must be there."""
+
+    def check(node: yaml.Node) -> dict[str, object]:
         if not isinstance(node, yaml.MappingNode):
             raise wrong(node, f"{kind_of(node)} is not a mapping", f"a mapping with {', '.join(required or checks)}")
         found: list[Problem] = []
@@ -208,7 +251,7 @@ def section[T: msgspec.Struct](cls: type[T], checks: Mapping[str, Check[object]]
         ]
         if found:
             raise ProblemsError(*found)
-        return cls(**values)
+        return values
 
     return check
 

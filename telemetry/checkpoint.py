@@ -16,12 +16,12 @@ from telemetry.fold import State
 from telemetry.segments import sync_directory
 
 FILE = "checkpoint"
-VERSION = 1
+VERSION = 2  # 2: accounts of firms
 
 
 class Checkpoint(msgspec.Struct):
     """State after `offset` bytes of segment `segment`, `records` records in all. cursors: offset in each spool file.
-    clean: the recorder ended in order; host_boot: the kernel's boot id then."""
+    clean: the recorder ended in order; host_boot: the kernel's boot id then; rules: what the rules remember."""
 
     v: int
     segment: int
@@ -31,6 +31,7 @@ class Checkpoint(msgspec.Struct):
     state: State
     clean: bool = False
     host_boot: str = ""
+    rules: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()

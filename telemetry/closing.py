@@ -5,7 +5,9 @@ They have their own chain of sequence numbers, under the worker name "recorder",
 
 import msgspec
 
+from telemetry.findings import finding
 from telemetry.fold import OWN, OpenFlow, bounded
+from telemetry.interception.engine import Hit
 from telemetry.record import CloseCause, Kind, Record, encode
 from telemetry.spooldir import MAX_LINE
 
@@ -78,6 +80,10 @@ class OwnRecords:
             detail=f"{process} of boot {boot} died",
         )
         return _fitting(closing)
+
+    def finding(self, now: int, hit: Hit, acts: bool) -> Record:
+        """A rule that holds."""
+        return _fitting(finding(hit, now, acts, node=self.node, boot=self.boot, worker=OWN, seq=self._next()))
 
     def _next(self) -> int:
         self.seq += 1

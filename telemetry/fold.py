@@ -15,6 +15,7 @@ from telemetry.record import CloseCause, Kind, Record
 # Seconds; the +Inf bucket is behind the last.
 DURATION_BUCKETS = (0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 28800.0, 86400.0)
 OWN = "recorder"  # the worker name of the recorder's own records
+MAX_RULES = 1000  # that are counted apart
 MAX_NAMES = 64  # of reasons, gauges: closed sets in practice, bounded all the same
 
 # Numbers in records are bounded before they are added up, and sums stop growing: else one absurd record of a broken
@@ -70,6 +71,8 @@ class Tally(msgspec.Struct):
     duration_sum: int = 0  # µs
     revision: int = 0
     gauges: dict[str, dict[str, int]] = {}  # process key: last heartbeat's values
+    rules: dict[str, int] = {}  # hits by the rule's id
+    levels: dict[str, int] = {}  # findings by level
 
 
 class State(msgspec.Struct):
@@ -172,10 +175,20 @@ class State(msgspec.Struct):
             lines.take(self.tally.lines, key, record)
         elif record.kind == Kind.HEARTBEAT.value:
             self.tally.gauges[key] = {name[:64]: bounded(value) for name, value in list(values.items())[:MAX_NAMES]}
+        elif record.kind == Kind.FINDING.value:
+            _count(self.tally.rules, record.rule, MAX_RULES)
+            _count(self.tally.levels, record.detail.partition(":")[0], MAX_NAMES)
         elif record.kind == Kind.ACTION.value and record.worker == OWN:
             self.tally.gaps += values.get("gaps", 0)
             self.tally.missing = min(_CEILING, self.tally.missing + bounded(values.get("missing", 0)))
             self.tally.unreadable += values.get("unreadable", 0)
+
+
+def _count(counts: dict[str, int], name: str, most: int) -> None:
+    """One more of a name; those beyond so many names are counted together."""
+    if name not in counts and len(counts) >= most:
+        name = "other"
+    counts[name] = min(_CEILING, counts.get(name, 0) + 1)
 
 
 def bounded(number: int, most: int = MOST) -> int:

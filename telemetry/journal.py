@@ -16,8 +16,11 @@ from telemetry.closing import OwnRecords
 from telemetry.fold import OWN, OpenFlow, State, process_key
 from telemetry.follow import Chunk, Follower, Process
 from telemetry.intake import Finding, sift, unreadable
+from telemetry.interception.engine import Hit
+from telemetry.personal import Sealer
 from telemetry.record import Record, decode, encode
 from telemetry.segments import Segments, replay, segment_name
+from telemetry.watch import Watch
 
 
 @dataclass(slots=True)
@@ -34,11 +37,22 @@ class Journal:
     """The recorder's log and state. All methods raise OSError when the log cannot be written; then nothing may be taken
     any more. now is Unix µs."""
 
-    def __init__(self, directory: Path, node: str, boot: str, segments: Segments) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        node: str,
+        boot: str,
+        segments: Segments,
+        sealer: Sealer | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self.sealer = sealer
         self.directory = directory
         self.segments = segments
         loaded, why = store.load(directory)
         self.state: State = loaded.state
+        self.watch = watch
+        self.forgot = watch.engine.load(loaded.rules) if watch and loaded.rules else ""  # why the rules begin anew
         self.cursors = loaded.cursors
         self._skip: dict[str, int] = {}  # how many records of a process the log has beyond its cursor
         self._upto: dict[str, int] = {}  # or, without cursors, up to which sequence number it has them
@@ -64,12 +78,19 @@ class Journal:
         # Findings go first: were the end of this write lost, they would be made again rather than missing.
         self._found(now, sifted.findings)
         if sifted.records:
-            self._append(key, sifted.data, sifted.records, sifted.lengths)
+            data, lengths = sifted.data, sifted.lengths
+            if self.sealer:
+                data, lengths = self.sealer.seal(data, sifted.records, lengths, now)
+            self._append(key, data, sifted.records, lengths)
         chunk.file.offset += len(chunk.data)
 
     def act(self, now: int, detail: str, values: dict[str, int] | None = None) -> None:
         """Writes down something about the recorder itself."""
         self._append_own([self.own.action(now, detail, values or {})])
+
+    def tell(self, now: int, hits: list[Hit], acts: bool) -> None:
+        """Writes down what rules found."""
+        self._append_own([self.own.finding(now, hit, acts) for hit in hits])
 
     def close_flows(self, flows: dict[str, OpenFlow], now: int) -> None:
         """Writes the closing records of flows whose process died."""
@@ -85,7 +106,8 @@ class Journal:
         """The open record of a flow, from the log; None when it is not there any more."""
         line = read_line(self.directory, flow)
         try:
-            return decode(line) if line else None
+            record = decode(line) if line else None
+            return self.sealer.open(record) if self.sealer and record else record
         except msgspec.DecodeError:
             return None
 
@@ -102,6 +124,7 @@ class Journal:
                 state=self.state,
                 clean=clean,
                 host_boot=store.host_boot(),
+                rules=self.watch.engine.dump() if self.watch else b"",
             )
         )
 
@@ -111,12 +134,17 @@ class Journal:
     def _append_own(self, records: list[Record]) -> None:
         if records:
             lines = [encode(record) for record in records]
-            self._append(self.own_key, b"\n".join([*lines, b""]), records, [len(line) + 1 for line in lines])
+            data, lengths = b"\n".join([*lines, b""]), [len(line) + 1 for line in lines]
+            if self.sealer:
+                data, lengths = self.sealer.seal(data, records, lengths, records[0].time)
+            self._append(self.own_key, data, records, lengths)
 
     def _append(self, key: str, data: bytes, records: list[Record], lengths: list[int]) -> None:
         segment = self.segments.first
         offset = self.segments.append(data, len(records))
         self.state.take(key, records, lengths, segment, offset)
+        if self.watch:
+            self.watch.take(records)
         self.dirty = True
         fresh = self.fresh  # the query API sets it meanwhile
         if fresh is not None:
@@ -143,6 +171,8 @@ class Journal:
                     end = at + length
                     key = process_key(record.boot, record.worker)
                     self.state.take(key, [record], [length], segment, at)
+                    if self.watch:
+                        self.watch.replay(record)
                     self._skip[key] = self._skip.get(key, 0) + 1
                     found.replayed += 1
                 at += length

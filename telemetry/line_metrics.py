@@ -13,7 +13,11 @@ _GAUGES = {
     "feiyu_line_loss_ratio": ("Lost part of the last minute's probes.", "loss_permille", 1_000),
     "feiyu_line_retransmit_ratio": ("Part of the last minute's segments sent again.", "retransmits_ppm", 1_000_000),
     "feiyu_line_flows": ("Open flows on a line, as the workers count them.", "flows", 1),
-    "feiyu_line_contract_days_left": ("Whole days until the line's contract ends.", "contract_days", 1),
+    "feiyu_line_contract_remaining_seconds": (
+        "Time until the line's contract ends, by whole days.",
+        "contract_days",
+        1 / 86_400,
+    ),
 }
 _TOTALS = {
     "feiyu_line_drift_repairs": ("Repairs of what the kernel should hold for this line alone.", REPAIRS),

@@ -12,31 +12,51 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from telemetry import line_metrics
+from telemetry import line_metrics, node_metrics
 from telemetry.fold import DURATION_BUCKETS, State, Tally
+from telemetry.node_metrics import Surroundings
+from telemetry.watch import Figures
 
 _GAUGE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _DIRECTIONS = ("out", "in")
+_NOTHING = Surroundings()
 _DIRECTION_HELP = "out is client to server, in is server to client."
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """What a scrape sees: a copy of the tally that the fold does not change any more, and the recorder's own figures.
-    lag in seconds."""
+    lag in seconds; evidence: sizes of the evidence log by name (see _EVIDENCE), empty where none is kept."""
 
     tally: Tally
     flows_open: int
     lag: float
     spool_bytes: int
+    evidence: dict[str, int]
     failed: bool = False
+    rules: Figures | None = None
+    around: Surroundings = _NOTHING
 
 
-def view(state: State, lag: float, spool_bytes: int) -> View:
+_EVIDENCE = {
+    "witnessed_size": "Entries under the newest checkpoint that witnesses cosigned; no sample where none is asked.",
+    "minimum_index": "Entries below it were deleted when they were old enough.",
+}
+
+
+def view(
+    state: State,
+    lag: float,
+    spool_bytes: int,
+    evidence: dict[str, int] | None = None,
+    rules: Figures | None = None,
+    around: Surroundings = _NOTHING,
+) -> View:
     """Copies what a scrape in another thread iterates over."""
     tally = state.tally
     copies = {name: dict(value) for name in tally.__struct_fields__ if isinstance(value := getattr(tally, name), dict)}
-    return View(msgspec.structs.replace(tally, **copies), len(state.flows), lag, spool_bytes)
+    copied = msgspec.structs.replace(tally, **copies)
+    return View(copied, len(state.flows), lag, spool_bytes, evidence or {}, rules=rules, around=around)
 
 
 def render(seen: View) -> bytes:
@@ -55,6 +75,8 @@ class _Families(Collector):
         yield from _tenants(self._seen.tally)
         yield from _lines(self._seen.tally)
         yield from _node(self._seen)
+        yield from _rules(self._seen)
+        yield from node_metrics.families(self._seen.tally.gauges, self._seen.around)
         yield from _gauges(self._seen.tally)
 
 
@@ -116,12 +138,32 @@ def _node(seen: View) -> Iterator[Metric]:
         "feiyu_recorder_lag_seconds", "Age of the oldest record that may not be durable.", value=seen.lag
     )
     yield GaugeMetricFamily("feiyu_spool_bytes", "Bytes in spool files, taken or not.", value=seen.spool_bytes)
+    for name, text in _EVIDENCE.items():
+        if name in seen.evidence:
+            yield GaugeMetricFamily(f"feiyu_evidence_{name}", text, value=seen.evidence[name])
     yield GaugeMetricFamily("feiyu_policy_revision", "Policy revision of the last record.", value=tally.revision)
+
+
+def _rules(seen: View) -> Iterator[Metric]:
+    if seen.rules is None:
+        return
+    yield _counter("feiyu_rule_hits", "Findings, by the rule's id.", "rule", seen.tally.rules)
+    yield _counter("feiyu_findings", "Findings, by level.", "level", seen.tally.levels)
+    figures = seen.rules
+    yield GaugeMetricFamily("feiyu_rules_loaded", "Detection rules that run.", value=figures.loaded)
+    text = "Whether the rules in the files were refused, so that older ones run."
+    yield GaugeMetricFamily("feiyu_rules_rejected", text, value=figures.rejected)
+    yield GaugeMetricFamily("feiyu_rules_tripped", "Rules set aside by their breaker.", value=figures.tripped)
+    yield GaugeMetricFamily("feiyu_rule_groups", "Groups that correlations keep.", value=figures.groups)
+    text = "Groups that correlations had to forget for want of room."
+    yield CounterMetricFamily("feiyu_rule_groups_forgotten", text, value=figures.forgotten)
 
 
 def _gauges(tally: Tally) -> Iterator[Metric]:
     families: dict[str, GaugeMetricFamily] = {}
     for process, values in sorted({key.partition("-")[2]: values for key, values in tally.gauges.items()}.items()):
+        if node_metrics.is_control(process):
+            continue
         for given, value in values.items():
             name = given.removesuffix("_total")
             if not _GAUGE.fullmatch(name):

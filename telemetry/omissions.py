@@ -61,9 +61,11 @@ class Flow:
 
 
 class Omissions:
-    """take() all records of a log in their order, then look at what was found."""
+    """take() all records of a log in their order, then look at what was found. whole: the log's first records are
+    among them; else (they were deleted) a process may begin at any number, and a flow close that was not seen open."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = True) -> None:
+        self._whole = whole
         self.found: dict[str, list[str]] = {}
         self.counts: dict[str, int] = {}
         self.lines: dict[str, Wire] = {}
@@ -100,7 +102,7 @@ class Omissions:
         key = f"{record.worker} of boot {record.boot}"
         process = self._processes.get(key)
         if process is None:
-            process = self._processes[key] = Process()
+            process = self._processes[key] = Process(0 if self._whole else record.seq - 1)
         if record.seq > process.last + 1:
             missing = record.seq - process.last - 1
             words = (
@@ -118,7 +120,7 @@ class Omissions:
     def _move(self, index: int, record: Record) -> None:
         flow = self.flows.get(record.flow)
         if flow is None:
-            if record.kind == _CLOSE:
+            if record.kind == _CLOSE and self._whole:
                 self._say("flows", f"flow {record.flow} closes at record {index} without having opened")
             return
         octets = record.bytes_out + record.bytes_in

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,10 @@ from aiohttp import web
 
 from telemetry import lines, metrics
 from telemetry.fold import OpenFlow
+from telemetry.node_metrics import Disk, Evidence, Surroundings
 from telemetry.record import decode, encode
 from telemetry.search import MAX_LIMIT, Filter, Place, parse_count, parse_filter, parse_place, search
+from telemetry.stream import state
 
 if TYPE_CHECKING:
     from telemetry.recorder import Recorder
@@ -117,9 +120,26 @@ class Service:
         return max(0.0, time.monotonic() - self._recorder.durable)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes)
+        evidence, watch = self._recorder.evidence, self._journal.watch
+        sizes = evidence.sizes() if evidence else {}
+        figures = watch.figures() if watch else None
+        around = await asyncio.get_running_loop().run_in_executor(self._threads, self._around)
+        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes, sizes, figures, around)
         body = await asyncio.get_running_loop().run_in_executor(self._threads, metrics.render, seen)
         return web.Response(body=body, headers={"Content-Type": _TEXT})
+
+    def _around(self) -> Surroundings:
+        """What a scrape sees beside the fold."""
+        recorder, disks = self._recorder, []
+        for name, directory in (("state", self._journal.directory), ("run", recorder.spool)):
+            with suppress(OSError):
+                found = os.statvfs(directory)
+                disks.append(Disk(name, found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize))
+        evidence = None
+        if (log := recorder.evidence) is not None:
+            lag = max(0.0, time.monotonic() - log.covered)
+            evidence = Evidence(log.log.size, lag, bool(log.damage))
+        return Surroundings(disks, evidence, state.read(recorder.spool.parent))
 
     async def _health(self, _: web.Request) -> web.Response:
         lag, state = self._lag(), self._journal.state
@@ -136,6 +156,8 @@ class Service:
         if evidence := self._recorder.evidence:
             answer["evidence_size"] = evidence.log.size
             answer["evidence_damage"] = evidence.damage
+            if evidence.cosigned:
+                answer["evidence_witnessed"] = evidence.cosigned.size
             answer["evidence_lag_seconds"] = round(max(0.0, time.monotonic() - evidence.covered), 3)
         return web.json_response(answer, status=200 if good else 503)
 
@@ -166,6 +188,7 @@ class Service:
 
     async def _records(self, request: web.Request) -> web.Response:
         wanted, limit = _parse(request)
+        wanted = self._sealed_too(wanted)
         try:
             before = parse_place(request.query["before"]) if "before" in request.query else None
         except ValueError as error:
@@ -176,10 +199,22 @@ class Service:
             self._threads, search, segments.directory, wanted, limit, durable, before
         )
         headers = {"Feiyu-Next": str(page.next)} if page.next else {}
-        return web.Response(body=b"".join(line + b"\n" for line in page.lines), content_type=_LINES, headers=headers)
+        lines = page.lines
+        if sealer := self._journal.sealer:
+            lines = await asyncio.get_running_loop().run_in_executor(
+                self._threads, lambda: list(map(sealer.open_line, lines))
+            )
+        return web.Response(body=b"".join(line + b"\n" for line in lines), content_type=_LINES, headers=headers)
+
+    def _sealed_too(self, wanted: Filter) -> Filter:
+        """A source is looked for by what stands for it where personal fields are sealed."""
+        sealer = self._journal.sealer
+        if not sealer or not wanted.source:
+            return wanted
+        return replace(wanted, source="", sources=sealer.pseudonyms(wanted.source) | {wanted.source})
 
     async def _tail(self, request: web.Request) -> web.StreamResponse:
-        wanted, _ = _parse(request)
+        wanted = self._sealed_too(_parse(request)[0])
         if len(self._watchers) >= MAX_WATCHERS:
             raise web.HTTPServiceUnavailable(text=f"{MAX_WATCHERS} watchers already")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
@@ -197,7 +232,8 @@ class Service:
             except TimeoutError:
                 await response.write(b":\n\n")  # finds clients that are gone
                 continue
-            await response.write(b"id: %d\ndata: %b\n\n" % (index, line))
+            sealer = self._journal.sealer
+            await response.write(b"id: %d\ndata: %b\n\n" % (index, sealer.open_line(line) if sealer else line))
             if watcher.missed and watcher.queue.empty():
                 missed, watcher.missed = watcher.missed, 0
                 await response.write(b'event: gap\ndata: {"missed":%d}\n\n' % missed)

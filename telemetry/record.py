@@ -21,6 +21,7 @@ class Kind(StrEnum):
     HEARTBEAT = "heartbeat"
     LINE = "line"
     ACTION = "action"
+    FINDING = "finding"  # a rule holds of a flow; fields of the record that completed it, rule: its id
     PORTAL = "portal"  # a firm asked the gateway about itself: its page, a refusal, its PAC file; nothing went out
     READ = "read"  # an authority read records of a firm; written before it is answered
     STATEMENT = "statement"  # what the log held of a firm since its last statement (telemetry.statement)
@@ -107,6 +108,7 @@ class Record(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, tag_fie
     retransmits: int = 0
     cause: str = ""  # CloseCause
     detail: str = ""  # machine-made words for kinds line, action, heartbeat; never text of a client
+    sealed: str = ""  # what personal fields held (telemetry/personal.py): PERIOD.base64
     values: dict[str, int] | None = None  # kinds heartbeat and line: gauges by name; kind statement: sums
     facts: dict[str, str] | None = None  # kinds read, spotcheck and action: what was done, by name
 

@@ -22,6 +22,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
@@ -29,23 +30,27 @@ import uvloop
 from telemetry import checkpoint as store
 from telemetry import statement
 from telemetry.evidence.error import EvidenceError
-from telemetry.evidence.integrate import DIRECTORY, INTERVAL, Integrator, open_log
-from telemetry.evidence.restore import restore
-from telemetry.evidence.source import Source
-from telemetry.fold import OpenFlow
+from telemetry.evidence.integrate import DIRECTORY, INTERVAL, Integrator
+from telemetry.evidence.keys import FURTHER
+from telemetry.expiry import Expiry
 from telemetry.follow import Follower, Process
 from telemetry.journal import Journal
+from telemetry.mourning import Mourning
+from telemetry.opening import open_all
+from telemetry.patrol import Patrol
 from telemetry.query import Service
-from telemetry.segments import Segments
-from telemetry.spooldir import Status, check_process, open_status, read_status, reserve_name, spool_bytes, write_status
+from telemetry.retention import DEFAULT, HOLDS
+from telemetry.rulefiles import RuleFiles
+from telemetry.spooldir import Status, check_process, open_status, read_status, spool_bytes, write_status
+from telemetry.watch import Watch
 
 # Seconds. What a turn costs beside its records (waking, the fsync) is shared by all of them, so turns are as rare as
 # leaves room for the fsync: a record is durable well within 100 ms.
 TURN = 0.04
 LOOK = 0.25  # seconds between looks for dead processes, and between status updates
+STATEMENTS = 500  # daily statements written in one look
 CHECKPOINT = 5.0  # seconds, or longer where storing takes long
 BUDGET = 8 << 20  # bytes of one process in one turn
-SLICE = 500  # closing records of one dead process made in one turn
 
 log = logging.getLogger("feiyu.recorder")
 
@@ -55,7 +60,13 @@ class Recorder:
     restored: how many records of the log came back from it."""
 
     def __init__(
-        self, journal: Journal, spool: Path, status_fd: int, evidence: Integrator | None = None, restored: int = 0
+        self,
+        journal: Journal,
+        spool: Path,
+        status_fd: int,
+        evidence: Integrator | None = None,
+        restored: int = 0,
+        patrol: Patrol | None = None,
     ) -> None:
         self.journal = journal
         self.spool = spool
@@ -67,6 +78,8 @@ class Recorder:
         if evidence:
             evidence.covered = self.durable
         self._restored = restored
+        self.expiry: Expiry | None = None
+        self._patrol = patrol
         self._damage = ""
         self._day = 0  # whose statements are written
         self.spool_bytes = 0
@@ -74,38 +87,42 @@ class Recorder:
         self._status_fd = status_fd
         self._looked = self._stored = float("-inf")
         self._changed = True
-        self._ending: dict[str, list[tuple[str, OpenFlow]]] = {}  # dead processes, and their flows still to be closed
+        self._mourning = Mourning(journal, self.follower, spool, self._drain)
         self._every = CHECKPOINT
 
     def run(self) -> None:
         """Until stopping is set. Raises OSError when the log or a spool cannot be used, EvidenceError when the evidence
         does not fit them."""
         self.follower.scan()
-        self._find_orphans()
+        self._mourning.find_orphans()
         found = self.journal.recovery
         self.journal.act(_now(), found.words, {"replayed": found.replayed, "cut": found.cut})
         if self._restored:
             words = "records at the end of the log were missing or altered; put back as the evidence has them"
             self.journal.act(_now(), words, {"restored": self._restored})
-        if not self.evidence:
-            self._run()
-            return
-        self.evidence.start(self._safe)
+        if self._patrol:
+            self._patrol.start(_now())
         try:
+            if self.evidence:
+                self.evidence.start(self._safe)
             self._run()
         finally:
-            self.evidence.stop()
+            if self.evidence:
+                self.evidence.stop()
 
     def _run(self) -> None:
         while True:
             stopping = self.stopping
             started = time.monotonic()
             complete = self._turn(started)
-            if stopping and complete and not self._ending:
+            if stopping and complete and not self._mourning.busy:
                 break
             rest = TURN - (time.monotonic() - started)
-            if complete and rest > 0 and not self._ending:
+            if complete and rest > 0 and not self._mourning.busy:
                 time.sleep(rest)
+        if self._patrol:
+            self._patrol.stop(_now())
+            self._commit()
         if self.evidence:
             self.evidence.finish(self._safe)
         self._checkpoint(clean=True)
@@ -134,11 +151,17 @@ class Recorder:
             complete &= self._drain(process)
         if look := started - self._looked >= LOOK:
             self._looked = started
-            self._mourn()
+            self._mourning.find_dead(_now())
             self._tell_damage()
+            if self.expiry:
+                self.expiry.turn(started)
             self._state_days(_now())
-        self._bury()
+        self._mourning.close_some(_now())
+        if self._patrol:
+            self._patrol.look(_now(), look, complete)
         self._commit()
+        if self._patrol:
+            self._patrol.act()
         if complete:
             self.durable = started
         if look:
@@ -156,19 +179,6 @@ class Recorder:
             taken += len(chunk.data)
         return taken < BUDGET
 
-    def _mourn(self) -> None:
-        """Finds processes that died, takes their last words, and tells what others did to spool files."""
-        for process, what in self.follower.odd():
-            self.journal.act(_now(), f"{process.name} of boot {process.boot}: {what}", {"gaps": 1})
-        for process in list(self.follower.processes.values()):
-            if process.key in self._ending or not self.follower.dead(process):
-                continue
-            while not self._drain(process):
-                pass
-            if torn := self.follower.torn(process):
-                self.journal.take(process, torn, _now())
-            self._ending[process.key] = list(self.journal.state.flows_of(process.key).items())
-
     def _tell_damage(self) -> None:
         """Old evidence that does not verify any more becomes a record, and so does its mending."""
         if self.evidence and self.evidence.damage != self._damage:
@@ -179,30 +189,8 @@ class Recorder:
 
     def _state_days(self, now: int) -> None:
         """Once a day is over each firm's statement is written, some in each look."""
-        if self._day != statement.day_of(now) and self.journal.state_days(now, SLICE):
+        if self._day != statement.day_of(now) and self.journal.state_days(now, STATEMENTS):
             self._day = statement.day_of(now)
-
-    def _bury(self) -> None:
-        """Closes the flows of the dead, some in each turn, so that the records of the living do not wait."""
-        for key, flows in list(self._ending.items()):
-            if flows:
-                self.journal.close_flows(dict(flows[:SLICE]), _now())
-                del flows[:SLICE]
-            if flows:
-                continue
-            del self._ending[key]
-            if process := self.follower.processes.get(key):
-                self.follower.finish(process)
-                (self.spool / reserve_name(process.boot, process.name)).unlink(missing_ok=True)
-
-    def _find_orphans(self) -> None:
-        """Flows of processes that have no spool file any more: their host or their spool is gone."""
-        alive, state = self.follower.processes, self.journal.state
-        for id_, flow in state.flows.items():
-            if flow.process not in alive:
-                self._ending.setdefault(flow.process, []).append((id_, flow))
-        for key in [key for key in state.sequences if key not in alive and key != self.journal.own_key]:
-            state.forget(key)
 
     def _commit(self) -> None:
         journal = self.journal
@@ -270,11 +258,19 @@ def run(
     metrics: str = "",
     segment_bytes: int = 256 << 20,
     evidence_interval: float = INTERVAL,
+    signatures: Sequence[str] = (),
+    witness: Sequence[str] = (),
+    retention_days: int = DEFAULT,
+    personal_days: int = 0,
+    rules: Sequence[Path] = (),
+    act: bool = False,
 ) -> int:
     """Runs the recorder until SIGTERM (0), or until the log cannot be written or is another recorder's (1).
 
-    metrics: HOST:PORT for /metrics, empty for none; evidence_interval: seconds between checkpoints. Raises ValueError
-    for an odd boot.
+    metrics: HOST:PORT for /metrics, empty for none; evidence_interval: seconds between checkpoints; signatures: kinds
+    of second ones under them; witness: verifier keys of those that the cosigner process asks; retention_days: how long
+    records are kept; personal_days: how long the personal fields in them can be read, 0 to leave them unsealed; rules:
+    files and folders of detection rules; act: whether they may block and cut. Raises ValueError for an odd boot.
     """
     check_process(boot, "recorder")
     directory, spool = state_dir / "log", run_dir / "spool"
@@ -288,23 +284,35 @@ def run(
         return 1
     status = open_status(spool)
     try:
-        proofs = open_log(state_dir / DIRECTORY, node)
-        restored = restore(directory, proofs)
-        journal = Journal(directory, node, boot, Segments(directory, segment_bytes))
-        evidence = Integrator(proofs, Source(directory, proofs.size), evidence_interval)
+        files = RuleFiles(rules, state_dir / "rules" / "last") if rules else None
+        found, problem = files.first() if files else (None, "")
+        watch = Watch(found) if found is not None else None
+        opened = open_all(
+            state_dir,
+            node,
+            boot,
+            segment_bytes,
+            evidence_interval,
+            tuple(signatures),
+            tuple(witness),
+            personal_days > 0,
+            watch,
+        )
     except (OSError, EvidenceError) as error:
         remedy = f"put the file back from a copy, or move {state_dir / DIRECTORY} aside to begin a log with a new key"
         log.critical("the log cannot be opened: %s%s", _said(error), f"; {remedy}" * isinstance(error, EvidenceError))
         write_status(status, Status(time.monotonic(), 0.0, _said(error)))
         return 1
-    return uvloop.run(_serve(Recorder(journal, spool, status, evidence, restored), run_dir, metrics))
+    live = run_dir / "live.sock"
+    patrol = Patrol(opened.journal, watch, files, live, act, problem) if watch and files else None
+    recorder = Recorder(opened.journal, spool, status, opened.evidence, opened.restored, patrol)
+    recorder.expiry = Expiry(opened.journal, opened.evidence, retention_days, personal_days, state_dir / HOLDS)
+    return uvloop.run(_serve(recorder, run_dir, metrics))
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="telemetry.recorder", description=__doc__.split("\n", 1)[0] if __doc__ else ""
-    )
+    parser = argparse.ArgumentParser(prog="telemetry.recorder", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--node", required=True)
@@ -312,6 +320,14 @@ def main() -> int:
     parser.add_argument("--metrics", default="", help="HOST:PORT of /metrics; empty for none")
     parser.add_argument("--segment-bytes", type=int, default=256 << 20)
     parser.add_argument("--evidence-interval", type=float, default=INTERVAL, help="seconds between checkpoints")
+    parser.add_argument("--signatures", nargs="*", default=[], choices=FURTHER, help="second ones under checkpoints")
+    parser.add_argument("--witness", nargs="*", default=[], metavar="VKEY", help="whose cosignatures are taken")
+    parser.add_argument("--retention-days", type=int, default=DEFAULT, help="how long records are kept")
+    parser.add_argument(
+        "--personal-days", type=int, default=0, help="how long personal fields can be read; 0: unsealed"
+    )
+    parser.add_argument("--rules", type=Path, action="append", default=[], help="file or folder of detection rules")
+    parser.add_argument("--act", action="store_true", help="rules may block and cut, not only tell")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
     return run(**vars(arguments))

@@ -23,7 +23,7 @@ _SLACK = 60_000_000  # µs between a record's time and its place in the log that
 @dataclass(frozen=True, slots=True)
 class Filter:
     """What is wanted; empty means anything. ref also finds the flow of that id; host may be "*.suffix"; since and until
-    (exclusive) are Unix µs, 0 for open."""
+    (exclusive) are Unix µs, 0 for open; sources: instead of source, all that stands for it in sealed records."""
 
     ref: str = ""
     flow: str = ""
@@ -36,6 +36,7 @@ class Filter:
     decision: str = ""
     since: int = 0
     until: int = 0
+    sources: frozenset[str] = frozenset()
 
     def matches(self, record: Record) -> bool:
         """Whether a record is wanted."""
@@ -52,6 +53,8 @@ class Filter:
         if (self.kind and self.kind != record.kind) or (self.reason and self.reason != record.reason):
             return False
         if (self.source and self.source != record.client_ip) or (self.line and self.line != record.line):
+            return False
+        if self.sources and record.client_ip not in self.sources:
             return False
         if self.decision and self.decision != record.decision:
             return False
@@ -89,7 +92,7 @@ def parse_filter(parameters: Mapping[str, str]) -> Filter:
     values: dict[str, str | int] = {}
     for name in Filter.__dataclass_fields__:
         text = parameters.get(name, "")
-        if not text:
+        if not text or name == "sources":
             continue
         if name in ("since", "until"):
             values[name] = parse_count(name, text, 1 << 62)

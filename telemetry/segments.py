@@ -5,10 +5,12 @@ file.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SUFFIX = ".jsonl"
+AGE = 86_400.0  # seconds after which a file is closed, full or not: records are deleted by files, once they are old
 _CHUNK = 1 << 20
 
 
@@ -79,6 +81,7 @@ class Segments:
         self._fd = self._open(self.first)
         self.size = os.fstat(self._fd).st_size
         self.durable = (self.first, 0)
+        self._opened = time.monotonic()
 
     def cut(self, size: int) -> int:
         """Cuts the current segment at start-up to the whole lines of its first `size` bytes; returns how many bytes
@@ -107,14 +110,15 @@ class Segments:
         return at
 
     def sync(self) -> None:
-        """Makes everything appended durable, then starts the next segment when this one is full."""
+        """Makes everything appended durable, then starts the next segment when this one is full or a day old."""
         size = self.size
         self._fsync(self._fd)
         self.durable = (self.first, size)
-        if size >= self._segment_bytes:
+        if size >= self._segment_bytes or (size and time.monotonic() - self._opened > AGE):
             fd = self._open(self.records)
             os.close(self._fd)
             self._fd, self.first, self.size = fd, self.records, 0
+            self._opened = time.monotonic()
             self.durable = (self.first, 0)
 
     def close(self) -> None:

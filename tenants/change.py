@@ -40,6 +40,7 @@ class Applied:
     revision: int
     items: tuple[Any, ...]  # per change, in order: the item as it is now (None: removed)
     changed: tuple[Changed, ...]
+    link: str = ""  # digest of its link in the chain, where there are accounts
 
 
 @dataclass(slots=True)
@@ -75,6 +76,20 @@ class ConflictingChange(ChangeRefused):
 
 class StaleChange(ChangeRefused):
     """The item is not as it was when the change was wished."""
+
+
+class Forbidden(ChangeRefused):
+    """The account may not do that, in any of its roles."""
+
+
+@dataclass(slots=True)
+class ApprovalNeeded(ChangeRefused):
+    """The change widens what somebody can reach, so it waits for a second person: nothing was changed. changes have
+    their ids; changed is what they would make of the items; roles: those in which the submitter may ask for it."""
+
+    changes: tuple[Change, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    roles: tuple[str, ...] = ()
 
 
 def merge(target: Any, patch: Any) -> Any:

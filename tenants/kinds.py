@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Protocol
 
+import msgspec
 from sqlalchemy import Table
 from sqlalchemy.engine import Connection
 
 from tenants import queries, schema
-from tenants.model import GONE, Credential, Tenant, TenantState
+from tenants.accounts import Account, bereft, validate_account
+from tenants.model import GONE, Credential, Origin, Tenant, TenantState
 
 Errors = list[tuple[str, str]]  # (field, message), as the validators return them
 
@@ -54,7 +56,8 @@ class Child:
 class Kind:
     """A collection. keys: key columns of an item's row; children: rows of its child tables; validate: the item alone;
     check: the item among the others; given: fields only the register sets; fixed: fields an edit may not change;
-    assign: values of given fields for a new item; users: who forbids its removal (None: never removed)."""
+    assign: values of given fields for a new item; users: who forbids its removal (None: never removed); narrows:
+    whether an item after a change (None: removed) surely opens nothing that was closed before it (None: new)."""
 
     collection: str
     noun: str
@@ -72,6 +75,7 @@ class Kind:
     users: Callable[[Reader, str], list[str]] | None = None
     id_prefix: str = ""  # not empty: an absent id is made up, of this and 10 Crockford base32 characters
     made_ids_only: bool = False
+    narrows: Callable[[Any, Any], bool] = lambda _before, _after: False
 
 
 def moves(field_name: str, allowed: Mapping[Any, Any]) -> Action:
@@ -93,6 +97,12 @@ def once(
         refuses=lambda item: f"it is {field_name} already" if getattr(item, field_name) else "",
         check=check,
     )
+
+
+CONFIRM = Action(
+    effect=lambda _item, _now: {},
+    refuses=lambda item: "" if item.provenance.origin is Origin.BOOTSTRAP else f"it is {item.provenance.origin}",
+)  # what one person put in before there were accounts is stood by as it is: always by two
 
 
 def words(*parts: str) -> str:
@@ -201,6 +211,7 @@ def tenant_kind(validate: Callable[[Any], Errors]) -> Kind:
                 {TenantState.ACTIVE: TenantState.SUSPENDED, TenantState.RENEWAL_DUE: TenantState.SUSPENDED},
             ),
             "resume": moves("state", {TenantState.SUSPENDED: TenantState.ACTIVE}),
+            "confirm": CONFIRM,
         },
     )
 
@@ -220,8 +231,54 @@ def credential_kind(validate: Callable[[Any], Errors]) -> Kind:
         fixed=frozenset({"tenant", "user", "token_sha256", "certificate_sha256", "serial", "invite", "enrolment"}),
         actions={
             "revoke": once("revoked", lambda now: now),
+            "confirm": CONFIRM,
             "use": Action(effect=lambda _item, now: {"used": now}, refuses=_refuses_use),
         },
         id_prefix="c-",
         made_ids_only=True,
+        # It says who somebody is; what a firm reaches, and from where, stands on the firm.
+        narrows=lambda before, after: before is None or after.valid_until <= before.valid_until,
+    )
+
+
+def check_account(reader: Reader, before: Account | None, after: Account) -> Errors:
+    """Its firm exists, nobody else has its key, and somebody is left who can change accounts."""
+    errors: Errors = []
+    if after.tenant and reader.find("tenants", after.tenant) is None:
+        errors.append(("tenant", f"there is no tenant {after.tenant}"))
+    reader.flush()
+    decode = msgspec.json.Decoder(Account).decode
+    others = [decode(document) for document in queries.other_accounts(reader.connection, after.id)]
+    errors += [("key", f"is the key of account {other.id}") for other in others if other.key == after.key]
+    # The first accounts come one after the other, and all in one transaction.
+    if others and before is not None and (missing := bereft([*others, after])):
+        errors.append(("roles", f"no {missing} would be left, so nobody could change accounts any more"))
+    return errors
+
+
+def account_kind() -> Kind:
+    """The collection of accounts. None is ever removed: what it did goes on bearing its name."""
+    return Kind(
+        collection="accounts",
+        noun="account",
+        struct=Account,
+        table=schema.accounts,
+        keys=lambda account: {"disabled": account.disabled},
+        words=lambda account: words(account.id, account.name, *account.roles, account.tenant),
+        validate=validate_account,
+        check=check_account,
+        given=frozenset({"provenance", "disabled"}),
+        actions={
+            "disable": once("disabled", lambda now: now),
+            "enable": Action(
+                lambda _account, _now: {"disabled": 0},
+                lambda account: "" if account.disabled else "it is not disabled",
+            ),
+        },
+        # All else stays as it was: what two people see when it is enabled again is all there is to see.
+        narrows=lambda before, after: (
+            before is not None
+            and after.disabled > 0
+            and msgspec.structs.replace(after, disabled=before.disabled, provenance=before.provenance) == before
+        ),
     )

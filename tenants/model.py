@@ -44,8 +44,9 @@ GONE = frozenset({TenantState.REJECTED, TenantState.REVOKED, TenantState.ARCHIVE
 class Origin(StrEnum):
     """How an entry came to be in force."""
 
-    BOOTSTRAP = "bootstrap"
-    APPROVED = "approved"
+    BOOTSTRAP = "bootstrap"  # by one person, before there were accounts
+    APPROVED = "approved"  # by two people
+    DIRECT = "direct"  # by one person, as it opens nothing that was closed
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, Table, func, or_, select
 
 from tenants import schema
 
@@ -46,11 +46,51 @@ def lines_in_use(connection: Connection, other_than: str) -> list[str]:
     return list(connection.execute(found).scalars())
 
 
+def other_accounts(connection: Connection, other_than: str) -> list[str]:
+    """Documents of all accounts but this one."""
+    columns = schema.accounts.c
+    return list(connection.execute(select(columns.document).where(columns.id != other_than)).scalars())
+
+
 def grants_naming(connection: Connection, column: str, item: str, states: Sequence[str] = ()) -> list[str]:
     """Ids of grants whose column ("tenant", "group_id", "service", "category") is the item, in these states or any."""
     columns = schema.grants.c
     found = select(columns.id).where(columns[column] == item).order_by(columns.id)
     return list(connection.execute(found.where(columns.state.in_(states)) if states else found).scalars())
+
+
+def live_grants(connection: Connection, states: Sequence[str], column: str, items: Sequence[str]) -> Iterable[str]:
+    """Documents of the grants in these states whose column ("tenant", "group_id") is one of the items, by id."""
+    columns = schema.grants.c
+    found = select(columns.document).where(columns.state.in_(states), columns[column].in_(items)).order_by(columns.id)
+    return connection.execute(found).scalars()
+
+
+def documents(connection: Connection, table: Table, ids: Sequence[str] | None = None) -> Iterable[tuple[str, str]]:
+    """(id, document) of these items, or of all, by id."""
+    found = select(table.c.id, table.c.document).order_by(table.c.id)
+    found = found if ids is None else found.where(table.c.id.in_(ids))
+    return ((row.id, row.document) for row in connection.execute(found))
+
+
+def revision_at(connection: Connection, moment: int) -> int:
+    """The revision in force at a Unix second; 0: before the first. Where the clock was put back, the later revision
+    counts, for that was the one in force at the end of that second."""
+    columns = schema.revisions.c
+    return connection.execute(select(func.max(columns.revision)).where(columns.time <= moment)).scalar() or 0
+
+
+def touched_after(connection: Connection, revision: int, collections: Sequence[str]) -> Iterable[Any]:
+    """For each item of the collections changed after a revision: (collection, item, the document before the first of
+    those changes), in the order of those changes."""
+    columns = schema.changes.c
+    first = (
+        select(func.min(columns.number))
+        .where(columns.revision > revision, columns.collection.in_(collections))
+        .group_by(columns.collection, columns.item)
+    )
+    found = select(columns.collection, columns.item, columns.before).where(columns.number.in_(first))
+    return connection.execute(found.order_by(columns.number)).all()
 
 
 def grants_over(connection: Connection, line: str, states: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ parts of the document for the same reason and are replaced with it. Foreign keys
 transaction may write in any order.
 """
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy.sql.schema import SchemaItem
 
 metadata = MetaData(
@@ -19,6 +19,10 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+# Unix seconds go beyond 32 bits in 2038; SQLite's INTEGER has 64 anyway.
+_WHOLE = Integer().with_variant(BigInteger(), "postgresql")
 
 
 def _refers(target: str) -> ForeignKey:
@@ -43,7 +47,7 @@ tenants = _items("tenants", Column("state", Text, nullable=False), Column("slot"
 credentials = _items(
     "credentials",
     Column("tenant", Text, _refers("tenants.id"), nullable=False, index=True),
-    Column("revoked", Integer, nullable=False),
+    Column("revoked", _WHOLE, nullable=False),
 )
 services = _items("services", Column("retired", Integer, nullable=False))
 lines = _items(
@@ -58,6 +62,7 @@ lines = _items(
         "lines_device", "device", unique=True, sqlite_where=text("retired = 0"), postgresql_where=text("retired = 0")
     ),
 )
+accounts = _items("accounts", Column("disabled", _WHOLE, nullable=False))
 denies = _items("denies", Column("target", Text, nullable=False))
 grants = _items(
     "grants",
@@ -113,8 +118,8 @@ grant_lines = Table(
 revisions = Table(
     "revisions",
     metadata,
-    Column("revision", Integer, primary_key=True, autoincrement=False),
-    Column("time", Integer, nullable=False),  # Unix seconds
+    Column("revision", _WHOLE, primary_key=True, autoincrement=False),
+    Column("time", _WHOLE, nullable=False),  # Unix seconds
     Column("actor", Text, nullable=False),
     Column("reason", Text, CheckConstraint("reason <> ''", name="reason"), nullable=False),
     Column("changes", Integer, nullable=False),
@@ -123,9 +128,9 @@ revisions = Table(
 changes = Table(
     "changes",
     metadata,
-    Column("number", Integer, primary_key=True),
-    Column("revision", Integer, _refers("revisions.revision"), nullable=False, index=True),
-    Column("time", Integer, nullable=False),
+    Column("number", _WHOLE, primary_key=True),
+    Column("revision", _WHOLE, _refers("revisions.revision"), nullable=False, index=True),
+    Column("time", _WHOLE, nullable=False),
     Column("actor", Text, nullable=False),
     Column("collection", Text, nullable=False),
     Column("item", Text, nullable=False),
@@ -134,4 +139,54 @@ changes = Table(
     Column("after", Text),
     Column("reason", Text, CheckConstraint("reason <> ''", name="reason"), nullable=False),
     Index("changes_item", "collection", "item"),
+)
+
+# What a person logs in with: never part of an item, so never shown and not in history. failures: since the last login.
+factors = Table(
+    "factors",
+    metadata,
+    Column("account", Text, _refers("accounts.id"), primary_key=True),
+    Column("password", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("last_step", _WHOLE, nullable=False),
+    Column("failures", _WHOLE, nullable=False),
+    Column("locked_until", _WHOLE, nullable=False),
+)
+# Changes that wait for a second person. content is what was shown, as bytes of JSON; all times are Unix seconds.
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False, index=True),
+    Column("submitter", Text, _refers("accounts.id"), nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("collections", Text, nullable=False),
+    Column("submitted", _WHOLE, nullable=False),
+    Column("expires", _WHOLE, nullable=False),
+    Column("reason", Text, CheckConstraint("reason <> ''", name="reason"), nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("content", Text, nullable=False),
+    Column("revision", _WHOLE, nullable=False),
+)
+# Append-only, as are links. decision: approve, reject, withdraw or lapse; the last two bear no signature.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("number", _WHOLE, primary_key=True),
+    Column("request", Text, _refers("requests.id"), nullable=False, index=True),
+    Column("decision", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("time", _WHOLE, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+# From the first accounts on, each revision with the digest of the one before it.
+links = Table(
+    "links",
+    metadata,
+    Column("revision", _WHOLE, _refers("revisions.revision"), primary_key=True, autoincrement=False),
+    Column("digest", Text, nullable=False),
+    Column("document", Text, nullable=False),
 )

@@ -1,7 +1,7 @@
-"""The register's database: opened, migrated, and lent out one transaction at a time.
+"""The register in an SQLite file: opened, migrated, and lent out one transaction at a time.
 
-SQLite in WAL mode with synchronous FULL: a committed change survives power loss, readers never wait for the writer.
-All SQL is portable; what is SQLite's own stands in this file.
+WAL mode with synchronous FULL: a committed change survives power loss, readers never wait for the writer. All SQL is
+portable; what is SQLite's own stands in this file, what is PostgreSQL's in tenants.postgres.
 """
 
 import os
@@ -12,24 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import QueuePool
 
+from tenants.migrate import Database, RegisterUnavailable, migrate
+
+__all__ = ["BUSY_TIMEOUT", "Database", "RegisterUnavailable", "Store"]
+
 BUSY_TIMEOUT = 2.0  # seconds a transaction waits for another process's lock
-
-
-class RegisterUnavailable(Exception):  # noqa: N818 - named for what happened
-    """The register cannot be used now. kind is "locked", "missing", "damaged", "newer" or "unusable"; remedy says what
-    to do. Every one may pass by itself: the next transaction tries afresh."""
-
-    def __init__(self, kind: str, detail: str, remedy: str) -> None:
-        super().__init__(detail)
-        self.kind, self.detail, self.remedy = kind, detail, remedy
 
 
 _REMEDIES = {
@@ -51,6 +42,11 @@ class Store:
         self._identity: tuple[int, int] | None = None
         self._create = False
 
+    @property
+    def name(self) -> str:
+        """The file."""
+        return str(self.path)
+
     def open(self, *, create: bool) -> None:
         """Migrates the database to this release's schema; with create, makes it where there is none.
 
@@ -58,23 +54,7 @@ class Store:
         """
         self._create = create and not self.path.exists()
         try:
-            with self.transaction(write=False) as connection:
-                verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-                current = MigrationContext.configure(connection).get_current_revision()
-            if verdict != "ok":
-                raise self._unavailable("damaged", str(verdict))
-            config = Config()
-            config.set_main_option("script_location", "tenants:migrations")
-            scripts = ScriptDirectory.from_config(config)
-            if current is None and not create:
-                raise self._unavailable("damaged", "it has no schema")
-            if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
-                known = scripts.get_current_head()
-                raise self._unavailable("newer", f"its schema {current} is unknown to this release (which has {known})")
-            if current != scripts.get_current_head():
-                with self.transaction(write=True) as connection:
-                    config.attributes["connection"] = connection
-                    command.upgrade(config, "head")
+            migrate(self, self._unavailable, create=create, check=_check)
         finally:
             self._create = False
 
@@ -148,6 +128,11 @@ class Store:
 
     def _unavailable(self, kind: str, words: str) -> RegisterUnavailable:
         return RegisterUnavailable(kind, f"register {self.path} is {kind}: {words}", _REMEDIES[kind])
+
+
+def _check(connection: Connection) -> str:
+    verdict = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
+    return "" if verdict == "ok" else verdict
 
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tenants.accounts import Account
 from tenants.model import Credential, Tenant
 from whitelist.model import Category, Deny, Grant, Group, Line, Service
 
@@ -20,3 +21,4 @@ class Document:
     grants: Iterable[Grant] = ()
     denies: Iterable[Deny] = ()
     lines: Iterable[Line] = ()
+    accounts: Iterable[Account] = ()  # compile to nothing: who may change the policy is not part of it

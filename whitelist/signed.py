@@ -86,14 +86,23 @@ def seal(item: Current | Delta, key: Ed25519PrivateKey) -> bytes:
 
 def unseal[T: (Current, Delta)](path: Path, kind: type[T], key: Ed25519PublicKey) -> T:
     """What a signed file holds. Raises SnapshotError (FileNotFoundError stays as it is)."""
+    return opened(read(path), path, kind, key)
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a file. Raises SnapshotError (FileNotFoundError stays as it is)."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as error:
         raise SnapshotError(
             f"cannot be read: {error.strerror or error}", path, "give the worker's user read access"
         ) from error
+
+
+def opened[T: (Current, Delta)](data: bytes, path: Path, kind: type[T], key: Ed25519PublicKey) -> T:
+    """What the bytes of a signed file hold. Raises SnapshotError."""
     try:
         payload, signature = msgspec.msgpack.decode(data, type=tuple[bytes, bytes])
     except (msgspec.DecodeError, ValueError) as error:

@@ -12,6 +12,7 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tenants.model import Side
+from whitelist.admitted import Admission
 from whitelist.base import Base
 from whitelist.catalogue import HostRows, place_key
 from whitelist.entries import (
@@ -24,7 +25,7 @@ from whitelist.entries import (
     decode_tenant,
 )
 from whitelist.ip_text import parse_v4, parse_v6
-from whitelist.signed import CURRENT, Current, Delta, SnapshotError, Touched, delta_name, unseal
+from whitelist.signed import CURRENT, Current, Delta, SnapshotError, Touched, delta_name, opened, read, unseal
 
 __all__ = ["Snapshot", "SnapshotError", "Touched"]
 
@@ -45,20 +46,24 @@ class Snapshot:
     place_lengths: dict[int, tuple[int, ...]]  # the same of places
     known: dict[bytes, HostRows | None]
 
-    def __init__(self, directory: Path, public_key: Ed25519PublicKey, opened: Base) -> None:
+    def __init__(
+        self, directory: Path, public_key: Ed25519PublicKey, opened: Base, admission: Admission | None = None
+    ) -> None:
         self.directory = directory
+        self._admission = admission
         self._key = public_key
         self._verification: _Verification | None = None
         self._start(opened)
 
     @classmethod
-    def open(cls, directory: Path, public_key: bytes) -> Self:
-        """The policy in force in a directory, verified by a raw Ed25519 key. Raises SnapshotError."""
+    def open(cls, directory: Path, public_key: bytes, admission: Admission | None = None) -> Self:
+        """The policy in force in a directory, verified by a raw Ed25519 key; with an admission, as far as the notary
+        admitted it. Raises SnapshotError."""
         try:
             key = Ed25519PublicKey.from_public_bytes(public_key)
         except ValueError as error:
             raise SnapshotError("the public key is not 32 bytes of Ed25519", directory, "run feiyu init") from error
-        snapshot = cls(directory, key, _open_base(directory, key))
+        snapshot = cls(directory, key, _open_base(directory, key, admission), admission)
         try:
             snapshot._follow(snapshot.base.current.revision)
         except BaseException:
@@ -69,12 +74,12 @@ class Snapshot:
     def advance(self) -> Touched:
         """Takes what was published since, and says what it touched. Raises SnapshotError; the policy is then not to be
         used any more."""
-        current = read_current(self.directory, self._key)
+        current = read_current(self.directory, self._key, self._admission)
         if current.revision < self.revision:
             what = f"goes back from revision {self.revision} to {current.revision}"
             raise SnapshotError(what, self.directory / CURRENT)
-        if current.base_revision > self.revision and not (self.directory / delta_name(self.revision + 1)).exists():
-            fresh = _open_base(self.directory, self._key)
+        if any(not self._has(revision) for revision in range(self.revision + 1, current.base_revision + 1)):
+            fresh = _open_base(self.directory, self._key, self._admission)
             self.base.close()
             self._start(fresh)
             self._follow(fresh.current.revision)
@@ -86,11 +91,11 @@ class Snapshot:
     def sweep(self) -> None:
         """Verifies the files again, as they are on the disk and as they are mapped, and that none is missing. Raises
         SnapshotError. Reads the whole base: for a quiet moment."""
-        current = read_current(self.directory, self._key)
+        current = read_current(self.directory, self._key, self._admission)
         if current.revision < self.revision:
             raise SnapshotError(f"goes back from revision {self.revision}", self.directory / CURRENT)
         self.base.verify()
-        _open_base(self.directory, self._key).close()
+        _open_base(self.directory, self._key, self._admission).close()
         for revision in range(current.base_revision + 1, current.revision + 1):
             self._delta(revision)
 
@@ -190,12 +195,20 @@ class Snapshot:
             touched.add(delta.touched)
         return touched
 
+    def _has(self, revision: int) -> bool:
+        """Whether the delta to a revision is there to be followed."""
+        known = self._admission is None or self._admission.knows(revision)
+        return known and (self.directory / delta_name(revision)).exists()
+
     def _delta(self, revision: int) -> Delta:
         path = self.directory / delta_name(revision)
         try:
-            delta = unseal(path, Delta, self._key)
+            data = read(path)
         except FileNotFoundError as error:
             raise SnapshotError(_LOST, path) from error
+        if self._admission is not None:
+            self._admission.check(revision, data, path)
+        delta = opened(data, path, Delta, self._key)
         if (delta.previous, delta.revision) != (revision - 1, revision):
             raise SnapshotError(f"leads from revision {delta.previous} to {delta.revision}", path)
         return delta
@@ -252,22 +265,24 @@ def merged(under: Base, overlay: dict[bytes, bytes | None], prefix: bytes = b"")
         waiting = next(above, None)
 
 
-def read_current(directory: Path, key: Ed25519PublicKey) -> Current:
+def read_current(directory: Path, key: Ed25519PublicKey, admission: Admission | None = None) -> Current:
     """What is in force. Raises SnapshotError."""
+    if admission is not None:
+        return admission.current()
     try:
         return unseal(directory / CURRENT, Current, key)
     except FileNotFoundError as error:
         raise SnapshotError(_LOST, directory / CURRENT) from error
 
 
-def _open_base(directory: Path, key: Ed25519PublicKey) -> Base:
+def _open_base(directory: Path, key: Ed25519PublicKey, admission: Admission | None = None) -> Base:
     """The base in force, verified."""
-    current = read_current(directory, key)
+    current = read_current(directory, key, admission)
     for _ in range(_TRIES):
         try:
             return Base(directory, current)
         except FileNotFoundError:
-            before, current = current, read_current(directory, key)
+            before, current = current, read_current(directory, key, admission)
             if before.base == current.base:
                 break
     raise SnapshotError(_LOST, directory / current.base)

@@ -11,11 +11,13 @@ import msgspec
 
 from tenants import queries, schema
 from tenants.kinds import (
+    CONFIRM,
     Action,
     Child,
     Errors,
     Kind,
     Reader,
+    account_kind,
     credential_kind,
     moves,
     once,
@@ -24,8 +26,8 @@ from tenants.kinds import (
 )
 from tenants.model import GONE, Side
 from tenants.register import Register
-from tenants.store import BUSY_TIMEOUT, Store
-from whitelist import line_claims, validate
+from tenants.store import BUSY_TIMEOUT, Database, Store
+from whitelist import line_claims, narrowing, validate
 from whitelist.inspection import EXEMPT
 from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Protocol, Service
 from whitelist.tls_terms import TERMS, USUAL
@@ -36,13 +38,22 @@ _LIVE = (GrantState.EFFECTIVE, GrantState.SUSPENDED)  # a suspended grant comes 
 
 
 def open_register(
-    path: Path, *, create: bool, busy_timeout: float = BUSY_TIMEOUT, own: NodeRule = lambda _line: []
+    where: Path | str, *, create: bool, busy_timeout: float = BUSY_TIMEOUT, own: NodeRule = lambda _line: []
 ) -> Register:
-    """The register at this path, migrated to this release's schema. own: what a line may not take of the node itself.
-    Raises tenants.store.RegisterUnavailable."""
-    store = Store(path, busy_timeout=busy_timeout)
+    """The register at this path, or (postgresql://…) on this server, migrated to this release's schema. own: what a
+    line may not take of the node itself. Raises tenants.migrate.RegisterUnavailable."""
+    store = database(where, busy_timeout)
     store.open(create=create)
     return Register(store, KINDS | {"lines": replace(_LINES, check=partial(_check_line, own))})
+
+
+def database(where: Path | str, busy_timeout: float = BUSY_TIMEOUT) -> Database:
+    """The database at this path or address; not opened yet."""
+    if isinstance(where, str) and where.startswith("postgresql:"):
+        from tenants.postgres import PostgresStore  # with its driver, for those who have a server
+
+        return PostgresStore(where, busy_timeout=busy_timeout)
+    return Store(Path(where), busy_timeout=busy_timeout)
 
 
 def _subject(grant: Grant) -> tuple[str, str]:
@@ -201,7 +212,8 @@ _SERVICES = Kind(
         ),
     ),
     given=_PROVENANCE | {"retired"},
-    actions={"retire": once("retired", lambda _now: True, _grants_of_service)},
+    actions={"retire": once("retired", lambda _now: True, _grants_of_service), "confirm": CONFIRM},
+    narrows=narrowing.service_narrows,
 )
 
 _GRANTS = Kind(
@@ -226,8 +238,10 @@ _GRANTS = Kind(
         "revoke": moves("state", dict.fromkeys(_LIVE, GrantState.REVOKED)),
         "suspend": moves("state", {GrantState.EFFECTIVE: GrantState.SUSPENDED}),
         "resume": moves("state", {GrantState.SUSPENDED: GrantState.EFFECTIVE}),
+        "confirm": CONFIRM,
     },
     id_prefix="g-",
+    narrows=narrowing.grant_narrows,
 )
 
 _LINES = Kind(
@@ -247,7 +261,9 @@ _LINES = Kind(
             lambda _line, _now: {"drained": False}, lambda line: "" if line.drained else "it is not drained"
         ),
         "retire": once("retired", lambda _now: True, _grants_of_line),
+        "confirm": CONFIRM,
     },
+    narrows=narrowing.line_narrows,
 )
 
 _DENIES = Kind(
@@ -260,7 +276,9 @@ _DENIES = Kind(
     validate=validate.validate_deny,
     given=_PROVENANCE,
     users=lambda _reader, _item: [],
+    actions={"confirm": CONFIRM},
     id_prefix="d-",
+    narrows=narrowing.deny_narrows,
 )
 
 _GROUPS = Kind(
@@ -273,6 +291,7 @@ _GROUPS = Kind(
     validate=validate.validate_group,
     given=_PROVENANCE,
     users=_users_of_group,
+    narrows=narrowing.name_narrows,
 )
 
 _CATEGORIES = Kind(
@@ -285,6 +304,7 @@ _CATEGORIES = Kind(
     validate=validate.validate_category,
     given=_PROVENANCE,
     users=_users_of_category,
+    narrows=narrowing.name_narrows,
 )
 
 # Those referred to before those who refer.
@@ -293,11 +313,12 @@ KINDS: dict[str, Kind] = {
     for kind in (
         _GROUPS,
         _CATEGORIES,
-        tenant_kind(validate.validate_tenant),
+        replace(tenant_kind(validate.validate_tenant), narrows=narrowing.tenant_narrows),
         credential_kind(validate.validate_credential),
         _SERVICES,
         _LINES,
         _GRANTS,
         _DENIES,
+        account_kind(),
     )
 }

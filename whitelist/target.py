@@ -76,6 +76,24 @@ def parse_host(text: str, port: int, *, single_label: bool = False) -> Target:
     return Target(canonical_name(text, single_label=single_label), port, is_ip=False)
 
 
+def recorded(host: str, port: int) -> Target:
+    """The target that a record's host and port were: canonical, so nothing is parsed again."""
+    return Target(host, port, is_ip=":" in host or (host[-1:].isdigit() and parse_v4(host) is not None))
+
+
+def parse_asked(text: str, default_port: int) -> Target:
+    """What a person writes: host, host:port, [v6]:port or a bare IPv6 address. Raises TargetError."""
+    host, port = text, ""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if port and not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
+        raise _malformed("needs a port from 1 to 65535")
+    return parse_host(host, int(port or default_port))
+
+
 def parse_absolute_uri(raw: bytes) -> AbsoluteURI:
     """The target of a request in absolute-form; the port defaults to 80.
 

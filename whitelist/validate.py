@@ -14,7 +14,7 @@ from whitelist import line_rules
 from whitelist.device import device_fault
 from whitelist.encapsulation import encapsulation_faults
 from whitelist.inspection import inspect_faults
-from whitelist.model import Category, DataGrade, Deny, Endpoint, Grant, Group, Line, Service, Srv6, Window
+from whitelist.model import Category, DataGrade, Deny, Endpoint, Grant, Group, Line, Protocol, Service, Srv6, Window
 from whitelist.name import canonical_name
 from whitelist.target import TargetError, parse_host
 
@@ -184,6 +184,11 @@ def validate_line(line: Line) -> Errors:
     if line.valid_until:
         errors += _term(line.valid_from, line.valid_until)
     return errors
+
+
+def endpoint_faults(target: str, ports: tuple[int, ...], protocol: str) -> Errors:
+    """What is wrong with one way to a service."""
+    return _endpoint("endpoint", Endpoint(target=target, ports=ports, protocol=Protocol(protocol)))
 
 
 def _endpoint(field: str, endpoint: Endpoint) -> Errors:

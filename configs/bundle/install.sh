@@ -22,5 +22,6 @@ $pip --no-deps --force-reinstall "$here"/wheels/feiyu-*.whl
 mkdir -p "$into/systemd"
 cp "$here/README.md" "$here/CHANGELOG.md" "$here/LICENSE" "$into/"
 cp "$here"/systemd/* "$into/systemd/"
+cp -r "$here/prometheus" "$here/grafana" "$into/"
 "$into/.venv/bin/feiyu" version
 echo "Installed into $into. Next: $into/.venv/bin/feiyu init" >&2

@@ -1,4 +1,4 @@
-"""The part of a lock file that a package needs to run here, without its extras: runtime.py PACKAGE < lock > part.
+"""The part of a lock file that a package needs to run here: runtime.py PACKAGE[EXTRA,…] < lock > part.
 
 Which packages those are is read from what is installed beside the running Python.
 """
@@ -12,9 +12,10 @@ from packaging.utils import canonicalize_name
 
 
 def needed(package: str) -> set[str]:
-    """The package's own needs and theirs on this platform, as canonical names."""
+    """The package's own needs (with the extras named) and theirs on this platform, as canonical names."""
     found: set[str] = set()
-    waiting = [(package, "")]
+    wanted = Requirement(package)
+    waiting = [(wanted.name, extra) for extra in ("", *wanted.extras)]
     seen = set(waiting)
     while waiting:
         name, extra = waiting.pop()
@@ -22,7 +23,7 @@ def needed(package: str) -> set[str]:
             if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
                 continue
             found.add(canonicalize_name(requirement.name))
-            more = {(requirement.name, wanted) for wanted in ("", *requirement.extras)} - seen
+            more = {(requirement.name, further) for further in ("", *requirement.extras)} - seen
             seen |= more
             waiting += more
     return found

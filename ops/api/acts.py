@@ -1,6 +1,7 @@
 """What control did, as records of kind action in its own spool: beside the flows they changed, and beyond its own
 reach once the recorder has them. The reason is free text and stays in the register's history; the record names the
-revision."""
+revision and, where there are accounts, the digest of its link: so neither can be rewritten without the other showing
+it."""
 
 import logging
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from ops.acts_log import ActsLog
+from ops.api.caller import CALLER
 from ops.api.digests import digests
 from ops.api.problems import Problem
 from ops.settings import Settings
@@ -22,16 +25,18 @@ _log = logging.getLogger("feiyu.control")
 
 
 class Acts:
-    """Writes the records. Without a writer (a process without a supervisor) they go to the process's log alone."""
+    """Writes the records. Without a writer (a process without a supervisor) they go to the process's log alone. log:
+    the acts' own evidence, which follows the register."""
 
-    def __init__(self, writer: SpoolWriter | None) -> None:
+    def __init__(self, writer: SpoolWriter | None, log: ActsLog | None = None) -> None:
         self._writer = writer
+        self.log = log
 
     def applied(self, applied: Applied, actor: str) -> None:
         """A change of the register, with the digests of what it made."""
         first = applied.changed[0]
         more = f" and {len(applied.changed) - 1} more" if len(applied.changed) > 1 else ""
-        what = f"{first.verb} {first.collection}/{first.id}{more} by {actor}"
+        what = f"{first.verb} {first.collection}/{first.id}{more} by {actor}{_as(applied)}"
         for number, facts in enumerate(digests(applied.changed)):
             self.did(what if not number else f"{what}, continued", applied.revision, facts)
 
@@ -82,6 +87,22 @@ class Acts:
     def did(self, what: str, revision: int, facts: dict[str, str] | None = None) -> None:
         """Any act, in machine-made words. Never raises: the act has been done already."""
         _log.info("%s (revision %d)", what, revision)
+        self._write(Kind.ACTION, revision, what, None, facts)
+
+    def heartbeat(self, values: dict[str, int], revision: int) -> None:
+        """Says that control lives, with its gauges by name, unless nobody takes records. Never raises."""
+        if self._writer is None or self._writer.healthy(time.monotonic()):
+            return
+        self._write(Kind.HEARTBEAT, revision, "", values)
+
+    def _write(
+        self,
+        kind: Kind,
+        revision: int,
+        detail: str,
+        values: dict[str, int] | None,
+        facts: dict[str, str] | None = None,
+    ) -> None:
         writer = self._writer
         if writer is None:
             return
@@ -90,10 +111,11 @@ class Acts:
             boot=writer.boot,
             worker=writer.process,
             seq=writer.next_seq(),
-            kind=Kind.ACTION,
+            kind=kind,
             time=time.time_ns() // 1000,
             revision=revision,
-            detail=what,
+            detail=detail,
+            values=values,
             facts=facts,
         )
         writer.append(encode(record))
@@ -101,6 +123,15 @@ class Acts:
             writer.flush()
         except SpoolFull as error:  # the line waits in memory for the next one
             _log.error("%s", error)
+
+
+def _as(applied: Applied) -> str:
+    """Where there are accounts: in which role and from where, and the link that says before, after and why."""
+    caller = CALLER.get()
+    if not applied.link:
+        return ""
+    by = f" as {caller.roles[0]}" if caller and caller.roles else ""
+    return f"{by}{f' from {caller.where}' if caller else ''}, link {applied.link}"
 
 
 def spool_of(settings: Settings) -> SpoolWriter | None:

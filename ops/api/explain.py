@@ -1,6 +1,7 @@
 """GET /v1/explain: the verdict the workers would give, what was considered, and what would have to change."""
 
 import time
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -8,32 +9,47 @@ from aiohttp import web
 
 from ops.api.advice import advise, after_the_permit, considered
 from ops.api.authority import AUTHORITY
+from ops.api.explain_trial import as_it_was, as_proposed
 from ops.api.flows import record_of_ref
 from ops.api.present import refused_now
 from ops.api.problems import Problem
-from ops.api.resources import answer
+from ops.api.resources import answer, body_with_reason
 from tenants.model import Tenant
 from whitelist.candidates import candidates
 from whitelist.decide import Access, Denial, Permit
 from whitelist.explain import left_open
 from whitelist.reason import WORDING, Reason
-from whitelist.target import Target, TargetError, parse_host
+from whitelist.target import Target, TargetError, parse_asked
 
 _DEFAULT_PORTS = {Access.TUNNEL: 443, Access.HTTP: 80}
 
 
 def routes() -> list[web.RouteDef]:
     """The route; it stands before those with {collection}."""
-    return [web.get("/v1/explain", explain)]
+    return [web.get("/v1/explain", explain), web.post("/v1/explain", explain_proposal)]
 
 
 async def explain(request: web.Request) -> web.Response:
     """By ?tenant=&target=host[:port]&access=&source=&at=, or by ?ref= of a refusal: then as it was recorded, and as the
-    policy is now at the time of the refusal."""
+    policy is now at the time of the refusal. A moment that has passed is asked of the policy as it was then."""
     query = request.query
     if ref := query.get("ref"):
         record = await record_of_ref(request, ref)
         return answer(await _by_record(request, record))
+    tenant, target, access, source, at = _asked(query)
+    if query.get("at") and at < int(time.time()):
+        return answer(await as_it_was(request, tenant, target, access, source, at))
+    return answer(await judge(request, tenant, target, access, source, "", at, now=not query.get("at")))
+
+
+async def explain_proposal(request: web.Request) -> web.Response:
+    """The same question in the query, asked of the policy as {"proposal"} or {"rollback"} in the body would make it."""
+    fields, _ = await body_with_reason(request, limit=None)
+    return answer(await as_proposed(request, fields, *_asked(request.query)))
+
+
+def _asked(query: Mapping[str, str]) -> tuple[str, Target, Access, str, int]:
+    """Tenant, target, access, source ("": any of the tenant's) and moment. Raises Problem 422."""
     if not query.get("tenant") or not query.get("target"):
         raise _invalid("target" if query.get("tenant") else "tenant", "is needed, or ref")
     try:
@@ -41,9 +57,13 @@ async def explain(request: web.Request) -> web.Response:
     except ValueError:
         raise _invalid("access", "needs tunnel or http") from None
     target = parse_target(query["target"], _DEFAULT_PORTS[access])
-    at, now = _time(query.get("at", "")), not query.get("at")
-    told = await judge(request, query["tenant"], target, access, query.get("source", ""), "", at, now=now)
-    return answer(told)
+    source = query.get("source", "")
+    if source:
+        try:
+            source = str(ip_address(source))
+        except ValueError:
+            raise _invalid("source", "needs an IP address") from None
+    return query["tenant"], target, access, source, _time(query.get("at", ""))
 
 
 async def _by_record(request: web.Request, record: dict[str, Any]) -> dict[str, Any]:
@@ -154,16 +174,8 @@ def reason_text(reason: str) -> dict[str, str]:
 
 def parse_target(text: str, default_port: int) -> Target:
     """host, host:port, [v6]:port or a bare IPv6 address. Raises Problem 422."""
-    host, port = text, ""
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        port = port.removeprefix(":")
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if port and not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
-        raise _invalid("target", "needs a port from 1 to 65535")
     try:
-        return parse_host(host, int(port or default_port))
+        return parse_asked(text, default_port)
     except TargetError as error:
         raise _invalid("target", f"{error.reason}: {error.detail}") from None
 

@@ -11,6 +11,7 @@ from ops.api.problems import Problem
 from ops.api.reading import record_read, take_cause
 from ops.api.recorder_client import RecorderClient
 from ops.api.resources import answer, body_with_reason
+from telemetry.record import Kind
 from telemetry.search import MAX_LIMIT
 
 RECORDER = web.AppKey("recorder", RecorderClient)
@@ -86,7 +87,8 @@ async def flow_record(request: web.Request, flow: str) -> dict[str, Any]:
         raise _unknown(flow)
     found, _ = await recorder.records("/flows", {"flow": flow, "limit": "1"})
     if not found:
-        found, _ = await recorder.records("/records", {"flow": flow, "limit": "1"})
+        found, _ = await recorder.records("/records", {"flow": flow, "limit": "100"})
+        found = [record for record in found if record["kind"] != Kind.FINDING]  # what rules said of it
     if not found:
         raise _unknown(flow)
     return found[0]

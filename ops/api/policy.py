@@ -19,7 +19,7 @@ class Policy:
     The methods raise SnapshotError (whitelist.signed), ModelError (whitelist.casbin_model) and OSError."""
 
     def __init__(self, directory: Path, private_key: bytes) -> None:
-        self._directory = directory
+        self.directory = directory
         self._private_key = private_key
         self._publisher: Publisher | None = None
         self.revision = 0  # published last; 0: nothing was, or it was not looked at yet
@@ -27,7 +27,7 @@ class Policy:
     def open(self) -> Publisher:
         """The publisher."""
         if self._publisher is None:
-            self._publisher = Publisher(self._directory, self._private_key)
+            self._publisher = Publisher(self.directory, self._private_key)
             self.revision = self._publisher.revision
         return self._publisher
 
@@ -38,7 +38,7 @@ class Policy:
     def size(self) -> int:
         """Bytes of the published files."""
         try:
-            return sum(entry.stat().st_size for entry in os.scandir(self._directory))
+            return sum(entry.stat().st_size for entry in os.scandir(self.directory))
         except OSError:
             return 0
 

@@ -8,7 +8,16 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tenants.change import AlreadyExists, ChangeRefused, ConflictingChange, InvalidChange, StaleChange, UnknownItem
+from tenants.change import (
+    AlreadyExists,
+    ApprovalNeeded,
+    ChangeRefused,
+    ConflictingChange,
+    Forbidden,
+    InvalidChange,
+    StaleChange,
+    UnknownItem,
+)
 from tenants.store import RegisterUnavailable
 
 _log = logging.getLogger("feiyu.control")
@@ -18,6 +27,8 @@ _REFUSALS: dict[type[ChangeRefused], tuple[int, str, str]] = {
     UnknownItem: (404, "unknown", "Not found"),
     ConflictingChange: (409, "conflict", "Not possible now"),
     StaleChange: (412, "revision", "Changed meanwhile"),
+    Forbidden: (403, "forbidden", "Forbidden"),
+    ApprovalNeeded: (409, "approval", "Needs a second person"),
 }
 
 

@@ -14,10 +14,12 @@ TIMEOUT = 20.0  # seconds, for a search through the whole log
 
 
 class RecorderClient:
-    """Reads records. Every failure is a Problem: 422 for a search that is not understood, else 503."""
+    """Reads records. what: who listens at the socket, in words.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Every failure is a Problem: 422 for a search that is not understood, else 503."""
+
+    def __init__(self, path: Path, what: str = "recorder") -> None:
+        self._path, self._what = path, what
         self._session: aiohttp.ClientSession | None = None
 
     async def records(self, path: str, query: Mapping[str, str]) -> tuple[list[dict[str, Any]], str]:
@@ -44,7 +46,10 @@ class RecorderClient:
         """Passes an endless answer through, as it comes, until either side ends it."""
         try:
             upstream = await self._open().get(
-                f"http://recorder{path}", params=request.query, timeout=aiohttp.ClientTimeout(total=None)
+                f"http://recorder{path}",
+                params=request.query,
+                headers={name: request.headers[name] for name in ("Last-Event-ID",) if name in request.headers},
+                timeout=aiohttp.ClientTimeout(total=None),
             )
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             raise self._gone(error) from error
@@ -76,9 +81,9 @@ class RecorderClient:
 
     def _gone(self, error: Exception) -> Problem:
         why = "nobody listens" if isinstance(error, aiohttp.ClientConnectorError) else error or type(error).__name__
-        words = f"the recorder at {self._path} does not answer: {why}"
+        words = f"the {self._what} at {self._path} does not answer: {why}"
         remedy = "records are kept in the spool meanwhile; see `feiyu status` and the recorder's log"
-        return Problem(503, "recorder-unavailable", "Recorder not available", words, remedy)
+        return Problem(503, f"{self._what}-unavailable", f"{self._what.capitalize()} not available", words, remedy)
 
 
 def _expect(response: aiohttp.ClientResponse, body: bytes) -> None:

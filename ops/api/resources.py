@@ -15,6 +15,8 @@ from ops.api.certificates import certify, relatives, root_sha256
 from ops.api.problems import Problem
 from tenants import credential
 from tenants.change import Change
+from tenants.request import Request
+from tenants.requests import roles_needed
 
 PSEUDONYM_KEY = web.AppKey("pseudonym_key", bytes)
 MAX_BODY = 1 << 20  # bytes, other than for /v1/changes
@@ -44,7 +46,7 @@ async def list_items(request: web.Request) -> web.Response:
     """A page of a collection: ?q= in the words, ?limit= (at most 1000), ?cursor= (the last answer's next), and key
     columns such as ?tenant=."""
     query = dict(request.query)
-    text, cursor, limit = query.pop("q", ""), query.pop("cursor", ""), _limit(query.pop("limit", str(MAX_PAGE)))
+    text, cursor, limit = query.pop("q", ""), query.pop("cursor", ""), limit_of(query.pop("limit", str(MAX_PAGE)))
     where = {_COLUMNS.get(name, name): value for name, value in query.items()}
     collection = request.match_info["collection"]
     items, following, revision = await request.app[AUTHORITY].read(
@@ -102,7 +104,7 @@ async def revoke(request: web.Request) -> web.Response:
     if fields:
         raise _no_fields(fields)
     name, authority = request.match_info["id"], request.app[AUTHORITY]
-    first = Change(collection="credentials", verb="revoke", id=name, revision=_seen(request))
+    first = Change(collection="credentials", verb="revoke", id=name, revision=seen_revision(request))
     more = await authority.read(partial(relatives, name=name))
     outcome = last = await authority.write([first, *more], actor(request), reason)
     while more := await authority.read(partial(relatives, name=name)):  # renewed in between
@@ -115,14 +117,16 @@ async def edit(request: web.Request) -> web.Response:
     else 412 (as for removals and actions)."""
     fields, reason = await body_with_reason(request)
     info = request.match_info
-    change = Change(collection=info["collection"], verb="edit", id=info["id"], fields=fields, revision=_seen(request))
+    change = Change(
+        collection=info["collection"], verb="edit", id=info["id"], fields=fields, revision=seen_revision(request)
+    )
     return told(await request.app[AUTHORITY].write([change], actor(request), reason))
 
 
 async def remove(request: web.Request) -> web.Response:
     """Removes an item; ?reason= says why."""
     info = request.match_info
-    change = Change(collection=info["collection"], verb="remove", id=info["id"], revision=_seen(request))
+    change = Change(collection=info["collection"], verb="remove", id=info["id"], revision=seen_revision(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), request.query.get("reason", "")))
 
 
@@ -134,7 +138,7 @@ async def act(request: web.Request) -> web.Response:
     info = request.match_info
     if info["action"] in ("add", "edit", "remove"):
         raise web.HTTPNotFound
-    change = Change(collection=info["collection"], verb=info["action"], id=info["id"], revision=_seen(request))
+    change = Change(collection=info["collection"], verb=info["action"], id=info["id"], revision=seen_revision(request))
     return told(await request.app[AUTHORITY].write([change], actor(request), reason))
 
 
@@ -151,8 +155,10 @@ async def apply_many(request: web.Request) -> web.Response:
     except msgspec.ValidationError as error:
         raise Problem(422, "invalid", "Not valid", f"changes: {error}", "send a list of changes") from error
     outcome = await request.app[AUTHORITY].write(changes, actor(request), reason)
+    if outcome.request is not None:
+        return waiting(outcome.request, outcome)
     ids = [getattr(item, "id", None) for item in outcome.applied.items]
-    return answer({"ids": ids, **_enforcement(outcome)})
+    return answer({"ids": ids, "link": outcome.applied.link, **enforcement(outcome)})
 
 
 async def list_changes(request: web.Request) -> web.Response:
@@ -168,12 +174,12 @@ async def list_changes(request: web.Request) -> web.Response:
             collection=query.get("collection", ""),
             item=query.get("item", ""),
             before=int(before),
-            limit=_limit(query.get("limit", "100")),
+            limit=limit_of(query.get("limit", "100")),
         )
     )
     for row in rows:
         for side in ("before", "after"):
-            row[side] = _without_secrets(msgspec.json.decode(row[side])) if row[side] else None
+            row[side] = without_secrets(msgspec.json.decode(row[side])) if row[side] else None
     return answer({"items": rows, "next": str(rows[-1]["number"]) if rows else ""})
 
 
@@ -188,23 +194,34 @@ def answer(content: Any, status: int = 200, headers: dict[str, str] | None = Non
 
 
 def told(outcome: Outcome, *, status: int = 200, **more: Any) -> web.Response:
-    """The answer to a write: the item, the revision and who enforces it."""
+    """The answer to a write: the item, the revision and who enforces it; or 202 and the request that waits."""
+    if outcome.request is not None:
+        return waiting(outcome.request, outcome)
     item = outcome.applied.items[0]
-    content = {"item": None if item is None else public(item), **_enforcement(outcome), **more}
+    content = {"item": None if item is None else public(item), **enforcement(outcome), **more}
     return answer(content, status if outcome.applied.changed else 200)
+
+
+def waiting(found: Request, outcome: Outcome, **more: Any) -> web.Response:
+    """The answer to a write that waits for a second person."""
+    fields = ("id", "state", "submitter", "roles", "collections", "submitted", "expires", "reason", "digest")
+    told_of = {name: getattr(found, name) for name in fields} | {"waits_for": roles_needed(found)}
+    return answer({"item": None, "request": told_of, **more, **enforcement(outcome)}, 202)
 
 
 def public(item: Any) -> dict[str, Any]:
     """The item as the API shows it."""
-    return _without_secrets(msgspec.to_builtins(item))
+    return without_secrets(msgspec.to_builtins(item))
 
 
-def _without_secrets(fields: dict[str, Any]) -> dict[str, Any]:
+def without_secrets(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields without what is nobody's to see."""
     fields.pop("token_sha256", None)
     return fields
 
 
-def _enforcement(outcome: Outcome) -> dict[str, Any]:
+def enforcement(outcome: Outcome) -> dict[str, Any]:
+    """The revision, and who enforces it."""
     content = {"revision": outcome.applied.revision, "enforced": outcome.enforced}
     return content if outcome.enforced is not None else {**content, "why": outcome.why}
 
@@ -226,7 +243,7 @@ async def body_with_reason(request: web.Request, limit: int | None = MAX_BODY) -
     return fields, reason
 
 
-def _seen(request: web.Request) -> int:
+def seen_revision(request: web.Request) -> int:
     """The revision that If-Match names (RFC 9110 clause 13.1.1), 0 for none or "*"."""
     text = request.headers.get("If-Match", "*").strip()
     if text == "*":
@@ -245,7 +262,8 @@ def _id_of(fields: dict[str, Any]) -> str:
     return name
 
 
-def _limit(text: str) -> int:
+def limit_of(text: str) -> int:
+    """?limit=, 1 to MAX_PAGE. Raises Problem."""
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_PAGE or len(text) > 9:
         message = f"needs a number from 1 to {MAX_PAGE}"
         raise Problem(422, "invalid", "Not valid", f"limit {message}", "correct it", [("limit", message)])

@@ -10,6 +10,7 @@ from ops.api.explain import reason_text
 from ops.api.flows import RECORDER, record_of_ref
 from ops.api.hub_client import HubUnavailable
 from ops.api.resources import answer
+from ops.api.streams import sinks
 from tenants.store import RegisterUnavailable
 from whitelist.reason import WORDING, Reason
 
@@ -59,6 +60,7 @@ async def status(request: web.Request) -> web.Response:
             "register": register,
             "hub": hub,
             "recorder": await request.app[RECORDER].health(),
+            "streams": sinks(request.app),
             "lines": {name: states.get(name, "unknown") for name in sorted({*names, *states})},
             "kills": live.get("kills", []),
             "live": live,

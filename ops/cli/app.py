@@ -164,7 +164,7 @@ class App:
         query = {"reason": reason} if method == "DELETE" else None
         payload = None if method == "DELETE" else {**(body or {}), "reason": reason}
         try:
-            revision = int(((seen or {}).get("provenance") or {}).get("revision") or 0)
+            revision = int(((seen or {}).get("provenance") or {}).get("revision") or 0) or None
             return self.client.call(method, path_of(*parts), payload, query, revision)
         except CliError as error:
             named = self.suggest(error, parts[0], parts[1]) if len(parts) > 1 else error

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from ops.cli.errors import CliError, ExitCode
+from ops.cli.logged_in import token_of
 from ops.cli.words import t
 
 Json = dict[str, Any]
@@ -45,11 +46,13 @@ class Client:
         path: str,
         body: object = None,
         query: Mapping[str, object] | None = None,
-        revision: int = 0,
+        revision: int | None = None,
+        *,
+        timeout: float | None = None,
     ) -> Json:
         """One request and the JSON object of its answer. revision: the write is refused (exit 4) unless the item's last
-        change is still that of this revision; 0: it is not asked."""
-        response = self._request(method, path, body, query, self._timeout, revision)
+        change is still that of this revision; None: it is not asked. timeout: seconds, for what takes longer."""
+        response = self._request(method, path, body, query, timeout or self._timeout, revision)
         try:
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -64,9 +67,9 @@ class Client:
             ) from None
         return answer if isinstance(answer, dict) else {"items": answer}
 
-    def stream(self, path: str, query: Mapping[str, object] | None = None) -> Iterator[str]:
-        """The lines of an answer that goes on until either side ends it."""
-        response = self._request("GET", path, None, query, None)
+    def stream(self, path: str, query: Mapping[str, object] | None = None, last_event: str = "") -> Iterator[str]:
+        """The lines of an answer that goes on until either side ends it. last_event: the id to go on behind."""
+        response = self._request("GET", path, None, query, None, last_event=last_event)
         if response.status >= 400:
             raise problem(response.status, response.read())
         try:
@@ -82,13 +85,18 @@ class Client:
         body: object,
         query: Mapping[str, object] | None,
         timeout: float | None,
-        revision: int = 0,
+        revision: int | None = None,
+        last_event: str = "",
     ) -> http.client.HTTPResponse:
         given = {key: str(value) for key, value in (query or {}).items() if value not in (None, "")}
         target = path + (f"?{urlencode(given)}" if given else "")
         headers = {"Accept": "application/json", "User-Agent": "feiyu-cli"}
-        if revision:
+        if token := token_of(self.path):
+            headers["Authorization"] = f"Bearer {token}"
+        if revision is not None:
             headers["If-Match"] = f'"{revision}"'
+        if last_event:
+            headers["Last-Event-ID"] = last_event
         payload = None
         if body is not None:
             payload, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
@@ -135,6 +143,7 @@ _CODES = {
     403: ExitCode.FORBIDDEN,
     404: ExitCode.NO,
     412: ExitCode.CONFLICT,
+    429: ExitCode.FORBIDDEN,
     500: ExitCode.NO,
     502: ExitCode.UNREACHABLE,
     503: ExitCode.UNREACHABLE,

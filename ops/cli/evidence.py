@@ -8,13 +8,24 @@ from typing import Any
 import rich_click as click
 from click.exceptions import Exit
 
-from ops.cli import evidence_dossier, evidence_export, output
+from ops.cli import evidence_dossier, evidence_export, evidence_hold, evidence_witness, output
 from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.errors import CliError, ExitCode
+from ops.cli.evidence_acts import acts_directory, register_agrees, register_words
 from ops.cli.evidence_export import counted, stated
 from ops.cli.evidence_files import FILE, OUT, directory_of, emit, key_of, not_valid, placed, read
 from ops.cli.evidence_omissions import look_for_omissions
+from ops.cli.evidence_trust import (
+    PARENT,
+    all_keys,
+    policy_of,
+    under_parent,
+    with_cosignatures,
+    witnessed_facts,
+    witnessed_in,
+    witnessed_rows,
+)
 from ops.cli.words import t
 from telemetry.evidence import checkpoint, note, proof
 from telemetry.evidence.checkpoint import Checkpoint
@@ -23,6 +34,8 @@ from telemetry.evidence.reader import Reader
 from telemetry.evidence.tile import TileTree
 from telemetry.evidence.verify import find, verify_kept, verify_log, verify_range, verify_records
 from telemetry.record import decode
+from telemetry.witness.parent import follow
+from telemetry.witness.policy import Policy, open_witnessed
 
 
 @click.group("evidence", cls=Group, help=t("The evidence log: verify it, prove records, offline."))
@@ -38,6 +51,16 @@ def group() -> None:
 @click.argument("proof_file", metavar="[PROOF]", type=click.Path(path_type=Path), required=False)
 @placed
 @click.option("--since", "kept", type=FILE, multiple=True, help=t("A checkpoint kept from before; may be repeated."))
+@click.option("--witness", "witnesses", metavar="VKEY", multiple=True, help=t("A witness's key, or a file of such."))
+@click.option("--quorum", type=click.IntRange(1), help=t("How many of the witnesses must have signed (default: all)."))
+@click.option(
+    "--node", "nodes", metavar="VKEY", multiple=True, help=t("The log is a parent log: a node's key, or a file.")
+)
+@click.option("--acts", is_flag=True, help=t("The log of administrative acts, and the register against it."))
+@click.option(
+    "--parent", type=PARENT, metavar="DIR", help=t("A parent log that this log must be under (with --parent-key).")
+)
+@click.option("--parent-key", metavar="VKEY", help=t("The parent log's verifier key, or a file with it."))
 @click.option("--range", "range_", metavar="A..B", help=t("Only the entries A to B."))
 @click.option("--omissions", is_flag=True, help=t("Also look for what should be in the log and is not."))
 @click.option("--entry", type=FILE, help=t("With PROOF: the record's bytes (default: those in the proof)."))
@@ -49,22 +72,38 @@ def verify(
     directory: Path | None,
     key: str | None,
     kept: tuple[Path, ...],
+    witnesses: tuple[str, ...],
+    quorum: int | None,
+    nodes: tuple[str, ...],
+    acts: bool,
+    parent: Path | None,
+    parent_key: str | None,
     range_: str | None,
     omissions: bool,
     entry: Path | None,
 ) -> None:
     """Exit 0 only if everything that was looked at is as the log's key says."""
     try:
+        policy = policy_of(witnesses, quorum)
         if proof_file:
-            _verify_proofs(app, proof_file, key_of(app, directory, key), entry)
+            _verify_proofs(app, proof_file, key_of(app, directory, key), entry, policy)
             return
+        register = acts and not directory
+        if register:
+            directory = acts_directory(app)
         where = directory_of(app, directory)
         reader, vkey = Reader(where), key_of(app, directory, key)
+        earlier = [read(path) for path in kept]
+        witnessed = witnessed_in(reader, vkey, policy)
+        if parent:
+            earlier.append(under_parent(app, parent, parent_key, vkey))
         if range_:
-            _verify_range(app, reader, vkey, range_, kept)
+            _verify_range(app, reader, vkey, range_, earlier)
             return
         began = time.monotonic()
-        found = verify_log(reader, vkey, [read(path) for path in kept])
+        found = verify_log(reader, vkey, [*earlier, *(witnessed or ())[1:]])
+        followed = follow(reader, found.head.size, all_keys(nodes)) if nodes else {}
+        agree = register_agrees(app, reader, found.head.size) if register else None
         records = 0 if directory else verify_records(reader, found.head, where.parent.parent / "log")
         missed = look_for_omissions(reader, found.head) if omissions else None
     except EvidenceError as error:
@@ -75,7 +114,11 @@ def verify(
         "entries": found.entries,
         "bytes": found.bytes,
         "tiles": found.tiles,
-        "kept": len(kept),
+        "pruned": found.pruned,
+        "kept": len(earlier),
+        **witnessed_facts(witnessed),
+        **({"changes": agree[0], "put_back": agree[1]} if agree else {}),
+        **({"nodes": {origin: head.size for origin, (head, _) in followed.items()}} if nodes else {}),
         **(missed.facts if missed else {}),
     }
     app.details(
@@ -85,8 +128,12 @@ def verify(
             *_rows(found.head),
             ("Tiles", found.tiles),
             ("Bytes", found.bytes),
+            ("Deleted", _pruned(found.pruned)),
             ("Records", t("{count} in the node's own log agree", count=records) if not directory else None),
-            ("Earlier checkpoints", t("{count} lead to this one", count=len(kept)) if kept else None),
+            ("Earlier checkpoints", t("{count} lead to this one", count=len(earlier)) if earlier else None),
+            *witnessed_rows(witnessed),
+            ("Changes", register_words(agree)),
+            *((origin, t("followed to size {size}", size=head.size)) for origin, (head, _) in followed.items()),
             ("Took", t("{seconds} s", seconds=f"{seconds:.1f}")),
             *(missed.rows if missed else []),
         ],
@@ -113,6 +160,7 @@ def prove(app: App, *, record: str, directory: Path | None, key: str | None, out
         signed = reader.checkpoint()
         head = checkpoint.open_signed(signed, vkey)
         index, entry = _find(reader, head, record)
+        signed, head = with_cosignatures(reader, vkey, index, signed, head)
         made = proof.make(index, TileTree(head.size, reader.tile), signed, entry)
         proof.verify(made, entry, vkey)
         data = proof.render(made)
@@ -159,16 +207,18 @@ def verifier(out: Path | None) -> None:
     emit(resources.files("telemetry.evidence").joinpath("standalone.py").read_bytes(), out)
 
 
-def _verify_proofs(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None) -> None:
+def _verify_proofs(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None, policy: Policy | None) -> None:
     """One proof, or all in a directory (feiyu evidence export)."""
     if not path.is_dir():
-        _verify_proof(app, path, key, entry_file)
+        _verify_proof(app, path, key, entry_file, policy)
         return
     entries: dict[int, bytes] = {}
     for file in path.glob(f"*{proof.SUFFIX}"):
         try:
             found = proof.parse(read(file))
             proof.verify(found, found.extra or b"", key)
+            if policy:
+                open_witnessed(found.signed, key, policy)
         except EvidenceError as error:
             raise EvidenceError(f"{file}: {error}") from None
         entries[found.index] = found.extra or b""
@@ -181,7 +231,7 @@ def _verify_proofs(app: App, path: Path, key: note.VerifierKey, entry_file: Path
     app.details(facts, rows)
 
 
-def _verify_proof(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None) -> None:
+def _verify_proof(app: App, path: Path, key: note.VerifierKey, entry_file: Path | None, policy: Policy | None) -> None:
     if read(path).startswith(b"{"):
         evidence_dossier.verify_dossier(app, path, key)
         return
@@ -190,16 +240,18 @@ def _verify_proof(app: App, path: Path, key: note.VerifierKey, entry_file: Path 
     if entry is None:
         raise EvidenceError("the proof holds no record; name its file with --entry")
     head = proof.verify(found, entry, key)
+    witnessed = (open_witnessed(found.signed, key, policy), found.signed) if policy else None
     text = entry.decode("utf-8", "replace")
-    facts = _facts(head) | {"index": found.index, "record": text}
-    rows = [("Verdict", t("valid: the record is in the log")), ("Index", found.index), ("Record", text), *_rows(head)]
+    facts = _facts(head) | {"index": found.index, "record": text, **witnessed_facts(witnessed)}
+    verdict = ("Verdict", t("valid: the record is in the log"))
+    rows = [verdict, ("Index", found.index), ("Record", text), *_rows(head), *witnessed_rows(witnessed)]
     app.details(facts, rows)
 
 
-def _verify_range(app: App, reader: Reader, key: note.VerifierKey, text: str, kept: tuple[Path, ...]) -> None:
+def _verify_range(app: App, reader: Reader, key: note.VerifierKey, text: str, earlier: list[bytes]) -> None:
     head = checkpoint.open_signed(reader.checkpoint(), key)
-    for path in kept:
-        verify_kept(reader, head, read(path), key)
+    for signed in earlier:
+        verify_kept(reader, head, signed, key)
     first, _, last = text.partition("..")
     start = checkpoint.parse_decimal(first, "the range's first entry")
     end = checkpoint.parse_decimal(last or first, "the range's last entry") + 1
@@ -231,6 +283,12 @@ def _find(reader: Reader, head: Checkpoint, text: str) -> tuple[int, bytes]:
 
 evidence_export.add_to(group)
 evidence_dossier.add_to(group)
+evidence_witness.add_to(group)
+group.add_command(evidence_hold.group)
+
+
+def _pruned(count: int) -> str | None:
+    return t("the first {count}, as a record says; their hashes stand", count=count) if count else None
 
 
 def _facts(head: Checkpoint) -> dict[str, Any]:

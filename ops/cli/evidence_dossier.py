@@ -19,7 +19,7 @@ from telemetry.evidence.dossier import Dossier, Item, contract_of, digest, named
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.extract import collect
 from telemetry.evidence.reader import Reader
-from telemetry.evidence.tile import WIDTH, bundles
+from telemetry.evidence.tile import WIDTH
 from telemetry.evidence.verify import find
 from telemetry.record import Kind, Record, decode
 
@@ -88,7 +88,7 @@ def _of(reader: Reader, head: Checkpoint, ref: str) -> Iterator[tuple[int, Recor
     """The records of a flow or refusal. Raises CliError (exit 1) where there are none."""
     hint = f'"{ref}"'.encode()
     found = False
-    for bundle in bundles(head.size):
+    for bundle in reader.bundles(head.size):
         if hint not in reader.tile(bundle):
             continue
         for index, entry in enumerate(reader.entries(bundle), bundle.number * WIDTH):

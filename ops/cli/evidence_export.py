@@ -19,6 +19,7 @@ from telemetry.evidence.export import export as write_proofs
 from telemetry.evidence.parquet import NoDuckDBError
 from telemetry.evidence.parquet import write as write_parquet
 from telemetry.evidence.reader import Reader
+from telemetry.evidence.tile import WIDTH
 from telemetry.record import Record, decode
 from telemetry.statement import OmissionError, check, is_withheld
 
@@ -67,6 +68,7 @@ def add_to(group: Group) -> None:
             late_enough = since is None or record.time >= since * 1_000_000
             return of_flow and mine and late_enough and (until is None or record.time < until * 1_000_000)
 
+        about = {"tenant": tenant, "flow": flow, "since": since, "until": until}
         hint = json.dumps(flow or tenant, ensure_ascii=False).encode() if flow or tenant else b""
         vkey = key_of(app, directory, key)
         try:
@@ -83,9 +85,7 @@ def add_to(group: Group) -> None:
             (out / "checkpoint").write_bytes(signed)
             (out / "vkey").write_text(f"{vkey}\n")
             # what was asked for: whoever verifies a firm's records can count them again against its statements
-            (out / ABOUT).write_text(
-                json.dumps({"tenant": tenant, "flow": flow, "since": since, "until": until}) + "\n"
-            )
+            (out / ABOUT).write_text(json.dumps(about | {"deleted": reader.first_bundle(head.size) * WIDTH}) + "\n")
             script = resources.files("telemetry.evidence").joinpath("standalone.py").read_bytes()
             (out / "verify.py").write_bytes(script)
         except EvidenceError as error:
@@ -116,7 +116,7 @@ def counted(directory: Path, entries: dict[int, bytes]) -> tuple[int, int]:
         records = [decode(entries[index]) for index in sorted(entries)]
         if strangers := {record.tenant for record in records} - {about["tenant"]}:
             raise EvidenceError(f"{directory} holds records of {', '.join(sorted(strangers))} too")
-        return check(records, whole=not about["since"])
+        return check(records, whole=not about["since"] and not about["deleted"])
     except FileNotFoundError:
         return 0, 0
     except OmissionError as error:

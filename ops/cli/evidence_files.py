@@ -1,5 +1,6 @@
 """Where the commands of feiyu evidence find the log and its key, and how they read and write files."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -39,11 +40,16 @@ def directory_of(app: App, given: Path | None) -> Path:
     return given or Path(load(app.config_path).state_dir) / DIRECTORY / NAME
 
 
+def is_key(text: str) -> bool:
+    """Whether it is a key itself, and not a file's path; an ML-DSA key is longer than any file's name."""
+    return "+" in text and not os.path.exists(text)
+
+
 def key_of(app: App, directory: Path | None, given: str | None) -> note.VerifierKey:
     """The log's verifier key: --key, a key or a file; else the file beside the log. Raises CliError (exit 2)."""
     remedy = t("Name the log's verifier key with --key: one line, NAME+ID+KEY, had from its operator long before.")
     try:
-        if given and "+" in given and not Path(given).exists():
+        if given and is_key(given):
             return note.parse_key(given)
         where = directory_of(app, directory) if not given else Path()
         path = Path(given) if given else where.with_name(f"{where.name}.vkey")

@@ -9,7 +9,7 @@ from ops.cli.flow import size
 from ops.cli.words import t
 from telemetry.evidence.checkpoint import Checkpoint
 from telemetry.evidence.reader import Reader
-from telemetry.evidence.tile import WIDTH, bundles
+from telemetry.evidence.tile import WIDTH
 from telemetry.omissions import Omissions
 from telemetry.record import decode
 
@@ -25,8 +25,8 @@ class Missed:
 
 def look_for_omissions(reader: Reader, head: Checkpoint) -> Missed:
     """Reads all entries of a verified log once more. Raises EvidenceError."""
-    omissions, strange = Omissions(), 0
-    for bundle in bundles(head.size):
+    omissions, strange = Omissions(whole=not reader.first_bundle(head.size)), 0
+    for bundle in reader.bundles(head.size):
         for index, entry in enumerate(reader.entries(bundle), bundle.number * WIDTH):
             try:
                 omissions.take(index, decode(entry))

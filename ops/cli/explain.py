@@ -1,5 +1,6 @@
 """feiyu explain: why something passes or not, and what would have to change."""
 
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -12,6 +13,7 @@ from ops.cli.client import Json
 from ops.cli.errors import CliError, ExitCode, usage
 from ops.cli.flow import target_of
 from ops.cli.log import clock
+from ops.cli.policy_files import FILE, asked, read, wish
 from ops.cli.times import format_end, format_moment
 from ops.cli.words import current, t
 
@@ -27,7 +29,10 @@ from ops.cli.words import current, t
 @click.option("--ref", metavar="REF", help=t("Explain this refusal instead."))
 @click.option("--access", type=click.Choice(["tunnel", "http"]), help=t("How it is asked for (default: tunnel)."))
 @click.option("--source", type=values.ADDRESS, help=t("The address it comes from (default: one of the tenant's)."))
-@click.option("--at", type=values.FROM, help=t("The moment (default: now)."))
+@click.option("--at", type=values.FROM, help=t("The moment (default: now); a past one is asked of the policy of then."))
+@click.option(
+    "--policy", type=FILE, multiple=True, help=t("Ask the policy as this file would make it; may be repeated.")
+)
 @pass_app
 def explain(
     app: App,
@@ -38,9 +43,10 @@ def explain(
     access: str | None,
     source: str | None,
     at: int | None,
+    policy: tuple[Path, ...],
 ) -> None:
     """Exit 0 for what passes, 1 for what does not."""
-    if ref and (tenant or target):
+    if ref and (tenant or target or policy):
         raise usage(t("--ref stands for tenant and host: give one or the other"))
     if ref:
         query: dict[str, object] = {"ref": ref}
@@ -49,7 +55,11 @@ def explain(
     else:
         raise usage(t("say whom and what: feiyu explain TENANT HOST[:PORT], or --ref REF"))
     try:
-        answer = app.client.get("/v1/explain", query)
+        if policy:
+            files = read(policy, (), None, None)
+            answer = asked(app, "/v1/explain", wish(files), files, query=query)
+        else:
+            answer = app.client.get("/v1/explain", query)
     except CliError as error:
         raise (app.suggest(error, "tenants", tenant) if tenant else error) from None
     if app.format == "csv":
@@ -102,6 +112,7 @@ def rows(answer: Json) -> list[tuple[str, object]]:
         ("Rule", verdict.get("rule")),
         ("Detail", verdict.get("detail")),
         ("Revision", answer.get("revision") or verdict.get("revision")),
+        ("Policy", answer.get("policy")),
         ("Today's policy", _today(current_policy) if current_policy else None),
         ("Considered", candidates if not permitted(answer) or len(candidates) > 1 else None),
         ("Left open", [_said(entry) for entry in answer.get("left_open") or []]),

@@ -1,6 +1,7 @@
 """feiyu log: the records of what passed and what was refused."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import rich_click as click
 from ops.cli import output, values
 from ops.cli.app import App
 from ops.cli.base import Group, pass_app
+from ops.cli.errors import CliError, ExitCode
 from ops.cli.evidence_files import OUT, emit
 from ops.cli.flow import size, target_of
 from ops.cli.output import Column, Item, field
@@ -18,6 +20,9 @@ from ops.cli.words import t
 from telemetry.record import Kind
 from telemetry.search import MAX_LIMIT
 from whitelist.reason import Reason
+
+STREAM = "/v1/stream"
+PATIENCE = 30.0  # seconds for which a tail tries to reach the node again
 
 
 def what(item: Item) -> str:
@@ -142,14 +147,48 @@ def export(app: App, /, *, why: str | None, out: Path | None, **query: Any) -> N
 def tail(app: App, /, *, why: str | None, **query: Any) -> None:
     """Records from now on; with -o json one object for each line."""
     wanted = {**query, "reason": why}
-    for item in events(app.client.stream("/v1/log/tail", wanted)):
-        if all(value is None or str(item.get(key, "")) == value for key, value in wanted.items()):
+    for item in followed(app, wanted):
+        if "missing" in item:
+            app.say(t("{missing} records before the next are not in the log any more", missing=item["missing"]))
+        elif all(value is None or str(item.get(key, "")) == value for key, value in wanted.items()):
             _one(app, item)
 
 
-def events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """The records in a stream of server-sent events or of plain JSON lines."""
+def followed(app: App, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """From the event stream, which goes on behind the last record after control, the streams process or the recorder
+    were restarted. Where only the recorder answers, its own tail, which cannot."""
+    place, path = Place(), STREAM
+    while True:
+        error: CliError | None = None
+        try:
+            yield from events(app.client.stream(path, wanted, place.last), place)
+        except CliError as failed:
+            error = failed
+            if error.code is not ExitCode.UNREACHABLE or (path != STREAM and not place.heard):
+                raise
+            if not place.heard:
+                path = "/v1/log/tail"
+                continue
+        if path != STREAM or time.monotonic() - place.heard > PATIENCE:
+            if error:
+                raise error
+            return
+        time.sleep(0.5)
+
+
+class Place:
+    """Where a follower is: the last event's id, and when (monotonic seconds) anything was heard last."""
+
+    def __init__(self) -> None:
+        self.last, self.heard = "", 0.0
+
+
+def events(lines: Iterator[str], place: Place) -> Iterator[dict[str, Any]]:
+    """The data of server-sent events (WHATWG HTML, 9.2)."""
     for line in lines:
+        place.heard = time.monotonic()
+        if line.startswith("id:"):
+            place.last = line[3:].strip()
         text = line.removeprefix("data:").strip()
         if text.startswith("{"):
             try:

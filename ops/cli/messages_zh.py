@@ -14,6 +14,10 @@ MESSAGES_ZH: dict[str, str] = {
     "a command is missing": "缺少命令",
     "Did you mean {names}?": "您是否要找 {names}？",
     " or ": " 或 ",
+    "{count} records behind, the oldest {age}": "落后 {count} 条，最早 {age}",
+    "up to date": "已跟上",
+    ", {count} dead letters": "，{count} 条无法投递",
+    "{missing} records before the next are not in the log any more": "此前有 {missing} 条记录已不在日志中",
     "internal error: {kind}: {text}": "内部错误：{kind}: {text}",
     "This is a fault of feiyu itself; FEIYU_DEBUG=1 shows where.": (
         "这是 feiyu 自身的故障；设 FEIYU_DEBUG=1 可查看位置。"

@@ -21,6 +21,11 @@ from ops.cli.words import t
 from ops.doctor.finding import Finding, Level
 
 
+def _founder(role: str, text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """The option that names one of the first three accounts."""
+    return click.option(f"--{role}", nargs=3, metavar="ID NAME KEY", help=text)
+
+
 @click.command(
     "init",
     cls=Command,
@@ -29,10 +34,13 @@ from ops.doctor.finding import Finding, Level
     example="feiyu init",
 )
 @click.option("--complete", is_flag=True, help=t("Make what is missing of a state that is there in part."))
+@_founder("system-administrator", t("Adds accounts and keeps the machine; its public key, or the file with it."))
+@_founder("security-administrator", t("The second person for accounts."))
+@_founder("audit-administrator", t("Reads what was done."))
 @pass_app
-def init(app: App, *, complete: bool) -> None:
+def init(app: App, /, *, complete: bool, **administrators: tuple[str, str, str] | None) -> None:
     """Nothing that is there is ever overwritten."""
-    from ops.cli import setup
+    from ops.cli import founding, setup
 
     path = app.config_path
     if setup.write_example(path):
@@ -45,8 +53,17 @@ def init(app: App, *, complete: bool) -> None:
             t("this node was set up before: {paths}", paths=", ".join(map(str, there))),
             t("Nothing was changed. With --complete only what is missing is made."),
         )
+    accounts = founding.founders(app, {role: administrators[role.replace("-", "_")] for role in founding.ORDER})
     for made in setup.make_state(settings):
         app.say(t("made {path}", path=made))
+    if accounts:
+        zone = founding.found(app, settings, accounts)
+        app.say(t("three accounts were made; from now on what opens something waits for a second person"))
+        if settings.zone != zone:
+            app.say(t("put this into {path}, so that the node itself checks each approval:", path=path))
+            app.show({"zone": zone}, lambda: output.write(f"zone: {zone}"))
+    elif not complete:
+        app.say(t("note: without accounts one person suffices for every change; name the administrators with init"))
     app.say(t("Next: feiyu check, then feiyu up."))
 
 

@@ -1,8 +1,11 @@
 """How the outcome of a change is told: what took effect, in which revision, where and how fast."""
 
+from click.exceptions import Exit
+
 from ops.cli import output
 from ops.cli.app import App
 from ops.cli.client import Json
+from ops.cli.errors import ExitCode
 from ops.cli.words import t
 
 UNCHANGED = "nothing had to be changed"  # as control says it
@@ -28,7 +31,10 @@ def enforcement(answer: Json) -> str:
 
 
 def report(app: App, answer: Json, noun: str, done: str, identifier: str = "") -> None:
-    """Says "grant g-… added · revision 12 · enforced in 2 workers in 14 ms · marked bootstrap", or shows the answer."""
+    """Says "grant g-… added · revision 12 · enforced in 2 workers in 14 ms · marked bootstrap", or shows the answer.
+    A change that became a request ends the command with exit 3."""
+    if answer.get("request"):
+        waits(app, answer)
     item = answer.get("item") or answer.get("credential") or {}
     parts = [f"{t(noun)} {output.escape(str(item.get('id') or identifier))} {t(done)}"]
     if answer.get("revision"):
@@ -44,3 +50,12 @@ def report(app: App, answer: Json, noun: str, done: str, identifier: str = "") -
         app.say(t("{names} did not answer within a second and was restarted", names=", ".join(map(str, killed))))
     for warning in answer.get("warnings") or []:
         app.say(t("warning: {text}", text=warning))
+
+
+def waits(app: App, answer: Json) -> None:
+    """Tells that a change became a request, and ends the command with exit 3."""
+    made = answer["request"]
+    roles = t(" or ").join(made["waits_for"])
+    sentence = t("request {id} waits for {roles} · digest {digest}", id=made["id"], roles=roles, digest=made["digest"])
+    app.show(answer, lambda: output.write(sentence))
+    raise Exit(ExitCode.WAITING)

@@ -11,7 +11,8 @@ from ops.cli.words import t
 from ops.settings import Settings
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.keys import NAME, make_key
-from tenants.store import RegisterUnavailable, Store
+from tenants.store import RegisterUnavailable
+from whitelist.store import open_register
 
 
 def write_example(path: Path) -> bool:
@@ -45,13 +46,11 @@ def make_state(settings: Settings) -> list[Path]:
     try:
         for directory in (state, state / "keys", state / "snapshot", state / "log", state / "evidence"):
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        register = state / "register.db"
-        if not register.exists():
-            store = Store(register)
-            try:
-                store.open(create=True)
-            finally:
-                store.close()
+        if settings.register:
+            # A server's database is filled where it is empty, and otherwise left alone.
+            open_register(settings.register, create=True).store.close()
+        elif not (register := state / "register.db").exists():
+            open_register(register, create=True).store.close()
             register.chmod(0o600)
             made.append(register)
         if key := make_key(state / "evidence", NAME):

@@ -39,8 +39,27 @@ def rows(facts: dict[str, Any], now: int) -> list[tuple[str, object]]:
         ("Register", _health(facts.get("register"))),
         ("Hub", _health(facts.get("hub"))),
         ("Recorder", _health(facts.get("recorder"))),
+        ("Streams", streams(facts.get("streams"))),
         ("Trouble", facts.get("trouble")),
     ]
+
+
+def streams(part: object) -> object:
+    """Each sink and how far behind it is; why not, where nobody says."""
+    if not isinstance(part, dict):
+        return None
+    if not part.get("sinks"):
+        return t("none") if part.get("ok") else _health(part)
+    return [_sink(sink) for sink in part["sinks"]]
+
+
+def _sink(sink: dict[str, Any]) -> str:
+    behind, seconds = int(sink.get("lag_records", 0)), int(sink.get("lag_seconds", 0))
+    said = t("{count} records behind, the oldest {age}", count=behind, age=age(seconds)) if behind else t("up to date")
+    if dead := sink.get("dead_letters"):
+        said += t(", {count} dead letters", count=dead)
+    fault = f"; {t('fail')}: {sink['fault']}" if sink.get("fault") else ""
+    return f"{sink.get('name')} ({sink.get('kind')}) {said}{fault}"
 
 
 def state_word(state: object) -> str:

@@ -142,7 +142,7 @@ def start(report: Report, stage: Stage) -> None:
     stage.start()
     running = [f"{child['name']} ({child['pid']})" for child in stage.liveness().get("children", [])]
     report.check(
-        f"进程已就绪：{', '.join(running)}", f"{len(running)} processes are ready", ok=len(running) == 5, found=running
+        f"进程已就绪：{', '.join(running)}", f"{len(running)} processes are ready", ok=len(running) == 6, found=running
     )
     report.step("登记企业、服务、授权、专线", "Firms, services, grants and lines are put in")
 

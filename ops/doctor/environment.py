@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops import privileges
-from ops.doctor import host, lines, marks, programs, rivals, transparent
+from ops.doctor import host, lines, marks, programs, rivals, rules, transparent
 from ops.doctor.certificates import certificates
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.settings import Settings, split_address
@@ -34,6 +34,7 @@ def examine(settings: Settings, *, running: bool) -> Iterator[Finding]:
     yield from transparent.examine(settings)
     yield from marks.examine(settings)
     yield from certificates(settings, int(time.time()))
+    yield from rules.examine(settings)
     yield files()
     yield pipes()
     yield host.clock()
@@ -104,15 +105,16 @@ def users(settings: Settings) -> Iterator[Finding]:
             f"install feiyu where all may read it, or chmod a+rX {blocked}",
         )
         return
-    yield ok("users", f"{settings.users.base} to {settings.users.base + 3}")
+    yield ok("users", f"{settings.users.base} to {max(settings.users.processes)}")
 
 
 def state(settings: Settings) -> Iterator[Finding]:
     """The register and the snapshot key, as init makes them."""
     directory = Path(settings.state_dir)
-    register, key = directory / "register.db", directory / "keys" / "snapshot.key"
+    register, key = settings.register_at, directory / "keys" / "snapshot.key"
+    needed = [path for path in (register, key) if isinstance(path, Path)]  # a server is asked where lines are checked
     try:
-        missing = [str(path) for path in (register, key) if not path.exists()]
+        missing = [str(path) for path in needed if not path.exists()]
         mode = 0 if missing else key.stat().st_mode & 0o777
     except PermissionError:
         yield skip("state", f"{directory} is not this account's to read", "run as root")

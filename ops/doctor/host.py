@@ -36,12 +36,13 @@ def clock() -> Finding:
 def lines_in_use(settings: Settings) -> list[dict[str, Any]] | None:
     """The lines in use as the register has them; None where it cannot be read."""
     from tenants import schema
-    from tenants.store import RegisterUnavailable, Store
+    from tenants.store import RegisterUnavailable
+    from whitelist.store import database
 
-    path = Path(settings.state_dir) / "register.db"
-    if not os.access(path, os.R_OK | os.W_OK):  # SQLite in WAL mode writes even to read
+    where = settings.register_at
+    if isinstance(where, Path) and not os.access(where, os.R_OK | os.W_OK):  # SQLite in WAL mode writes even to read
         return None
-    store = Store(path)
+    store = database(where)
     try:
         with store.transaction(write=False) as connection:
             documents = [

@@ -8,13 +8,16 @@ from typing import Any, Protocol
 import msgspec
 
 from ops.cli.errors import CliError
-from ops.doctor import host, marks, rivals
+from ops.doctor import approvals, host, marks, rivals
 from ops.doctor.finding import Finding, fail, ok, skip, warn
 from ops.hub_client import HubError, send
 from ops.settings import Settings
+from telemetry.stream import state as streams
+from telemetry.stream.spec import Sink
 from whitelist.model import Line
 
 LAG_LIMIT = 30  # seconds of recorder lag at which workers refuse new flows
+SINK_LIMIT = 60  # seconds of a sink's lag that are worth a word
 
 
 class Api(Protocol):
@@ -25,7 +28,8 @@ class Api(Protocol):
 
 
 def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding]:
-    """All checks: hub, workers, lines, control, recorder, spool, clock, and who else would steer packets."""
+    """All checks: hub, workers, lines, control, approvals, recorder, streams, spool, clock, and who else would steer
+    packets."""
     run = Path(settings.run_dir)
     live: dict[str, Any] = {}
     try:
@@ -36,8 +40,10 @@ def examine(settings: Settings, control: Api, recorder: Api) -> Iterator[Finding
     if live:
         yield from hub_state(live, settings.worker_count, lines_in_use(control))
     yield from control_state(control, live)
+    yield approvals.examine(settings)
     yield from lines_in_kernel(settings, control)
     yield from recorder_state(recorder)
+    yield from streams_state(run, settings.streams)
     yield spool(run / "spool", settings.limits.spool_bytes)
     yield host.clock()
     yield from marks.examine(settings)
@@ -82,7 +88,11 @@ def hub_state(live: dict[str, Any], wanted: int, in_use: set[str] | None = None)
             )
     for kill in live.get("kills") or []:
         about = f"{kill.get('scope')} {kill.get('value', '')}".strip()
-        yield warn("kill switch", f"{about} is cut", "release it when the incident is over")
+        if kill.get("rule"):
+            remedy = f"feiyu rule lift {kill.get('id')} ends it at once; rule {kill['rule']} asked for it"
+            yield warn("block by a rule", f"{about} is {'slowed down' if kill.get('rate') else 'cut'}", remedy)
+        else:
+            yield warn("kill switch", f"{about} is cut", "release it when the incident is over")
     if live.get("persisted") is False:
         yield fail(
             "live state", "it could not be written", "free space below state_dir: kills would be lost at a restart"
@@ -139,6 +149,25 @@ def recorder_state(recorder: Api) -> Iterator[Finding]:
         yield ok("recorder", f"{lag:.1f} s behind")
     else:
         yield ok("recorder", "answers")
+
+
+def streams_state(run: Path, sinks: tuple[Sink, ...]) -> Iterator[Finding]:
+    """What the streams process says of each sink."""
+    told = streams.read(run)
+    if told is None:
+        yield fail("streams", "nothing is heard of the process", "see the supervisor's log; records wait in the log")
+        return
+    known = {sink.name: sink for sink in told.sinks}
+    for sink in sinks:
+        found = known.get(sink.name)
+        if found is None:
+            yield warn(f"sink {sink.name}", "the process does not know it", "feiyu check, then reload the node")
+        elif found.fault:
+            yield fail(f"sink {sink.name}", found.fault, f"{found.lag_records} records wait in the log: mend {sink.to}")
+        elif found.lag_seconds > SINK_LIMIT:
+            yield warn(f"sink {sink.name}", f"{found.lag_seconds:.0f} s behind", "its other end is too slow")
+        else:
+            yield ok(f"sink {sink.name}", f"{found.lag_records} records behind")
 
 
 def spool(directory: Path, limit: int) -> Finding:

@@ -28,6 +28,7 @@ from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
 from ops.portal import pac, page
 from ops.portal.enrolment import Enrolments
+from ops.portal.notice import notice
 from ops.portal.refusals import Refusals
 from ops.portal.view import read_shown, view
 from ops.portal.ways import Way, ways
@@ -77,7 +78,10 @@ class Portal:
             self._line_states(), self._last(asked.tenant), self._read(asked.tenant)
         )
         url = pac.url(self._ways(asked, held))
-        found = view(asked, held, states, refusals, reads, int(time.time()), url)
+        kept = self._settings.retention
+        personal_days = kept.personal_days if self._settings.evidence.personal == "sealed" else 0
+        recording = notice(kept.days, personal_days)
+        found = view(asked, held, states, refusals, reads, int(time.time()), url, recording)
         return self._told(asked, page.firm_page(found, self._settings.node) if asked.html else "", found)
 
     async def _last(self, tenant: str) -> list[dict[str, Any]] | None:

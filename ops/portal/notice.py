@@ -6,7 +6,7 @@ into the records without being told here.
 
 from typing import Final
 
-RETENTION_DAYS: Final = 184  # at least six months: Cybersecurity Law, art. 21(3), since 2026 art. 23(3)
+from telemetry.retention import FLOOR  # at least six months: Cybersecurity Law, art. 21(3), since 2026 art. 23(3)
 
 # field: (Chinese, English)
 FIELDS: Final[dict[str, tuple[str, str]]] = {
@@ -60,6 +60,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
     "retransmits": ("重传次数", "retransmissions"),
     "cause": ("结束原因", "why it ended"),
     "detail": ("网关自身的说明", "the gateway's own words"),
+    "sealed": ("个人字段的密文（启用封存时）", "personal fields encrypted, where they are sealed"),
     "values": ("网关自身的计数", "the gateway's own gauges"),
     "facts": ("监管调阅、抽查与管理操作的要素", "what an authority's read, a spot check or an act consisted of"),
 }
@@ -68,18 +69,27 @@ TEXTS: Final[dict[str, tuple[str, ...]]] = {
     "zh": (
         "每次访问与每次拒绝均留有记录，包括对本页面的请求。只记录元数据，字段如下，别无其他。",
         "不记录：内容、查询参数、Cookie、除客户端软件名称以外的请求头。使用者以假名出现。",
-        f"记录至少保存 {RETENTION_DAYS} 天（《网络安全法》：不少于六个月）。目前本节点不自动删除记录。",
+        f"记录保存 {{days}} 天后删除（《网络安全法》：不少于六个月，即 {FLOOR} 天），依法保全的除外；删除亦留有记录。",
     ),
     "en": (
         "Every access and refusal is recorded, requests for this page too. Metadata only: these fields, no others.",
         "Never recorded: contents, queries, cookies, headers but the client software's name. Users are pseudonymous.",
-        f"Records are kept for at least {RETENTION_DAYS} days (Cybersecurity Law: no less than six months).",
-        "At present this node deletes none by itself.",
+        f"Records are deleted after {{days}} days (the law: at least {FLOOR}) unless held; that is a record, too.",
     ),
+}
+SEALED: Final[dict[str, str]] = {
+    "zh": "来源地址、使用者、端口、客户端软件名称与路径加密封存，{days} 天后销毁密钥，此后无人可读。",
+    "en": "Source address, user, port, client software and path are kept encrypted; after {days} days their key is "
+    "destroyed, and nobody can read them.",
 }
 
 
-def notice() -> dict[str, object]:
-    """The notice as JSON."""
+def notice(days: int, personal_days: int = 0) -> dict[str, object]:
+    """The notice as JSON. days: how long records are kept; personal_days: how long their personal fields can be read, 0
+    where they are not sealed."""
     fields = [{"field": name, "zh": zh, "en": en} for name, (zh, en) in FIELDS.items()]
-    return {"fields": fields, "retention_days": RETENTION_DAYS, "text": {k: list(v) for k, v in TEXTS.items()}}
+    text = {language: [line.format(days=days) for line in lines] for language, lines in TEXTS.items()}
+    if personal_days:
+        for language, line in SEALED.items():
+            text[language].append(line.format(days=personal_days))
+    return {"fields": fields, "retention_days": days, "text": text}

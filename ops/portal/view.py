@@ -5,7 +5,6 @@ from typing import Any
 
 from gateway.portal_visit import Question
 from ops.api.explain import reason_text
-from ops.portal.notice import notice
 from ops.portal.words import LINE_STATES, grant_words, moment, tenant_words
 from whitelist.holdings import Held, Holdings
 from whitelist.model import Line
@@ -19,9 +18,11 @@ def view(
     reads: dict[str, Any] | None,
     now: int,
     pac: str,
+    recording: dict[str, object],
 ) -> dict[str, Any]:
     """The page of one who asks. states: of lines, as live control knows them; refusals and reads (by
-    authorities): None where the recorder does not answer; pac: the URL of its PAC file, "" for none."""
+    authorities): None where the recorder does not answer; pac: the URL of its PAC file, "" for none; recording: what it
+    is told about records (notice.py)."""
     tenant = held.tenant
     you = {
         "tenant": tenant.id,
@@ -44,7 +45,7 @@ def view(
         "whitelist": [_grant(one, now) for one in held.held],
         "refusals": None if refusals is None else [_refusal(record) for record in refusals],
         "reads": reads,
-        "recording": notice(),
+        "recording": recording,
         "pac": pac,
         "revision": held.revision,
         "time": now,

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from telemetry.evidence import note
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.merkle import EMPTY_ROOT, HASH_SIZE, MAX_SIZE
+from telemetry.evidence.signing import PrivateKey
 
 MAX_ORIGIN = 255
 
@@ -73,9 +74,11 @@ def open_signed(data: bytes, log: note.VerifierKey, others: Iterable[note.Verifi
     return checkpoint
 
 
-def sign(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> bytes:
-    """The signed checkpoint, under the origin as the key's name. Raises EvidenceError for one that could not be read
-    again."""
+def sign(checkpoint: Checkpoint, key: Ed25519PrivateKey, others: Iterable[PrivateKey] = ()) -> bytes:
+    """The signed checkpoint, under the origin as the keys' name: by the log's key, and perhaps by others of other kinds
+    (C2SP tlog-checkpoint, "Signatures"). Raises EvidenceError for one that could not be read again."""
     if parse(checkpoint.text) != checkpoint:
         raise EvidenceError("the checkpoint cannot be written")
-    return note.render(note.Note(checkpoint.text, (note.sign(checkpoint.text, checkpoint.origin, key),)))
+    signers: list[Ed25519PrivateKey | PrivateKey] = [key, *others]
+    lines = tuple(note.sign(checkpoint.text, checkpoint.origin, signer) for signer in signers)
+    return note.render(note.Note(checkpoint.text, lines))

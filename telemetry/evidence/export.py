@@ -7,7 +7,7 @@ from telemetry.evidence import proof
 from telemetry.evidence.checkpoint import Checkpoint
 from telemetry.evidence.merkle import leaf_hash, verify_inclusion
 from telemetry.evidence.reader import Reader
-from telemetry.evidence.tile import WIDTH, TileTree, bundles
+from telemetry.evidence.tile import WIDTH, TileTree
 
 
 def export(
@@ -18,7 +18,7 @@ def export(
     EvidenceError, OSError."""
     tree = TileTree(head.size, reader.tile)
     count = 0
-    for bundle in bundles(head.size):
+    for bundle in reader.bundles(head.size):
         for index, entry in enumerate(reader.entries(bundle), bundle.number * WIDTH):
             if hint in entry and wanted(entry):
                 made = proof.make(index, tree, signed, entry)

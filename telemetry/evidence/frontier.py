@@ -44,6 +44,14 @@ class Frontier:
             self._extend(0, leaves, done)
         return done
 
+    def skip(self, leaves: bytes) -> list[tuple[Tile, bytes]]:
+        """Adds a whole bundle by the hashes of its entries alone, which were deleted; the tiles that it completes. Only
+        at the end of a bundle."""
+        done: list[tuple[Tile, bytes]] = []
+        self.size += WIDTH
+        self._extend(0, leaves, done)
+        return done
+
     def partial(self) -> list[tuple[Tile, bytes]]:
         """The partial bundle and tiles of this moment."""
         found = [(tile, self.tiles[tile.level]) for tile in edge(self.size)]

@@ -1,19 +1,22 @@
 """The log's signing key and its public side: DIRECTORY/NAME.key (32 bytes, 0600) and DIRECTORY/NAME.vkey (one line).
 
-The key is made with the node; the verifier key with the log, since the log keeps the origin it began with.
+The key is made with the node; the verifier key with the log, since the log keeps the origin it began with. Keys of
+further kinds, where they are asked for, are NAME.mldsa44.key and NAME.sm2.key, and may be begun at any time.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from telemetry.evidence import note
+from telemetry.evidence import note, signing
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.files import read_or_none
 from telemetry.whole import write_whole
 
 NAME = "flows"  # the log of a node's records, in file names and in its origin
 SIZE = 32
+FURTHER = {"mldsa44": signing.MLDSA44, "sm2": signing.OTHER}  # kinds of second signatures, by their names
 
 
 def make_key(directory: Path, name: str) -> Path | None:
@@ -50,3 +53,23 @@ def settle_origin(directory: Path, name: str, origin: str, key: Ed25519PrivateKe
     if known.public != public:
         raise EvidenceError(f"{path} does not belong to {name}.key: put both back from one backup")
     return known.name
+
+
+def further_keys(directory: Path, name: str, origin: str, kinds: Iterable[str]) -> list[signing.PrivateKey]:
+    """The keys of second signatures, made where they are missing, with their verifier keys. Raises EvidenceError where
+    this machine cannot use a kind, OSError."""
+    found = []
+    for kind in kinds:
+        path = directory / f"{name}.{kind}.key"
+        secret = read_or_none(path)
+        if secret is None:
+            secret = signing.generate(FURTHER[kind])
+            write_whole(path, secret, 0o600)
+        try:
+            key = signing.private_key(FURTHER[kind], secret)
+        except EvidenceError as error:
+            raise EvidenceError(f"{path}: {error}") from None
+        vkey = note.VerifierKey(origin, key.type, key.public)
+        write_whole(directory / f"{name}.{kind}.vkey", f"{vkey}\n".encode(), 0o644)
+        found.append(key)
+    return found

@@ -1,6 +1,7 @@
 """One evidence log on disk: entries in, checkpoints out, and after any end either all of a batch or nothing of it.
 
     DIRECTORY/NAME/            the log as C2SP tlog-tiles has it: checkpoint, tile/…; to be served or copied as it is
+    DIRECTORY/NAME/witnessed   the newest checkpoint that witnesses cosigned, where any do; it may be older
     DIRECTORY/NAME.committed   the newest signed checkpoint, durable before it is published
     DIRECTORY/NAME.staging/    files being written
 
@@ -22,7 +23,8 @@ from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.files import Calls, Files, read_or_none
 from telemetry.evidence.frontier import Frontier
 from telemetry.evidence.merkle import leaf_hash
-from telemetry.evidence.reader import CHECKPOINT, Reader
+from telemetry.evidence.reader import CHECKPOINT, WITNESSED, Reader
+from telemetry.evidence.signing import PrivateKey
 from telemetry.evidence.tile import ENTRIES, WIDTH, Tile, edge, split_entries, split_hashes, tile_at
 
 MAX_BATCH = 1 << 14  # entries
@@ -30,16 +32,26 @@ MAX_BATCH = 1 << 14  # entries
 
 class EvidenceLog:
     """The writing end, of one process and thread. origin: which log this is, the first line of its checkpoints.
+    further: keys of second signatures.
 
     All methods raise OSError, or EvidenceError where the files do not fit each other or the key. After either this
     object is good for nothing; a new one takes up what is on disk.
     """
 
-    def __init__(self, directory: Path, name: str, origin: str, key: Ed25519PrivateKey, calls: Calls = os) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        name: str,
+        origin: str,
+        key: Ed25519PrivateKey,
+        calls: Calls = os,
+        further: Sequence[PrivateKey] = (),
+    ) -> None:
         self.origin = origin
         self.key = note.VerifierKey(origin, note.ED25519, key.public_key().public_bytes_raw())
+        self.keys = (self.key, *(note.VerifierKey(origin, other.type, other.public) for other in further))
         self.reader = Reader(directory / name)
-        self._private = key
+        self._private, self._further = key, further
         self._committed = directory / f"{name}.committed"
         self._files = Files(directory / name, directory / f"{name}.staging", calls)
         self.signed = self._recover()
@@ -67,12 +79,22 @@ class EvidenceLog:
             self._files.drop(f"{tile.path}.p")
         return self.signed
 
+    def cosign(self, found: note.Note) -> None:
+        """Publishes a checkpoint of this log with what witnesses signed under it: as the witnessed checkpoint, and
+        where it is the newest, in that itself too."""
+        self._files.replace(self.reader.directory / WITNESSED, note.render(found))
+        own = note.parse(self.signed)
+        if found.text == own.text:
+            ours = {(line.name, line.key_id) for line in own.signatures}
+            theirs = tuple(line for line in found.signatures if (line.name, line.key_id) not in ours)
+            self._publish(note.render(note.Note(own.text, own.signatures + theirs)))
+
     def _advance(self, new: Frontier) -> None:
         """Commits and publishes the checkpoint of a frontier whose files are durable."""
         found = read_or_none(self._committed)
         if found != (self.signed or None):
             raise EvidenceError(f"{self._committed} was changed by another; is a second recorder writing this log?")
-        signed = checkpoint.sign(Checkpoint(self.origin, new.size, new.root()), self._private)
+        signed = checkpoint.sign(Checkpoint(self.origin, new.size, new.root()), self._private, self._further)
         self._files.replace(self._committed, signed)
         self._publish(signed)
         self._frontier, self.signed = new, signed
@@ -95,6 +117,8 @@ class EvidenceLog:
         if published != committed:
             if published is not None:
                 shown = self._open(published, self.reader.directory / CHECKPOINT)
+                if shown == head:
+                    return committed  # with the cosignatures of witnesses; so it is durable
                 if shown.size >= head.size:
                     raise EvidenceError(
                         f"{self._committed} of size {head.size} contradicts the published checkpoint of size "

@@ -1,7 +1,7 @@
 """Signed notes (C2SP signed-note): a text, and signatures under it; those of unknown keys are passed over. Pure.
 
-Key types: 0x01 is Ed25519 over the text (RFC 8032), 0x04 a witness's timestamped cosignature (C2SP tlog-cosignature).
-Stricter than the specification asks: base64 must be the one canonical form, and no two lines may be of one key.
+The kinds of signatures are those of signing.py. Stricter than the specification asks: base64 must be the one canonical
+form, and no two lines may be of one key.
 """
 
 import base64
@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from telemetry.evidence import signing
 from telemetry.evidence.error import EvidenceError
 
-ED25519, COSIGNATURE = 0x01, 0x04
+ED25519, COSIGNATURE, MLDSA44 = signing.ED25519, signing.COSIGNATURE, signing.MLDSA44
 MAX_SIGNATURES = 100  # the specification asks for at least 16
 MAX_BYTES = 1_000_000
 _MARK = "\u2014 "  # em dash, space
@@ -37,7 +37,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """A key to verify with: type is the signature type identifier byte, public the raw 32 bytes."""
+    """A key to verify with: type is the signature type identifier byte, public what follows it (signing.py)."""
 
     name: str
     type: int
@@ -54,16 +54,10 @@ class VerifierKey:
 
     def verify(self, text: str, data: bytes) -> None:
         """Raises EvidenceError when data is no signature of the text by this key."""
-        message, signature = text.encode(), data
-        if self.type == COSIGNATURE:
-            stamp, signature = int.from_bytes(data[:8]), data[8:]
-            message = b"cosignature/v1\ntime %d\n%b" % (stamp, message)
-            if stamp >= 1 << 63:
-                raise EvidenceError(f"the cosignature of {self.name} has an impossible time")
         try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
-        except (InvalidSignature, ValueError):
-            raise EvidenceError(f"the signature of {self.name}+{self.key_id.hex()} does not fit the text") from None
+            signing.check(self.type, self.public, self.name, text, data)
+        except EvidenceError as error:
+            raise EvidenceError(str(error).replace(self.name, f"{self.name}+{self.key_id.hex()}", 1)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +74,8 @@ def parse_key(text: str) -> VerifierKey:
     key_id, _, data = rest.partition("+")
     _check_name(name)
     raw = decode64(data, f"the key of {name}")
-    if len(raw) != 33 or raw[0] not in (ED25519, COSIGNATURE):
-        raise EvidenceError(f"the verifier key of {name} is not of a known type: expected Ed25519, types 1 and 4")
+    if not raw or not signing.known(raw[0], raw[1:]):
+        raise EvidenceError(f"the verifier key of {name} is not of a known type: expected Ed25519, ML-DSA-44 or SM2")
     key = VerifierKey(name, raw[0], raw[1:])
     if str(key) != text:
         raise EvidenceError(f"the verifier key of {name} does not have the id {key_id!r} that it says")
@@ -130,11 +124,14 @@ def verify(note: Note, keys: Iterable[VerifierKey]) -> list[VerifierKey]:
     return found
 
 
-def sign(text: str, name: str, key: Ed25519PrivateKey) -> Signature:
-    """The signature line of type 0x01 for a text."""
+def sign(text: str, name: str, key: Ed25519PrivateKey | signing.PrivateKey, time: int = 0) -> Signature:
+    """The signature line for a text: of type 0x01 by an Ed25519 key, else of the key's own. time: Unix seconds, for
+    cosignatures."""
     _check_name(name)
-    own = VerifierKey(name, ED25519, key.public_key().public_bytes_raw())
-    return Signature(name, own.key_id, key.sign(text.encode()))
+    if isinstance(key, Ed25519PrivateKey):
+        key = signing.private_key(ED25519, key.private_bytes_raw())
+    own = VerifierKey(name, key.type, key.public)
+    return Signature(name, own.key_id, signing.signature(key, name, text, time))
 
 
 def render(note: Note) -> bytes:

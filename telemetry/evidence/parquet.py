@@ -18,7 +18,7 @@ from telemetry.evidence.extract import text_of
 from telemetry.evidence.merkle import leaf_hash
 from telemetry.evidence.note import VerifierKey
 from telemetry.evidence.reader import Reader
-from telemetry.evidence.tile import WIDTH, TileTree, bundles
+from telemetry.evidence.tile import WIDTH, TileTree
 from telemetry.record import Record
 
 _MAPS = {"values": "MAP(VARCHAR, BIGINT)", "facts": "MAP(VARCHAR, VARCHAR)"}
@@ -72,7 +72,7 @@ def _rows(reader: Reader, head: Checkpoint, wanted: Callable[[bytes], bool], hin
     tree = TileTree(head.size, reader.tile)
     if head.size and tree.root() != head.root:
         raise EvidenceError(f"the tiles do not have the root of the checkpoint of size {head.size}")
-    for bundle in bundles(head.size):
+    for bundle in reader.bundles(head.size):
         for index, entry in enumerate(reader.entries(bundle), bundle.number * WIDTH):
             if hint not in entry or not wanted(entry):
                 continue

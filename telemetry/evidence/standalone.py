@@ -19,7 +19,7 @@ import base64
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -34,9 +34,6 @@ def need(fact: object, words: str) -> None:
     """Raises NotValid with these words unless the fact holds."""
     if not fact:
         raise NotValid(words)
-
-
-# --- bytes and text ---------------------------------------------------------------------------------------------------
 
 
 def read(path: str) -> bytes:
@@ -72,12 +69,9 @@ def unbase64(text: str, what: str, length: int | None = None) -> bytes:
 
 def number(text: str, what: str) -> int:
     """A decimal number in its one form, below 2**63."""
-    need(re.fullmatch("0|[1-9][0-9]{0,18}", text, re.ASCII), f"{what} is not a plain decimal number")
-    need(int(text) < 1 << 63, f"{what} is too large")
+    plain = re.fullmatch("0|[1-9][0-9]{0,18}", text, re.ASCII)
+    need(plain and int(text) < 1 << 63, f"{what} is not a plain decimal number or is too large")
     return int(text)
-
-
-# --- RFC 6962: Merkle trees -------------------------------------------------------------------------------------------
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -85,9 +79,8 @@ def leaf_hash(entry: bytes) -> bytes:
     return sha256(b"\x00" + entry).digest()
 
 
-def tree_hash(hashes: Iterable[bytes]) -> bytes:
+def tree_hash(hashes: list[bytes]) -> bytes:
     """Of subtrees of one height side by side; a last one without a partner moves up."""
-    hashes = list(hashes)
     while len(hashes) > 1:
         odd = hashes[len(hashes) & ~1 :]
         pairs = zip(hashes[0::2], hashes[1::2])  # noqa: B905 - Python 3.9 has no strict
@@ -110,9 +103,6 @@ def check_inclusion(index: int, size: int, leaf: bytes, proof: list[bytes], root
         at, last = at >> 1, last >> 1
     need(last == 0, "the proof is shorter than the tree is high")
     need(found == root, f"the proof does not lead from this record, at place {index}, to the checkpoint's root")
-
-
-# --- C2SP: keys, signed notes, checkpoints ----------------------------------------------------------------------------
 
 
 def parse_key(text: str) -> tuple[str, bytes, bytes]:
@@ -152,9 +142,6 @@ def open_checkpoint(data: bytes, key: tuple[str, bytes, bytes], what: str) -> tu
     return number(head[1], f"the size in {what}"), unbase64(head[2], f"the root in {what}", 32)
 
 
-# --- C2SP tlog-tiles --------------------------------------------------------------------------------------------------
-
-
 def tile_path(level: int | str, index: int, width: int) -> str:
     """tile/<L>/<N>[.p/<W>]."""
     digits = str(index).zfill(-(-len(str(index)) // 3) * 3)
@@ -164,8 +151,7 @@ def tile_path(level: int | str, index: int, width: int) -> str:
 
 
 def read_tile(directory: str, level: int | str, index: int, width: int) -> list[bytes]:
-    """The hashes of a tile, or with level "entries" the records of a bundle. A partial tile may have given way to the
-    full one, which begins with it."""
+    """The hashes of a tile, or the records of a bundle. A partial one may have given way to the full one."""
     path = tile_path(level, index, width)
     held = width
     if width < 256 and not os.path.exists(os.path.join(directory, path)):
@@ -184,6 +170,19 @@ def read_tile(directory: str, level: int | str, index: int, width: int) -> list[
         records.append(data[start:at])
     need(at == len(data), f"{path} has {len(data) - at} bytes too many")
     return records[:width]
+
+
+def read_leaves(directory: str, index: int, width: int, deleted: list[int]) -> list[bytes]:
+    """The hashes of a bundle's records. deleted: how many first ones were, and how many a record says were."""
+    missing = not os.path.exists(os.path.join(directory, tile_path("entries", index, 256)))
+    if missing and width == 256 and deleted[0] == 256 * index:
+        deleted[0] += 256
+        return read_tile(directory, 0, index, 256)
+    records = read_tile(directory, "entries", index, width) if width else []
+    for record in records:
+        if b'"pruned":' in record and b'"worker":"recorder"' in record:  # in texts quotes are escaped
+            deleted[1] = max(deleted[1], *map(int, re.findall(rb'"pruned":([0-9]{1,18})[,}]', record)), 0)
+    return list(map(leaf_hash, records))
 
 
 class Peaks:
@@ -211,8 +210,8 @@ class Peaks:
         return found
 
 
-def check_log(directory: str, key: tuple[str, bytes, bytes], earlier: list[str]) -> int:
-    """Every record, every tile, the checkpoint, and the earlier checkpoints. The size."""
+def check_log(directory: str, key: tuple[str, bytes, bytes], earlier: list[str]) -> tuple[int, int]:
+    """Every record, every tile, the checkpoint, and the earlier checkpoints. The size, and how many were deleted."""
     size, root = open_checkpoint(read(os.path.join(directory, "checkpoint")), key, "the checkpoint")
     heads: dict[int, list[tuple[str, int, bytes]]] = {}
     for path in earlier:
@@ -226,8 +225,8 @@ def check_log(directory: str, key: tuple[str, bytes, bytes], earlier: list[str])
         hashes, made[level] = made[level], []
         for place, found in enumerate(read_tile(directory, level, index, len(hashes))):
             what = f"record {index * 256 + place}" if level == 0 else tile_path(level - 1, index * 256 + place, 256)
-            path = tile_path(level, index, len(hashes))
-            need(found == hashes[place], f"{what} does not have the hash that {path} holds for it")
+            where = tile_path(level, index, len(hashes))
+            need(found == hashes[place], f"{what} does not have the hash that {where} holds for it")
         if len(hashes) < 256:
             return
         if len(made) == level + 1:
@@ -238,9 +237,10 @@ def check_log(directory: str, key: tuple[str, bytes, bytes], earlier: list[str])
         if len(made[level + 1]) == 256:
             compare(level + 1, index // 256)
 
+    deleted = [0, 0]
     for index in range(size // 256 + 1):
         width = min(256, size - index * 256)
-        leaves = [leaf_hash(record) for record in read_tile(directory, "entries", index, width)] if width else []
+        leaves = read_leaves(directory, index, width, deleted)
         roots = [(path, peaks.root(leaves[: old % 256]), old_root) for path, old, old_root in heads.get(index, ())]
         if width < 256:
             roots.append(("the checkpoint", peaks.root(leaves), root))
@@ -252,7 +252,8 @@ def check_log(directory: str, key: tuple[str, bytes, bytes], earlier: list[str])
     for level in range(1, len(made)):
         if made[level]:
             compare(level, (size >> 8 * level) // 256)
-    return size
+    need(deleted[1] >= deleted[0], f"{tile_path('entries', deleted[1] // 256, 256)} is missing")
+    return size, deleted[0]
 
 
 def check_proof(path: str, key: tuple[str, bytes, bytes], record_path: str | None) -> tuple[int, bytes]:
@@ -281,8 +282,10 @@ def main(arguments: list[str]) -> int:
     try:
         key = parse_key(decode(read(given), given) if os.path.exists(given) else given)
         if os.path.isdir(path):
-            size = check_log(path, key, rest)
+            size, gone = check_log(path, key, rest)
             print(f"valid: all {size} records of {key[0]} are as they were; {len(rest)} earlier checkpoints lead here")
+            if gone:
+                print(f"of the first {gone} only the hashes are left: they were deleted, as a record says")
         else:
             index, record = check_proof(path, key, rest[0] if rest else None)
             print(f"valid: record {index} of {key[0]} is", ascii(decode(record, "the record")))

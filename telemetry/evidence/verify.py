@@ -13,6 +13,7 @@ from telemetry.evidence.checkpoint import Checkpoint
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.frontier import Frontier
 from telemetry.evidence.merkle import HASH_SIZE, leaf_hash, prove_inclusion, verify_inclusion
+from telemetry.evidence.prune import said_in
 from telemetry.evidence.reader import Reader
 from telemetry.evidence.source import Source
 from telemetry.evidence.tile import ENTRIES, WIDTH, Tile, TileTree, bundles, tile_at
@@ -23,12 +24,14 @@ _BATCH = 16  # bundles between two looks at the tiles
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was shown: the head, and how many entries, their bytes and tiles are exactly those under it."""
+    """What was shown: the head, and how many entries, their bytes and tiles are exactly those under it. pruned: of so
+    many entries at the beginning only the hashes are there, as a record of the log says."""
 
     head: Checkpoint
     entries: int
     bytes: int
     tiles: int
+    pruned: int = 0
 
 
 def verify_log(
@@ -45,10 +48,16 @@ def verify_log(
     for signed in kept:
         verify_kept(reader, head, signed, key)
     frontier = Frontier()
-    tiles = total = 0
+    tiles = total = said = 0
+    gone = reader.first_bundle(head.size)
     for bundle in bundles(head.size):
-        entries = reader.entries(bundle)
-        made = frontier.fill(entries)
+        entries: list[bytes] = []
+        if bundle.number < gone:
+            made = frontier.skip(reader.tile(tile_at(0, bundle.number, head.size)))
+        else:
+            entries = reader.entries(bundle)
+            made = frontier.fill(entries)
+            said = max(said, *map(said_in, entries))
         if bundle.width < WIDTH:
             made += frontier.partial()
         for tile, data in made:
@@ -64,7 +73,10 @@ def verify_log(
         tiles += 1
     if frontier.root() != head.root:
         raise EvidenceError(f"the entries and tiles are not those of the checkpoint of size {head.size}")
-    return Verified(head, frontier.size, total, tiles)
+    if said < gone * WIDTH:
+        lost = Tile(ENTRIES, said // WIDTH).path
+        raise EvidenceError(f"{lost} is missing, and no record of the log says that it was deleted")
+    return Verified(head, frontier.size - gone * WIDTH, total, tiles, gone * WIDTH)
 
 
 def verify_kept(reader: Reader, head: Checkpoint, signed: bytes, key: note.VerifierKey) -> Checkpoint:
@@ -91,16 +103,23 @@ def verify_range(reader: Reader, head: Checkpoint, start: int, end: int) -> list
     found: list[bytes] = []
     for bundle in bundles(end, start):
         whole = tile_at(ENTRIES, bundle.number, head.size)
+        if bundle.number < reader.first_bundle(head.size):
+            raise EvidenceError(f"{whole.path} is not there: the first entries of the log were deleted, or are missing")
         entries = reader.entries(whole)
         tile = tile_at(0, bundle.number, head.size)
         _compare(reader, tile, b"".join(map(leaf_hash, entries)))
-        # the proof of one leaf is made of all other hashes of its tile, so that it vouches for them too
-        first = bundle.number * WIDTH
-        proof = prove_inclusion(first, head.size, tree.node)
-        verify_inclusion(first, head.size, tree.leaf(first), proof, head.root)
+        verify_hashes(tree, head, bundle.number)
         found += entries
     skipped = start - start % WIDTH
     return found[start - skipped : end - skipped]
+
+
+def verify_hashes(tree: TileTree, head: Checkpoint, number: int) -> None:
+    """The tile of leaves of this number, and those that lead from it to the head's root. Raises EvidenceError."""
+    # the proof of one leaf is made of all other hashes of its tile, so that it vouches for them too
+    first = number * WIDTH
+    proof = prove_inclusion(first, head.size, tree.node)
+    verify_inclusion(first, head.size, tree.leaf(first), proof, head.root)
 
 
 def verify_records(reader: Reader, head: Checkpoint, directory: Path) -> int:
@@ -131,7 +150,7 @@ def _verify_records(reader: Reader, head: Checkpoint, directory: Path, segments:
 def find(reader: Reader, size: int, wanted: Callable[[bytes], bool], hint: bytes = b"") -> tuple[int, bytes] | None:
     """The last of the first `size` entries that is wanted, with its index; hint: bytes that stand in any such. Proves
     nothing. Raises EvidenceError."""
-    for number in range((size - 1) // WIDTH, -1, -1):
+    for number in range((size - 1) // WIDTH, reader.first_bundle(size) - 1, -1):
         bundle = tile_at(ENTRIES, number, size)
         if hint not in reader.tile(bundle):
             continue

@@ -8,7 +8,7 @@ from telemetry.evidence.checkpoint import Checkpoint
 from telemetry.evidence.error import EvidenceError
 from telemetry.evidence.extract import beginning
 from telemetry.evidence.reader import Reader
-from telemetry.evidence.tile import WIDTH, bundles
+from telemetry.evidence.tile import WIDTH
 from telemetry.evidence.verify import verify_range
 from telemetry.record import Kind, Record, decode
 from telemetry.spotcheck.plan import Plan
@@ -26,8 +26,14 @@ def leaves(reader: Reader, published: Checkpoint, head: Checkpoint, plan: Plan) 
     if beginning(reader, published, head.size)[0] != head:
         raise EvidenceError(f"the first {head.size} entries of the log are not those that the plan was fixed with")
     found: dict[str, list[int]] = {stratum.name: [] for stratum in plan.strata}
+    if start := reader.first_bundle(head.size):
+        oldest = read(reader.entries(next(reader.bundles(head.size)))[0])
+        if oldest is None or oldest.time >= plan.since * 1_000_000:
+            raise EvidenceError(
+                f"the log's first {start * WIDTH} records were deleted, some of the plan's time perhaps"
+            )
     needles = [stratum.filter().needles() for stratum in plan.strata]
-    for bundle in bundles(head.size):
+    for bundle in reader.bundles(head.size):
         first = bundle.number * WIDTH
         for index, entry in enumerate(verify_range(reader, published, first, first + bundle.width), first):
             if not any(all(needle in entry for needle in each) for each in needles):
@@ -52,7 +58,7 @@ def unfinished(reader: Reader, size: int) -> dict[str, int]:
 
 def steps(reader: Reader, size: int, ref: str = "", start: int = 0) -> Iterator[tuple[int, Record]]:
     """The records of spot checks (of one) from leaf `start` on, with their indexes. Proves nothing."""
-    for bundle in bundles(size, start):
+    for bundle in reader.bundles(size, start):
         if _HINT not in reader.tile(bundle):
             continue
         for index, entry in enumerate(reader.entries(bundle), bundle.number * WIDTH):

@@ -18,7 +18,7 @@ from ops.demo.network import DEFAULT, FIRMS, end
 from ops.demo.register import REASON, fill
 from ops.demo.stage import PORT, Stage
 from ops.demo.world import PREFIXES
-from ops.settings import Listener, Settings
+from ops.settings import Listener, Rules, Settings
 
 RESTART = 8.0  # seconds in which what was killed serves again, also on a busy machine
 SOCKS, BALANCED, SECURED, CERTIFIED, TRANSPARENT = 1080, 3129, 3135, 3136, 3140  # ports
@@ -177,7 +177,11 @@ def running_node() -> Iterator[Node]:
         for command in (("init",), ("ca", "init", *root, *names)):
             made = stage.feiyu(*command)
             assert made.returncode == 0, made.stderr
-        stage.write_config(with_more_ways(stage.settings(), ca_files(stage)))
+        rules = stage.directory / "rules"
+        rules.mkdir()
+        acting = Rules(paths=(str(rules),), action="act")
+        whole = with_more_ways(stage.settings(), ca_files(stage))
+        stage.write_config(msgspec.structs.replace(whole, rules=acting))
         stage.start()
         fill(stage, lambda _command, _said: None)
         stage.client("nobody", "acme", "")

@@ -49,6 +49,7 @@ def main() -> int:
     figures: Figures = {}
     measures: list[Callable[[Path], Figures]] = [
         partial(taken_in, core=cores[0], count=chosen.records),
+        partial(sealed, core=cores[0], count=chosen.records),
         partial(alone, count=chosen.records),
         partial(wait, cores=cores, rate=chosen.rate, seconds=chosen.seconds),
         partial(proofs, leaves=chosen.leaves),
@@ -64,9 +65,10 @@ def main() -> int:
     return 0
 
 
-def taken_in(root: Path, core: int, count: int) -> Figures:
+def taken_in(root: Path, core: int, count: int, more: tuple[str, ...] = ()) -> Figures:
     """Records a second of a recorder that finds many waiting, until all are under a published checkpoint, its start not
-    counted; then the log is verified."""
+    counted; then the log is verified. Verifying is given by the CPU's seconds too, as others may be at work. more:
+    arguments of the recorder."""
     (root / "run" / "spool").mkdir(parents=True)
     writer = _open(root)
     number = total = 0
@@ -76,20 +78,23 @@ def taken_in(root: Path, core: int, count: int) -> Figures:
         if number % 64 == 0:
             writer.flush()
     writer.flush()
-    with running(root, core, wait=False) as recorder:
+    with running(root, core, wait=False, more=more) as recorder:
         status = root / "run" / "spool" / STATUS_FILE
         first = _until(lambda: _status(status, 1), "the recorder takes records").records
         began, before = time.monotonic(), _cpu(recorder.pid)
+        _until(lambda: published(root) >= total // 2 or None, "half is published")
+        half = _resident(recorder.pid)
         _until(lambda: published(root) >= total or None, "all is published")
+        growth = _resident(recorder.pid) - half
         took = time.monotonic() - began
         used = _cpu(recorder.pid) - before
         memory = int(Path(f"/proc/{recorder.pid}/status").read_text().split("VmHWM:")[1].split()[0])
         done = published(root) - first
     log = root / "state" / "evidence" / "flows"
     key = note.parse_key((log.parent / "flows.vkey").read_text().strip())
-    began = time.perf_counter()
+    began, used_before = time.perf_counter(), time.process_time()
     found = verify_log(Reader(log), key)
-    verified = time.perf_counter() - began
+    verified, verifying = time.perf_counter() - began, time.process_time() - used_before
     began = time.perf_counter()
     standalone.check_log(str(log), standalone.parse_key(str(key)), [])
     alone = time.perf_counter() - began
@@ -97,10 +102,18 @@ def taken_in(root: Path, core: int, count: int) -> Figures:
         "integrated_records_per_s": done / took,
         "recorder_cpu_us_per_record": used * 1e6 / done,
         "recorder_peak_mb": memory / 1024,
+        "recorder_growth_over_second_half_mb": growth / 1024,
         "bytes_per_record": found.bytes / found.entries,
         "verified_records_per_s": found.entries / verified,
+        "verified_records_per_cpu_s": found.entries / verifying,
         "verified_one_file_records_per_s": found.entries / alone,
     }
+
+
+def sealed(root: Path, core: int, count: int) -> Figures:
+    """The same with personal fields sealed and ML-DSA-44 under each checkpoint."""
+    found = taken_in(root, core, count, more=("--personal-days", "1096", "--signatures", "mldsa44"))
+    return {f"sealed_{name}": found[name] for name in ("integrated_records_per_s", "recorder_cpu_us_per_record")}
 
 
 def alone(root: Path, count: int) -> Figures:
@@ -178,6 +191,11 @@ def proofs(root: Path, leaves: int) -> Figures:
         "proof_leaves": float(leaves),
         "proof_memory_growth_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
     }
+
+
+def _resident(pid: int) -> int:
+    """Memory of a process in kB."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0])
 
 
 def published(root: Path) -> int:

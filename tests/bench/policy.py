@@ -1,4 +1,5 @@
-"""The population as a policy in force: published into a node's state directory, or put into its register."""
+"""The population as a policy in force: published into a node's state directory, or put into its register. As a program:
+what policy as files takes (tests.bench.policy_files)."""
 
 import time
 from collections.abc import Iterable
@@ -43,18 +44,18 @@ def register(state: Path, tenants: int, each: int) -> float:
     started = time.monotonic()
     book = open_register(state / "register.db", create=True)
     changes = [
-        *_adds("lines", [population.LINE], "index", "drained", "retired"),
-        *_adds("services", map(population.service, range(population.SERVICES)), "retired"),
-        *_adds("tenants", map(population.tenant, range(tenants)), "slot", "state"),
-        *_adds("credentials", map(population.credential, range(tenants)), "revoked"),
-        *_adds("grants", population.grants(tenants, each), "state"),
+        *adds("lines", [population.LINE], "index", "drained", "retired"),
+        *adds("services", map(population.service, range(population.SERVICES)), "retired"),
+        *adds("tenants", map(population.tenant, range(tenants)), "slot", "state"),
+        *adds("credentials", map(population.credential, range(tenants)), "revoked"),
+        *adds("grants", population.grants(tenants, each), "state"),
     ]
     book.apply_changes(changes, WHO, WHY, int(time.time()))
     book.store.close()
     return time.monotonic() - started
 
 
-def _adds(collection: str, items: Iterable[Any], *given: str) -> list[Change]:
+def adds(collection: str, items: Iterable[Any], *given: str) -> list[Change]:
     """The changes that add these items, without what the register gives itself."""
     changes = []
     for item in items:
@@ -63,3 +64,9 @@ def _adds(collection: str, items: Iterable[Any], *given: str) -> list[Change]:
         }
         changes.append(Change(collection=collection, verb="add", id=item.id, fields=fields))
     return changes
+
+
+if __name__ == "__main__":  # the figures of policy as files
+    from tests.bench.policy_files import main
+
+    main()

@@ -1,6 +1,6 @@
 """What the recorder costs: CPU per record at a steady rate, how soon a record is durable, and how fast it catches up.
 
-    python -m tests.bench.recorder [--rate 3600] [--seconds 5] [--catch-up 200000] [--json]
+    python -m tests.bench.recorder [--rate 3600] [--seconds 5] [--catch-up 200000] [--rules DIR …] [--json]
 
 The recorder has a core of its own beside a neighbour that always wants to run there, as a busy worker does; the writer
 of the records has another. Opens and closes of some 600 bytes each, written every millisecond. "durable" is the time
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=3600, help="records a second")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long at that rate")
     parser.add_argument("--catch-up", type=int, default=200_000, help="records that wait for a recorder that starts")
+    parser.add_argument("--rules", type=Path, action="append", default=[], help="detection rules that it runs")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -52,9 +53,9 @@ def main() -> int:
         return 1
     figures: Figures = {}
     measures: list[Callable[[Path], Figures]] = [
-        partial(steady, cores=cores, rate=chosen.rate, seconds=chosen.seconds),
-        partial(soon, cores=cores, rate=chosen.rate, seconds=chosen.seconds),
-        partial(behind, cores=cores, count=chosen.catch_up),
+        partial(steady, cores=cores, rate=chosen.rate, seconds=chosen.seconds, rules=chosen.rules),
+        partial(soon, cores=cores, rate=chosen.rate, seconds=chosen.seconds, rules=chosen.rules),
+        partial(behind, cores=cores, count=chosen.catch_up, rules=chosen.rules),
     ]
     for measure in measures:
         with tempfile.TemporaryDirectory(prefix="feiyu-bench-") as directory:
@@ -67,9 +68,9 @@ def main() -> int:
     return 0
 
 
-def steady(root: Path, cores: list[int], rate: int, seconds: float) -> Figures:
+def steady(root: Path, cores: list[int], rate: int, seconds: float, rules: list[Path]) -> Figures:
     """CPU of the recorder at a steady rate: µs per record, idle µs per second, and context switches per second."""
-    with running(root, cores[0]) as recorder, neighbour(cores[0]):
+    with running(root, cores[0], rules) as recorder, neighbour(cores[0]):
         time.sleep(0.5)
         before = _cpu(recorder.pid)
         time.sleep(2.0)
@@ -88,14 +89,14 @@ def steady(root: Path, cores: list[int], rate: int, seconds: float) -> Figures:
         }
 
 
-def soon(root: Path, cores: list[int], rate: int, seconds: float) -> Figures:
+def soon(root: Path, cores: list[int], rate: int, seconds: float, rules: list[Path]) -> Figures:
     """Milliseconds from the write of a record to its arrival at a watcher, which gets durable records only."""
-    with running(root, cores[0]), neighbour(cores[0]):
+    with running(root, cores[0], rules), neighbour(cores[0]):
         stream = tail(root)
         with subprocess.Popen(_on(cores[1], _writer(root, rate, seconds))) as writer:
             late = []
             for data in stream:
-                if data.startswith(b"data:"):
+                if data.startswith(b"data:") and b'"time":' in data:  # and no gap
                     now = time.time_ns()
                     at = data.index(b'"time":') + 7
                     late.append((now // 1000 - int(data[at : at + 16])) / 1000)
@@ -105,7 +106,7 @@ def soon(root: Path, cores: list[int], rate: int, seconds: float) -> Figures:
         return {"durable_ms_p50": cuts[499], "durable_ms_p99": cuts[989], "durable_ms_max": max(late)}
 
 
-def behind(root: Path, cores: list[int], count: int) -> Figures:
+def behind(root: Path, cores: list[int], count: int, rules: list[Path]) -> Figures:
     """Records a second of a recorder that finds many waiting, its start not counted."""
     (root / "run" / "spool").mkdir(parents=True)
     writer = _open(root)
@@ -117,7 +118,7 @@ def behind(root: Path, cores: list[int], count: int) -> Figures:
             writer.flush()
     writer.flush()
     path = root / "run" / "spool" / STATUS_FILE
-    with running(root, cores[0], wait=False) as recorder:
+    with running(root, cores[0], rules, wait=False) as recorder:
         first = _until(lambda: _status(path, 1), "the recorder takes records")
         before = _cpu(recorder.pid)
         last = _until(lambda: _status(path, total), "it has taken all")
@@ -154,9 +155,12 @@ def tail(root: Path) -> Iterator[bytes]:
 
 
 @contextmanager
-def running(root: Path, core: int, wait: bool = True) -> Iterator[subprocess.Popen[bytes]]:
-    """The recorder on this core."""
-    arguments = ["--state-dir", root / "state", "--run-dir", root / "run", "--node", NODE, "--boot", BOOT]
+def running(
+    root: Path, core: int, rules: Sequence[Path] = (), wait: bool = True, more: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The recorder on this core; more: arguments."""
+    arguments = ["--state-dir", root / "state", "--run-dir", root / "run", "--node", NODE, "--boot", BOOT, *more]
+    arguments += [word for path in rules for word in ("--rules", path)]
     command = [sys.executable, "-m", "telemetry.recorder", *map(str, arguments)]
     process = subprocess.Popen(_on(core, command))
     try:

@@ -209,6 +209,28 @@ def test_a_kill_of_something_else_cuts_nothing(own: Node, ground: Ground) -> Non
     own.tunnel(own.workers["w0.1"], pair.site.authority)
 
 
+@pytest.mark.parametrize("scope", ["tenant", "user", "line", "destination"])
+def test_a_block_by_a_rule_cuts_and_refuses_as_the_regulators(scope: str, own: Node, ground: Ground) -> None:
+    own.put(grants=grant("acme", "tcp", lines=("hk1",)))
+    own.put(credentials=credential("acme", user="u-7"))
+    pair = Pair(own, ground)
+    value = {"tenant": "acme", "user": "acme/u-7", "line": "hk1", "destination": pair.site.host}[scope]
+    own.hub.say(kind="kill", id="r-1", scope=scope, value=value, rule="rule-7")
+    assert pair.cut("cut-by-rule")["rule"] == "rule-7"
+    talk = own.connect(own.workers["w0.1"], pair.site.authority)
+    assert talk.head().startswith("HTTP/1.1 451 ")
+    record = own.final(talk)
+    assert (record["reason"], record["status"], record["rule"]) == ("regulator-rule", 451, "rule-7")
+    own.hub.say(kind="unkill", id="r-1")
+    own.tunnel(own.workers["w0.1"], pair.site.authority)
+
+
+def test_a_cut_by_a_rule_names_it(own: Node, ground: Ground) -> None:
+    pair = Pair(own, ground)
+    own.hub.say(kind="cut", flow=own.of(pair.talk)[0]["flow"], cause="cut-by-rule", rule="rule-7")
+    assert pair.cut("cut-by-rule")["rule"] == "rule-7"
+
+
 def test_a_kill_holds_until_its_second(own: Node, ground: Ground) -> None:
     pair = Pair(own, ground)
     end = second() + 1

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.kills import Kills
 from gateway.live import Kill, KillScope
+from whitelist.reason import Reason
 
 FLOW = ("acme", "mail", "hk1", "api.mail.example", 1000.0, "203.0.113.9")
 V6 = ("acme", "mail", "hk1", "2001:db8::1", 1000.0, "2001:db8::1")
@@ -64,3 +65,33 @@ def test_the_same_id_again_replaces_what_it_said() -> None:
     kills.engage(Kill(id="k1", scope=KillScope.ALL))
     kills.engage(Kill(id="k1", scope=KillScope.TENANT, value="birch"))
     assert kills.hit(*FLOW) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "user", "covered"),
+    [("acme/u-1", "u-1", True), ("acme/u-1", "u-2", False), ("birch/u-1", "u-1", False), ("acme/", "", False)],
+)
+def test_a_kill_of_a_user_is_of_one_firms_user(value: str, user: str, covered: bool) -> None:
+    kills = Kills()
+    kills.engage(Kill(id="k1", scope=KillScope.USER, value=value))
+    assert kills.hit(*FLOW, user) == ("k1" if covered else "")
+
+
+def test_who_asked_for_a_kill_decides_what_is_said() -> None:
+    kills = Kills()
+    kills.engage(Kill(id="k1", scope=KillScope.ALL))
+    kills.engage(Kill(id="k2", scope=KillScope.ALL, rule="rule-7"))
+    assert kills.refusal("k1") == (Reason.KILL_SWITCH, "k1")
+    assert kills.refusal("k2") == (Reason.REGULATOR_RULE, "rule-7")
+    assert kills.refusal("gone") == (Reason.KILL_SWITCH, "gone")
+
+
+def test_a_throttle_refuses_nothing_by_itself_and_the_slowest_counts() -> None:
+    kills = Kills()
+    for number, (tenant, rate, until) in enumerate([("acme", 5, 0), ("acme", 3, 0), ("acme", 1, 900), ("birch", 1, 0)]):
+        kills.engage(
+            Kill(id=f"k{number}", scope=KillScope.TENANT, value=tenant, until=until, rule=f"r{number}", rate=rate)
+        )
+    assert kills.hit(*FLOW) == ""
+    assert kills.rate("acme", 1000.0) == (3, "r1")
+    assert kills.rate("cedar", 1000.0) == (0, "")

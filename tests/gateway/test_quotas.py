@@ -138,3 +138,20 @@ def test_new_tunnels_beyond_the_rate_are_refused_until_one_is_free(own: Node, gr
     assert own.final(talks[refused[0]])["detail"].startswith("more than 3 new tunnels in a second; free again at ")
     assert len(talks) - len(refused) >= 3
     until(lambda: own.connect(own.workers["w0.1"], site.authority).head().startswith("HTTP/1.1 200 "), "free again")
+
+
+def test_a_throttle_by_a_rule_limits_new_tunnels_and_names_it(own: Node, ground: Ground) -> None:
+    limit(own, tunnels_per_second=0)
+    site = ground.site("tcp")
+    open_before = own.tunnel(own.workers["w0.1"], site.authority)
+    own.hub.say(kind="kill", id="r-1", scope="tenant", value="acme", rule="rule-7", rate=2)
+    talks = [own.connect(own.workers["w0.1"], site.authority) for _ in range(12)]
+    answers = [talk.head() for talk in talks]
+    refused = [n for n, head in enumerate(answers) if head.startswith("HTTP/1.1 429 Rate limited ")]
+    assert len(talks) - len(refused) >= 2, answers
+    record = own.final(talks[refused[0]])
+    assert (record["reason"], record["rule"]) == ("rate-limited", "rule-7")
+    open_before.say(b"x")
+    site.accept().exactly(1)
+    own.hub.say(kind="unkill", id="r-1")
+    assert [own.connect(own.workers["w0.1"], site.authority).head()[:12] for _ in range(5)] == ["HTTP/1.1 200"] * 5

@@ -122,8 +122,8 @@ def test_metrics_move_with_packets_flows_and_repairs(zone: Zone, tmp_path: Path)
         before = await watched.until(lambda m: all(m[wire].get(way, 0) > 100 for way in ways), "the probes' packets")
         found = await watched.until(lambda m: all(m[wire][way] > before[wire][way] for way in ways), "probes go on")
         assert found[wire]["in", "line-1"] < before[wire]["in", "line-1"] + 100_000
-        assert found["feiyu_line_contract_days_left"]["line-1",] > 10_000
-        assert ("line-2",) not in found["feiyu_line_contract_days_left"], "its contract has no end"
+        assert found["feiyu_line_contract_remaining_seconds"]["line-1",] > 10_000 * 86_400
+        assert ("line-2",) not in found["feiyu_line_contract_remaining_seconds"], "its contract has no end"
         assert found["feiyu_line_flows"] == {("line-1",): 0, ("line-2",): 0}
 
         for _ in range(3):

@@ -12,10 +12,12 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from ops.acts_log import ActsLog
 from ops.api.acts import Acts
 from ops.api.app import application
 from ops.api.authority import Authority
 from ops.api.hub_client import HubClient
+from ops.api.notary_client import NotaryClient
 from ops.api.policy import Policy
 from ops.api.recorder_client import RecorderClient
 from ops.ca import CaFiles
@@ -118,6 +120,7 @@ class Node:
     authority: Authority
     hub: TestHub
     client: aiohttp.ClientSession
+    app: web.Application
 
     async def call(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, Any]:
         """Status and JSON of an answer."""
@@ -136,6 +139,13 @@ class Node:
             await self.add(collection, **fields)
 
 
+def _file(root: Path) -> Path | str:
+    return root / "state" / "register.db"
+
+
+register_of = _file  # where the register of a test's directory is; replaced where it is a server's
+
+
 @contextlib.asynccontextmanager
 async def running(
     root: Path,
@@ -147,6 +157,8 @@ async def running(
     node_uids: frozenset[int] = frozenset(),
     own: NodeRule = lambda _line: [],
     settings: Settings | None = None,
+    acts_log: bool = False,
+    notary: NotaryClient | None = None,
 ) -> AsyncIterator[Node]:
     """A control over root/state and root/run."""
     state, run = root / "state", root / "run"
@@ -157,8 +169,16 @@ async def running(
         test_hub.open()
     policy = Policy(state / "snapshot", keys.snapshot)
     more = {} if busy is None else {"busy_timeout": busy}
+    acts = Acts(writer, ActsLog(state, NODE) if acts_log else None)
+    settings = settings or Settings(node=NODE, listeners=(), state_dir=str(state))
     authority = Authority(
-        state / "register.db", policy, HubClient(run / "live.sock", timeout=hub_timeout), Acts(writer), own=own, **more
+        register_of(root),
+        policy,
+        HubClient(run / "live.sock", timeout=hub_timeout),
+        acts,
+        own=own,
+        notary=notary,
+        **more,
     )
     recorder = RecorderClient(run / "recorder.sock")
     app = application(authority, recorder, NODE, keys.pseudonym, node_uids, CaFiles(state / "ca"), settings)
@@ -169,7 +189,7 @@ async def running(
     connector = aiohttp.UnixConnector(str(run / "control.sock"))
     try:
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(20)) as client:
-            yield Node(state, run, authority, test_hub, client)
+            yield Node(state, run, authority, test_hub, client, app)
     finally:
         await runner.cleanup()
         await recorder.close()

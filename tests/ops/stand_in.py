@@ -35,6 +35,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if MODE == "stubborn" else lambda *_: None)
     print("started", flush=True)
     print("to stderr\x1b[31m", file=sys.stderr, flush=True)
+    if ROLE == "streams":  # it has nothing to do with the hub
+        stopping.recv(64)
+        return 0
     hub = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     settings = json.loads(Path(os.environ["FEIYU_CONFIG"]).read_text())
     hub.connect(f"{settings['run_dir']}/live.sock")

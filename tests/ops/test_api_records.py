@@ -2,14 +2,18 @@
 
 import asyncio
 import getpass
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ops.settings import Listener, Settings
+from telemetry.stream.spec import Sink
 from tests.ops.control_kit import GRANT, Node, running
 from tests.telemetry import spool_kit
 
@@ -281,3 +285,47 @@ async def test_changes_and_cuts_are_records_of_who_did_what(tmp_path: Path, reco
         ("action", 6, f"cut flow {FLOW} by {who}"),
     ]
     assert b"secret words" not in b"".join(recorder.lines())
+
+
+@pytest.fixture
+def archive(recorder: spool_kit.Node, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Starts the streams process with a file for all records."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        sink = Sink(name="archive", kind="file", to=str(tmp_path / "out"), begin="oldest")
+        argv = ["-m", "telemetry.stream.main", "--state-dir", str(recorder.state), "--run-dir", str(recorder.run)]
+        argv += ["--node", "gw1", "--sinks", msgspec.json.encode([sink]).decode()]
+        started.append(subprocess.Popen([sys.executable, *argv]))
+        spool_kit.until((recorder.run / "streams.sock").exists, "the streams process")
+
+    yield start
+    for process in started:
+        spool_kit.stop(process)
+
+
+async def test_the_event_stream_comes_through_control_with_its_place_and_filters(
+    recorder: spool_kit.Node, tmp_path: Path, archive: Callable[[], None]
+) -> None:
+    settings = Settings(node="gw1", listeners=(), run_dir=str(recorder.run))
+    async with running(tmp_path, settings=settings) as node:
+        status, problem = await node.call("GET", "/v1/stream")
+        assert (status, problem["type"]) == (503, "urn:feiyu:problem:streams-unavailable")
+        status, facts = await node.call("GET", "/v1/status")
+        assert facts["streams"] == {"ok": False, "why": "the streams process says nothing", "sinks": []}
+        archive()
+        headers = {"Last-Event-ID": "0"}
+        async with node.client.get("http://control/v1/stream?kind=deny", headers=headers) as response:
+            assert response.content_type == "text/event-stream"
+            lines = [await response.content.readline() for _ in range(4)]
+        assert lines[2].startswith(b"id: ")
+        assert REF.encode() in lines[3]
+        for _ in range(400):
+            _, facts = await node.call("GET", "/v1/status")
+            if facts["streams"]["sinks"] and facts["streams"]["sinks"][0]["sent"] >= 2:
+                break
+            await asyncio.sleep(0.05)
+        assert facts["streams"]["ok"]
+        assert (facts["streams"]["sinks"][0]["name"], facts["streams"]["sinks"][0]["lag_records"]) == ("archive", 0)
+        status, problem = await node.call("GET", "/v1/stream?format=xml")
+        assert (status, problem["type"]) == (422, "urn:feiyu:problem:search")

@@ -34,7 +34,9 @@ COMMANDS = dict(leaves(main.build()))
 
 
 RELEASED = {
-    "": "init up check doctor status demo explain version completion",
+    "": "init up check doctor status demo explain replay version completion login logout whoami",
+    "account": "list add roles key factor disable enable",
+    "request": "list show approve reject withdraw bootstrap",
     "tenant": "list show add edit suspend resume onboard consent",
     "pac": "render",
     "credential": "list issue invite revoke",
@@ -48,16 +50,19 @@ RELEASED = {
     "line": "list show add edit drain undrain retire share unshare probe",
     "flow": "list show cut",
     "log": "search export tail",
+    "policy": "fmt lint test diff plan apply rollback history export import",
     "link": "enrol run status denials doctor bundle",
-    "audit": "reads",
+    "audit": "tail verify reads",
     "report": "compliance",
-    "evidence": "verify prove checkpoint verifier export dossier",
+    "evidence": "verify prove checkpoint verifier export dossier witness",
+    "evidence hold": "list add remove",
     "spotcheck": "plan commit draw show find rectify verify close",
+    "rule": "list lint test fields blocks lift",
 }
 
 
 def test_the_commands_are_those_of_this_release() -> None:
-    released = {(group, verb) if group else (verb,) for group, verbs in RELEASED.items() for verb in verbs.split()}
+    released = {(*group.split(), verb) for group, verbs in RELEASED.items() for verb in verbs.split()}
     assert set(COMMANDS) == released
 
 
@@ -81,10 +86,14 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
-    verbs |= {"share", "unshare", "onboard", "invite", "plan", "draw", "find", "rectify", "close", "consent"}
+    verbs |= {"share", "unshare", "onboard", "apply", "rollback", "import", "consent"}
+    verbs |= {"invite", "draw", "find", "rectify", "close"}
+    verbs |= {"roles", "key", "factor", "disable", "enable"}
+    verbs |= {"lift", "reject", "withdraw", "bootstrap"}
     for path, command in COMMANDS.items():
         shown = any(isinstance(p, click.Option) and "--reason" in p.opts and not p.hidden for p in command.params)
-        assert shown is (path[-1] in verbs or path[0] == "log"), path
+        writes = path[-1] in verbs or path == ("spotcheck", "plan")  # a plan of the policy changes nothing
+        assert shown is (writes or path[0] == "log"), path
 
 
 def spoken() -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What the command says of flows and records: asked of a real control, answered by a real recorder."""
 
 import asyncio
+import contextlib
 import json
 import re
 import signal
@@ -12,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ops.cli.main import run
 from telemetry.search import MAX_LIMIT
 from telemetry.spool import SpoolWriter
+from telemetry.stream.spec import Sink
 from tests.ops import control_kit
 from tests.telemetry import spool_kit
 
@@ -185,6 +188,69 @@ def test_tail_shows_records_as_they_come_one_for_each_line(config: Path, spool: 
     assert {(record["kind"], record["reason"]) for record in records} == {("deny", "name-invalid")}
     assert follower.stderr
     assert "Traceback" not in follower.stderr.read()
+
+
+@contextlib.contextmanager
+def streaming(config: Path) -> Iterator[None]:
+    """A streams process with one sink, which cannot be written."""
+    root = config.parent
+    (root / "run" / "streams.sock").unlink(missing_ok=True)
+    sink = Sink(name="archive", kind="file", to=str(root / "none" / "out"), begin="oldest")
+    argv = [sys.executable, "-m", "telemetry.stream.main", "--state-dir", str(root / "state"), "--node", "gw1"]
+    argv += ["--run-dir", str(root / "run"), "--sinks", msgspec.json.encode([sink]).decode()]
+    process = subprocess.Popen(argv)
+    try:
+        spool_kit.until((root / "run" / "streams.sock").exists, "the streams process")
+        yield
+    finally:
+        spool_kit.stop(process, signal.SIGKILL)
+
+
+def test_tail_goes_on_where_it_was_once_the_streams_process_is_back(config: Path, spool: SpoolWriter) -> None:
+    code = "import sys; from ops.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "log", "tail", "--kind", "portal", "-o", "json", "--config", str(config)]
+    seen: list[int] = []
+    with contextlib.ExitStack() as last:
+        with streaming(config):
+            follower = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            last.callback(follower.kill)
+            out = follower.stdout
+            assert out
+            reader = threading.Thread(
+                target=lambda: seen.extend(json.loads(text)["status"] for text in iter(out.readline, "")), daemon=True
+            )
+            reader.start()
+            sent = 0
+
+            def write_until_seen() -> bool:
+                nonlocal sent
+                sent += 1
+                spool_kit.put(spool, "portal", status=sent)
+                spool.flush()
+                time.sleep(0.05)
+                return bool(seen)
+
+            spool_kit.until(write_until_seen, "a record at the follower")
+        for number in range(sent + 1, sent + 6):  # while there is no streams process
+            spool_kit.put(spool, "portal", status=number)
+        spool.flush()
+        with streaming(config):
+            spool_kit.until(lambda: seen[-1] == sent + 5, "what came meanwhile")
+            assert seen == list(range(seen[0], sent + 6)), "none is missing, none came twice"
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait(20) == 130
+            reader.join(20)
+
+
+def test_status_shows_each_sinks_lag_and_why(config: Path, capsys: Output, spool: SpoolWriter) -> None:
+    with streaming(config):
+
+        def told() -> str:
+            text = said(capsys, config, "status")
+            return text if re.search(r"archive \(file\) [1-9]\d* records behind", text) else ""
+
+        shown = spool_kit.until(told, "the sink's lag")
+    assert "No such file or directory" in shown
 
 
 def test_a_search_takes_as_many_as_its_help_says(config: Path, capsys: Output) -> None:

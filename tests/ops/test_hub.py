@@ -262,8 +262,33 @@ REFUSED = {
     "releasing what is not there": ("cli", {"kind": "unkill", "id": "no"}, "no kill 'no' is in force"),
     "a line state that is none": ("lines", {"kind": "line", "line": "l", "state": "ok"}, "Invalid enum value"),
     "a negative revision": ("control", {"kind": "revision", "revision": -1}, ">= 0"),
+    "the recorder kills for no rule": (
+        "recorder", {"kind": "kill", "scope": "tenant", "value": "t", "id": "k"}, "only for a rule",
+    ),
+    "the recorder cuts for no rule": ("recorder", {"kind": "cut", "flow": "F"}, "only for a rule"),
+    "a rule that would stop everything": (
+        "recorder", {"kind": "kill", "scope": "all", "id": "k", "rule": "r"},
+            "a tenant, a user, a line or a destination",
+    ),
+    "a throttle by a person": (
+        "cli", {"kind": "kill", "scope": "tenant", "value": "t", "id": "k", "rate": 5}, "only a rule throttles",
+    ),
+    "a throttle of a line": (
+        "recorder", {"kind": "kill", "scope": "line", "value": "l", "id": "k", "rule": "r", "rate": 5}, "only a tenant",
+    ),
     "a role that is none": ("root", {"kind": "status"}, "may not be 'root'"),
-}
+}  # fmt: skip
+
+
+def test_rules_leave_room_for_people() -> None:
+    state = live_state.LiveState()
+    for number in range(live_state.MAX_BLOCKS):
+        state.engage(Kill(id=f"r-{number}", scope=KillScope.TENANT, value="t", rule="r"), 0.0)
+    with pytest.raises(live_state.RefusedError, match="50 blocks by rules"):
+        state.engage(Kill(id="r-x", scope=KillScope.TENANT, value="t", rule="r"), 0.0)
+    state.engage(Kill(id="r-1", scope=KillScope.TENANT, value="u", rule="r"), 0.0)
+    state.engage(Kill(id="k1", scope=KillScope.ALL), 0.0)
+    assert state.kills["r-1"].value == "u"
 
 
 @pytest.mark.asyncio
@@ -363,7 +388,14 @@ def test_without_a_hub_the_client_says_what_to_do(tmp_path: Path) -> None:
 
 def test_the_fullest_state_fits_one_packet() -> None:
     kills = tuple(
-        Kill(id=f"{n:064}", scope=KillScope.DESTINATION, value="x" * 253, until=1 << 40)
+        Kill(
+            id=f"{n:064}",
+            scope=KillScope.DESTINATION,
+            value="x" * 253,
+            until=1 << 40,
+            rule="r" * 64 if n < live_state.MAX_BLOCKS else "",
+            rate=100_000 if n < live_state.MAX_BLOCKS else 0,
+        )
         for n in range(live_state.MAX_KILLS)
     )
     lines = {f"{n:064}": LineState.DRAINING for n in range(live_state.MAX_LINES)}

@@ -117,7 +117,7 @@ def test_the_counters_are_the_workers_alone_and_bytes_outlive_a_change_of_users(
         uid, gid = (base + 1, base + 9) if base else (0, 0)
         assert real.owners() == dict.fromkeys(COUNTERS, (uid, gid, "640"))
         if base:
-            for who, other in {"lines": base, "control": base + 2, "recorder": base + 3}.items():
+            for who, other in {"lines": base, "control": base + 2, "recorder": base + 3, "streams": base + 6}.items():
                 assert may(real, other, gid) == dict.fromkeys(COUNTERS, "read"), who
             assert may(real, 60_000, 60_000) == dict.fromkeys(COUNTERS, "nothing"), "a stranger"
             assert may(real, uid, gid) == dict.fromkeys(COUNTERS, "write")

@@ -20,7 +20,7 @@ from gateway.portal_visit import Question
 from ops.api.recorder_client import RecorderClient
 from ops.control import listening
 from ops.portal.app import portal_application, workers_uid
-from ops.portal.notice import FIELDS
+from ops.portal.notice import FIELDS, notice
 from ops.settings import Listener, Settings, Users
 from telemetry.record import Record
 from tests.ops.control_kit import FROM, GRANT, NODE, UNTIL, WINDOW, Node, running
@@ -152,7 +152,8 @@ async def test_a_firm_sees_who_it_is_its_lines_its_whitelist_and_its_refusals(
     assert [one["link"] for one in refusals] == [f"/r/{CLOSED}", f"/r/{OURS}"]
     assert refusals[1]["text"]["en"] == "This service is not on your firm's whitelist."
     assert found["pac"] == "http://10.0.0.1:3128/proxy.pac"
-    assert found["recording"]["retention_days"] == 184
+    assert found["recording"]["retention_days"] == 1096
+    assert "Records are deleted after 1096 days" in found["recording"]["text"]["en"][2]
 
 
 async def test_no_firm_sees_anything_of_another(recorder: spool_kit.Node, asking: Asking) -> None:
@@ -356,3 +357,5 @@ def test_whose_user_the_workers_have(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_field_of_the_record_is_told_in_the_notice() -> None:
     assert list(FIELDS) == [field.name for field in msgspec.structs.fields(Record)]
     assert all(zh and en for zh, en in FIELDS.values())
+    told = notice(400, 200)["text"]
+    assert all(len(lines) == 4 and "400" in lines[2] and "200" in lines[3] for lines in told.values())  # type: ignore[attr-defined]

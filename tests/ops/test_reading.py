@@ -98,6 +98,7 @@ def test_the_firm_is_told_and_what_is_withheld_is_counted(node: RecordedNode, ca
     ]
     everything = call(node, capsys, "audit", "reads")
     assert "no: CSL 30" in everything
+    spool_kit.until(lambda: any(b'"withheld"' in line for line in node.node.lines()), "the read is in the log")
     mine = [record for record in map(decode, node.node.lines()) if record.tenant == "birch"]
     accounts: dict[str, statement.Account] = {}
     statement.take(accounts, mine)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ops.settings import Access, Listener, Settings, SettingsError, load_settings, parse_settings, split_address
+from telemetry.evidence.note import VerifierKey
 from tenants.model import Side
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "zone" / "feiyu.yaml"
@@ -30,12 +31,14 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
     settings = load_settings(EXAMPLE)
     assert settings.users.worker == 62001
     assert settings.users.group == 62009
+    assert settings.users.processes == {62000, 62001, 62002, 62003, 62004, 62005, 62006, 62007}
     assert settings.access[0].side is Side.OFFSHORE
     shown = EXAMPLE.read_text().replace("#   ", "  ")
     for key in ("health", "limits"):
         shown = shown.replace(f"# {key}:", f"{key}:")
     for key in (
         "state_dir",
+        "inspectors",
         "run_dir",
         "management",
         "line_base",
@@ -43,6 +46,9 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
         "max_staleness",
         "ca",
         "evidence",
+        "retention",
+        "rules",
+        "streams",
         "metrics",
         "portal_name",
         "pac",
@@ -63,6 +69,26 @@ def test_settings_survive_the_way_to_a_child() -> None:
     assert parse_settings(least.to_json(), "json") == least
     assert least.worker_count >= 1
     assert least.users.worker is None
+    assert least.users.processes == frozenset()
+
+
+def test_sinks_of_every_kind_are_read_and_survive_the_way_to_a_child() -> None:
+    text = (
+        GOOD
+        + """streams:
+  - {name: archive, kind: file, to: /var/log/x, kinds: [deny, finding], format: ecs, begin: oldest}
+  - {name: soc, kind: syslog, to: "siem.zone.example:6514", ca: /ca, certificate: /c, key: /k, format: ocsf}
+  - {name: six, kind: syslog, to: "[fd00::1]:6514"}
+  - {name: pager, kind: webhook, to: "https://hook.zone.example/x?team=1", secret: /s}
+  - {name: bus, kind: nats, to: "nats://127.0.0.1:4222", credentials: /n, stream: ZONE, subject: zone.records}
+"""
+    )
+    settings = parse_settings(text, "f.yaml")
+    assert [sink.kind for sink in settings.streams] == ["file", "syslog", "syslog", "webhook", "nats"]
+    assert settings.streams[0].wanted == {"deny", "finding"}
+    assert settings.streams[3].wanted == {"finding"}
+    assert "heartbeat" not in settings.streams[4].wanted
+    assert parse_settings(settings.to_json(), "json") == settings
 
 
 def test_typed_values() -> None:
@@ -85,7 +111,29 @@ def test_typed_values() -> None:
     assert settings.listeners[0].endpoint == ("10.0.0.1", 3128)
 
 
+LOG_KEY = str(VerifierKey("gw1.zone.example/flows", 1, bytes(32)))
+
 WRONG = {
+    "a quorum of more witnesses than there are": (
+        f"{GOOD}evidence: {{quorum: 1}}\n",
+        3,
+        "quorum 1 cannot be had of 0 witnesses",
+        "at most as many",
+    ),
+    "a witness with the key of a log": (
+        f"{GOOD}evidence: {{witnesses: [{{url: 'https://w1.example', key: {LOG_KEY}}}]}}\n",
+        3,
+        "is not one for cosignatures",
+        "NAME+ID+KEY",
+    ),
+    "a second signature of no known kind": (f"{GOOD}evidence: {{signatures: [rsa]}}\n", 3, "'rsa'", "mldsa44, sm2"),
+    "records kept for less than the law wants": (f"{GOOD}retention: {{days: 183}}\n", 3, "183", "from 184"),
+    "records kept for longer than the ceiling": (
+        f"{GOOD}retention: {{days: 400, ceiling: 365}}\n",
+        3,
+        "days is more than ceiling",
+        "at most the ceiling",
+    ),
     "an empty file": ("", 1, "the file is empty", "node"),
     "no mapping at all": ("- 1\n", 1, "a list is not a mapping", "node"),
     "broken YAML": ("node: [\n", 2, "not YAML", "valid YAML"),
@@ -325,7 +373,75 @@ WRONG = {
     "metrics on a listener": (f'{GOOD}metrics: {{address: "10.0.0.1:3128"}}\n', 3, "is a listener's address", "own"),
     "a portal with a header in it": (f'{GOOD}portal: "https://a\\r\\nX: 1"\n', 3, "not a plain URL", "URL"),
     "a portal with a password": (f"{GOOD}portal: https://u:p@a.example\n", 3, "not a plain URL", "URL"),
+    "a register that is no database": (f"{GOOD}register: mysql://h/d\n", 3, "not the address of a", "postgresql://"),
+    "a register with a password": (f"{GOOD}register: postgresql://u:p@h/d\n", 3, "a password stands in it", "passfile"),
+    "a register with one behind": (
+        f"{GOOD}register: postgresql://h/d?password=p\n",
+        3,
+        "everybody may read",
+        "passfile",
+    ),
     "a YAML tag that would make an object": (f"{GOOD}portal: !!python/name:os.system x\n", 3, "is not text", "URL"),
+    "a sink of an unknown kind": (
+        f"{GOOD}streams: [{{name: a, kind: kafka, to: x}}]\n",
+        3,
+        "'kafka' is not valid",
+        "file, syslog, webhook, nats",
+    ),
+    "a file sink with a relative path": (
+        f"{GOOD}streams: [{{name: a, kind: file, to: x/y}}]\n",
+        3,
+        "a: to 'x/y' is nothing that kind file",
+        "an absolute path",
+    ),
+    "a syslog sink without a port": (
+        f"{GOOD}streams: [{{name: a, kind: syslog, to: siem.example}}]\n",
+        3,
+        "nothing that kind syslog",
+        "HOST:PORT",
+    ),
+    "a webhook over plain HTTP": (
+        f'{GOOD}streams: [{{name: a, kind: webhook, to: "http://x/", secret: /s}}]\n',
+        3,
+        "nothing that kind webhook",
+        "https://",
+    ),
+    "a webhook without a secret": (
+        f'{GOOD}streams: [{{name: a, kind: webhook, to: "https://x/"}}]\n',
+        3,
+        "a has no secret",
+        "whsec_",
+    ),
+    "NATS without TLS to another machine": (
+        f'{GOOD}streams: [{{name: a, kind: nats, to: "nats://10.0.0.9:4222"}}]\n',
+        3,
+        "nothing that kind nats",
+        "tls://HOST:PORT",
+    ),
+    "a password in a URL": (
+        f'{GOOD}streams: [{{name: a, kind: nats, to: "tls://u:p@n.example:4222"}}]\n',
+        3,
+        "nothing that kind nats",
+        "tls://HOST:PORT",
+    ),
+    "a key that another kind has": (
+        f"{GOOD}streams: [{{name: a, kind: file, to: /x, secret: /s}}]\n",
+        3,
+        "a is of kind file and has secret",
+        "webhook",
+    ),
+    "a certificate without its key": (
+        f'{GOOD}streams: [{{name: a, kind: syslog, to: "x:1", certificate: /c}}]\n',
+        3,
+        "certificate or key alone",
+        "both",
+    ),
+    "two sinks in one file": (
+        f"{GOOD}streams: [{{name: a, kind: file, to: /x}}, {{name: b, kind: file, to: /x}}]\n",
+        3,
+        "a and b both write /x",
+        "a file for each",
+    ),
 }
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from ops import privileges
 from ops.hub_client import send
+from telemetry.evidence.note import COSIGNATURE, VerifierKey
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 15.0  # seconds; only a failing test waits that long
@@ -270,6 +271,19 @@ def test_a_bad_reload_changes_nothing_and_says_why(node: Node, text: str, why: s
     assert node.hangup()["result"] == "ok"
 
 
+def test_a_reload_begins_and_ends_the_process_that_asks_witnesses(node: Node) -> None:
+    node.misbehave(cosigner="deaf")  # it has no business with the hub
+    node.up()
+    assert node.child("cosigner") == {}
+    key = VerifierKey("w1.example", COSIGNATURE, bytes(32))
+    node.write(extra=f"evidence: {{witnesses: [{{url: 'http://127.0.0.1:9', key: '{key}'}}]}}\n")
+    assert node.hangup()["result"] == "ok"
+    node.settled("cosigner")
+    node.write()
+    assert node.hangup()["result"] == "ok"
+    node.until(lambda: node.child("cosigner") == {})
+
+
 def test_a_reload_replaces_all_workers_without_a_refused_connection(node: Node) -> None:
     node.up()
     stop, answers, failures = threading.Event(), [], []
@@ -389,7 +403,7 @@ def test_status_by_the_hub_shows_children_and_what_is_in_force(node: Node) -> No
     node.hub({"kind": "kill", "scope": "tenant", "value": "t1", "id": "k1"})
     status = node.hub({"kind": "status"})["status"]
     assert [kill["id"] for kill in status["kills"]] == ["k1"]
-    assert [child["name"] for child in status["children"]] == ["recorder", "control", "lines", "w0"]
+    assert [child["name"] for child in status["children"]] == ["recorder", "control", "streams", "lines", "w0"]
     assert status["reload"]["result"] == "none"
 
     def subscribers() -> list[str]:
@@ -445,7 +459,7 @@ def test_a_node_that_cannot_start_says_why(node: Node, case: str, status: int, w
     assert why in node.log()
 
 
-CAPABILITIES = {"worker": 1 << 13, "lines": 1 << 12, "control": 0, "recorder": 0}
+CAPABILITIES = {"worker": 1 << 13, "lines": 1 << 12, "control": 0, "recorder": 0, "streams": 0}
 
 
 def assert_held(child: dict[str, Any], uid: int, gid: int) -> None:
@@ -495,7 +509,7 @@ def test_every_process_runs_as_its_own_user_and_reaches_what_it_needs() -> None:
             (node.directory / "state").mkdir()
             (node.directory / "state" / "register.db").touch(0o600)  # made by root's `feiyu init`
             node.up(workers=1, extra=f"users: {{base: {base}}}\n")
-            uids = {"lines": base, "worker": base + 1, "control": base + 2, "recorder": base + 3}
+            uids = {"lines": base, "worker": base + 1, "control": base + 2, "recorder": base + 3, "streams": base + 6}
             for child in node.ask()[1]["children"]:
                 assert_held(child, uids[child["role"]], base + 9)
             assert node.client()[0] == "w0.1"

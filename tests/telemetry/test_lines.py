@@ -98,7 +98,7 @@ def test_gauges_go_with_the_process_that_told_them_and_the_rest_stays() -> None:
 def test_metrics_have_no_sample_of_what_is_not_known() -> None:
     got = samples(render(view(folded(UP), 0, 0)).decode())
     assert got["feiyu_line_state"] == {("hk1",): 1}
-    for name in ("rtt_seconds", "loss_ratio", "retransmit_ratio", "flows", "contract_days_left"):
+    for name in ("rtt_seconds", "loss_ratio", "retransmit_ratio", "flows", "contract_remaining_seconds"):
         assert f"feiyu_line_{name}" not in got
     assert "feiyu_line_killswitch_dropped_packets_total" not in got
 
@@ -111,7 +111,7 @@ def test_metrics_are_in_base_units_and_tell_probes_from_flows() -> None:
     assert got["feiyu_line_loss_ratio"] == {("hk1",): 0.083}
     assert got["feiyu_line_retransmit_ratio"] == {("hk1",): 0.0015}
     assert got["feiyu_line_flows"] == {("hk1",): 7}
-    assert got["feiyu_line_contract_days_left"] == {("hk1",): 59}
+    assert got["feiyu_line_contract_remaining_seconds"] == {("hk1",): 59 * 86_400}
     assert got["feiyu_line_killswitch_dropped_packets_total"] == {("hk1",): 4}
     assert got["feiyu_ports_exhausted_total"] == {("hk1",): 2}
     assert got["feiyu_line_drift_repairs_total"] == {("hk1",): 1}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from telemetry.evidence import merkle, note
+from telemetry.evidence import merkle, note, signing
 from telemetry.evidence.log import EvidenceLog
 from telemetry.evidence.reader import Reader
 from telemetry.evidence.tile import TileTree
@@ -88,6 +88,20 @@ def test_gos_own_packages_read_our_log_and_make_the_same_proofs(reader: Path, tm
         for hash_ in merkle.prove_inclusion(index, size, tree.node)
     ]
     assert said[:-1] == wanted
+
+
+def test_signatures_of_other_kinds_and_of_witnesses_do_not_disturb_gos_own_packages(
+    reader: Path, tmp_path: Path
+) -> None:
+    keys = [signing.private_key(kind, signing.generate(kind)) for kind in (signing.MLDSA44, signing.COSIGNATURE)]
+    log = EvidenceLog(tmp_path, "flows", ORIGIN, SECRET, Disk(), keys[:1])
+    log.append([b'{"v":1,"seq":%d}' % number for number in range(300)])
+    found = note.parse(log.signed)
+    cosigned = (*found.signatures, *(note.sign(found.text, "w1.example", key, 1_800_000_000) for key in keys))
+    log.cosign(note.Note(found.text, cosigned))
+    assert len(note.parse(log.reader.checkpoint()).signatures) == 4
+    code, said = read(reader, KEY, tmp_path / "flows", tmp_path / "flows/witnessed")
+    assert (code, said[-1]) == (0, "valid 300")
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000"])

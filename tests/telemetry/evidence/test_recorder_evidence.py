@@ -174,16 +174,20 @@ def test_a_start_with_broken_evidence_is_refused_and_the_spool_keeps_everything(
 
 
 @pytest.mark.root
-def test_a_full_evidence_disk_stops_new_flows_and_loses_nothing(node: Node) -> None:
-    directory = node.state / "evidence"
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", directory], check=True)
+@pytest.mark.parametrize(
+    ("name", "size"), [("evidence", "100k"), ("evidence", "180k"), ("log", "60k"), ("log", "180k")]
+)
+def test_a_full_disk_writes_short_stops_new_flows_and_loses_nothing(node: Node, name: str, size: str) -> None:
+    directory = node.state / name
+    directory.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], check=True)
     try:
         fill(node, "w0.1", 1000)
         told, why = refused(node, node.start())
         assert "No space left on device" in told
         assert "No space left on device" in why
-        assert published(node) == 0 or evidence(node)[1] == node.lines()[: published(node)]
+        whole = b"".join(path.read_bytes() for path in sorted(node.log.glob("*.jsonl"))).splitlines()
+        assert published(node) == 0 or evidence(node)[1] == whole[: published(node)]
         subprocess.run(["mount", "-o", "remount,size=8m", directory], check=True)
         run_to_the_end(node)
         assert evidence(node)[1] == node.lines()

@@ -1,0 +1,1 @@
+"""Policy as files: reading, checking, writing and importing them. Nothing here asks a node."""
