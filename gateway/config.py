@@ -75,8 +75,9 @@ class ListenerSocket(msgspec.Struct, frozen=True, kw_only=True):
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process. process: its name in records ("w0.1"); columns: of the shared counters, the same in all
-    workers; usage: the file of bytes per tenant, kept over restarts; public_key: the file with the raw Ed25519 key that
-    snapshots are signed with, read with each load; admitted: the notary's word on which of them is in force, None where
+    workers; usage: the file of bytes per tenant, kept over restarts; inspectors: how many
+    there are, each with a socket in run_dir; public_key: the file with the raw Ed25519 key that snapshots are signed
+    with, read with each load; admitted: the notary's word on which of them is in force, None where
     there is no notary; notary: the uid it must be of, None for any; portal_name: the host whose requests are for the
     firm's own page."""
 
@@ -93,6 +94,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     mark_base: int
     places: dict[str, tuple[str, str]] = {}  # access interface → site, room
     columns: int = 8
+    inspectors: int = 0
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     max_staleness: float = 3_600

@@ -106,6 +106,8 @@ class Enforcer:
             return CloseCause.CUT_BY_POLICY
         if record.address and not self._may_be_reached(record.address, target.port, verdict):
             return CloseCause.CUT_BY_POLICY
+        if flow.permit is not None and verdict.inspect != flow.permit.inspect:
+            return CloseCause.CUT_BY_POLICY  # what it may do inside is settled where it began
         if verdict.protocol is Protocol.TLS and not _began_rightly(flow, verdict):
             return CloseCause.CUT_BY_POLICY
         flow.permit, flow.tenant = verdict, tenant

@@ -96,6 +96,13 @@ class Passage(Dialling):
             retry_after=self.retry_after(),
         )
 
+    def inspected(self, permit: Permit) -> bool:
+        """Whether what is asked can be inspected, as the grant wants it; else it is refused: it never passes unread."""
+        assert self.flow is not None
+        self.flow.record.service, self.flow.record.grant = permit.service, permit.grant
+        self.refuse(Reason.INSPECTION_UNAVAILABLE, "the grant asks for inspection, which this way in does not have")
+        return False
+
     # The way out, in order.
 
     def unready(self) -> tuple[Reason, str] | None:
@@ -164,6 +171,8 @@ class Passage(Dialling):
                 self._denied(fresh)
                 return
             verdict = ctx.remember(asked, fresh)
+        if verdict.inspect is not None and not self.inspected(verdict):
+            return
         flow.permit = verdict
         record.service = verdict.service
         record.grant = verdict.grant
@@ -176,6 +185,12 @@ class Passage(Dialling):
         limited = tenant.tunnels_per_second or tenant.bytes_per_day or tenant.bytes_per_month or ctx.kills
         if limited and self._limited(tenant):
             return
+        self._choose_lines(verdict)
+
+    def _choose_lines(self, verdict: Permit) -> None:
+        """The permit's lines that can be taken, best first; goes on over the first."""
+        ctx, target, wall = self.ctx, self.target, self.ctx.reactor.wall
+        assert target is not None
         usable, why = ctx.lines.usable(verdict.lines, wall, verdict.weights)
         self.lines = ctx.doubts.ordered(usable, target.host, ctx.reactor.now) if ctx.doubts else list(usable)
         self.tried = [why] if why else []

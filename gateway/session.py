@@ -8,6 +8,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from gateway.detour.channel import Channel
+from gateway.detour.detour import Detour
 from gateway.forward import Forwarder
 from gateway.handshake import HandshakeError
 from gateway.handshake.client_hello import HelloError, HelloReader
@@ -15,14 +17,15 @@ from gateway.handshake.connect import usual_connect
 from gateway.handshake.hello_memo import HelloFacts
 from gateway.handshake.hello_terms import hello_fault
 from gateway.handshake.http1 import RequestHead, parse_head
-from gateway.handshake.tls_alert import DECODE_ERROR, UNRECOGNIZED_NAME, fatal_alert
+from gateway.handshake.tls_alert import DECODE_ERROR, INTERNAL_ERROR, UNRECOGNIZED_NAME, fatal_alert
+from gateway.inspection.wire import Begin, FromInspector
 from gateway.lingering import Lingering
 from gateway.passage import Head, Passage
 from gateway.reactor import ERR, HUP, RDHUP, READ_EDGE
 from gateway.relay.tunnel import Tunnel
 from gateway.retry import WATCH
 from telemetry.record import CloseCause, Record
-from whitelist.decide import Access
+from whitelist.decide import Access, Permit
 from whitelist.model import Protocol
 from whitelist.reason import WORDING, Reason
 from whitelist.target import TargetError, host_header_matches, parse_authority
@@ -51,7 +54,7 @@ def note_hello(record: Record, facts: HelloFacts) -> None:
 class Session(Passage):
     """A connection in its handshake. Once a tunnel or a forwarder has taken over it is gone."""
 
-    __slots__ = ("buffer", "early", "fin", "hello", "opened", "patient", "seen", "spoke", "version")
+    __slots__ = ("buffer", "channel", "early", "fin", "held", "hello", "opened", "patient", "seen", "spoke", "version")
 
     established = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -61,9 +64,11 @@ class Session(Passage):
         self.seen = 0
         self.early = 0  # event mask of the line's socket, kept until the tunnel is there
         self.fin = False
+        self.held = False  # the line is there, and the inspector not yet
         self.spoke = False  # the client has sent something since its head, or ended
         self.opened = False
         self.hello: HelloReader | None = None
+        self.channel: Channel | None = None  # to an inspector, where the grant asks for one
         self.version = "1.1"
         self.patient = False  # the deadline is no longer that of the first byte
         self.is_too_much = len(ctx.live) >= ctx.max_live and ctx.is_full()
@@ -199,6 +204,54 @@ class Session(Passage):
             self.fin = True
         self.spoke = True
 
+    # Inspection, where the grant asks for it.
+
+    def inspected(self, permit: Permit) -> bool:
+        """Asks an inspector to take the tunnel, while the line is being dialled; refuses where there is none."""
+        ctx, flow, target = self.ctx, self.flow, self.target
+        assert flow is not None and target is not None and permit.inspect is not None
+        record, config = flow.record, ctx.config
+        if not config.inspectors:
+            return super().inspected(permit)
+        begin = Begin(
+            record.flow, permit.tenant, record.user or record.credential or record.client_ip, permit.grant,
+            permit.service, target.host, target.port, permit.inspect, config.node, config.portal, permit.revision,
+        )  # fmt: skip
+        try:
+            self.channel = Channel(ctx, self, begin)
+        except OSError as error:
+            record.service, record.grant = permit.service, permit.grant
+            self.refuse(Reason.INSPECTION_UNAVAILABLE, f"no inspector takes it: {error.strerror}")
+            return False
+        return True
+
+    def inspector_ready(self) -> None:
+        """The inspector takes the tunnel; the line may be there already."""
+        if self.held and self.flow is not None:
+            self.held = False
+            self.on_open(0)
+
+    def inspector_lost(self, detail: str) -> None:
+        """No inspector, no tunnel."""
+        if self.hello is not None:
+            self._refuse_hello(Reason.INSPECTION_UNAVAILABLE, detail, INTERNAL_ERROR)
+        elif self.flow is not None:
+            self.refuse(Reason.INSPECTION_UNAVAILABLE, detail)
+
+    def told(self, message: FromInspector) -> None:
+        """Nothing is to be said before the tunnel is there."""
+        self.inspector_lost("the inspector spoke out of turn")
+
+    def drop_upstream(self) -> None:
+        """Closes the line's sockets, and forgets what was heard on them."""
+        self.held, self.early = False, 0
+        super().drop_upstream()
+
+    def _drop_channel(self) -> None:
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+
     # The line is there.
 
     def on_open(self, mask: int) -> None:
@@ -206,7 +259,10 @@ class Session(Passage):
         assert self.flow is not None and self.upstream is not None and self.line is not None
         ctx = self.ctx
         ctx.reactor.handle(self.upstream.fileno(), self.on_upstream_early)
-        self.early = mask
+        self.early |= mask
+        if self.channel is not None and not self.channel.ready:
+            self.held = True
+            return
         self.flow.opened(self.line.index)
         self.opened = True
         ctx.reactor.at_turn_end(self.confirm)
@@ -299,7 +355,10 @@ class Session(Passage):
         flow, upstream, fd = self.flow, self.upstream, self.fd
         assert flow is not None and upstream is not None
         self._leave_handshake()
-        tunnel = self._tunnel(flow, fd, upstream)
+        channel, self.channel = self.channel, None
+        detour = None if channel is None else Detour(self.ctx, channel)
+        tunnel = self._tunnel(flow, fd, upstream if detour is None else detour.near)
+        early = self.early
         data, end = self.buffer, 0
         if flow.hello is not None and self.hello is not None:
             end = self.hello.end(data)
@@ -307,11 +366,17 @@ class Session(Passage):
         # From here on the tunnel owns all of it: whoever still holds this session must not be able to end it.
         self.fd, self.flow, self.upstream, self.hello, self.buffer = -1, None, None, None, b""
         try:
+            if detour is not None:
+                tunnel.detour = detour
+                detour.begin(tunnel, upstream, early)
+                early = 0
+                if tunnel.client < 0:
+                    return
             if 0 < end < len(data):
                 data = data[:end] + WATCH.said(tunnel, data[end:])
                 if tunnel.client < 0:
                     return
-            tunnel.start(data, self.fin, self.spoke, self.early)
+            tunnel.start(data, self.fin, self.spoke, early)
         except Exception as error:  # noqa: BLE001 - the session's handlers are no longer the ones to tell
             tunnel.crashed(error)
 
@@ -324,6 +389,8 @@ class Session(Passage):
     def _say(self, last_words: bytes) -> None:
         """Sends the last bytes once the record is written, and closes without cutting them off."""
         self._leave_handshake()
+        if self.channel is not None:
+            self._drop_channel()
         fd, self.fd = self.fd, -1
         self.hello = None
         self.buffer = b""
@@ -372,6 +439,8 @@ class Session(Passage):
             self.ended_early(cause)
             return
         self.drop_upstream()
+        if self.channel is not None:
+            self._drop_channel()
         self.hello = None
         flow, self.flow = self.flow, None
         if flow is not None:

@@ -16,6 +16,7 @@ state_dir  control:group    0750   the register
   lines    lines:group      0750     the nft table for the next boot
   notary   notary:group     0750     what is lawful, and which published policy is admitted: workers read
   usage    worker:group     0750     bytes per tenant, day and month
+  inspection inspector:group 0750    firms' intermediates, 0600; bytes of inspected grants
 """
 
 import contextlib
@@ -42,6 +43,7 @@ def prepare(settings: Settings) -> None:
         users.recorder,
         users.lines,
         users.worker,
+        users.inspector,
         users.cosigner,
         users.notary,
         users.streams,
@@ -50,7 +52,7 @@ def prepare(settings: Settings) -> None:
     if users.control is None or not privileges.usable(users.control):
         # Root's children have no capability to pass over owners: what others had must become root's again.
         owners = (0 if os.geteuid() == 0 else None,) * len(owners)
-    control, recorder, lines, worker, cosigner, notary, streams, group = owners
+    control, recorder, lines, worker, inspector, cosigner, notary, streams, group = owners
     state, run = Path(settings.state_dir), Path(settings.run_dir)
     table = (
         (run, None, 0o1770, False),
@@ -68,6 +70,7 @@ def prepare(settings: Settings) -> None:
         (state / "streams", streams, 0o750, True),
         (state / "lines", lines, 0o750, True),
         (state / "usage", worker, 0o750, True),
+        (state / "inspection", inspector, 0o750, True),
         *([(state / "notary", notary, 0o750, True)] if settings.zone else []),
     )
     for path, owner, mode, contents in table:

@@ -1,9 +1,9 @@
 """What a child process may do, set between fork and exec: user, exact capabilities, limits, end with its parent.
 
-Sources: capabilities(7), prctl(2), user_namespaces(7), setrlimit(2). The exact set is put into permitted, inheritable
-and ambient, so that exec keeps it (also for uid 0, whose special treatment SECBIT_NOROOT ends), and everything else
-leaves the bounding set. Where the kernel refuses a step for want of privilege, less is held than asked for, never more:
-a step whose failure would leave more than asked for raises.
+Sources: capabilities(7), prctl(2), user_namespaces(7), network_namespaces(7), setrlimit(2). The exact set is put into
+permitted, inheritable and ambient, so that exec keeps it (also for uid 0, whose special treatment SECBIT_NOROOT ends),
+and everything else leaves the bounding set. Where the kernel refuses a step for want of privilege, less is held than
+asked for, never more: a step whose failure would leave more than asked for raises.
 """
 
 import contextlib
@@ -45,12 +45,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @dataclass(frozen=True, slots=True)
 class Privileges:
     """uid and gid None keep the current ones. capabilities are kernel numbers; death_signal is sent when the supervisor
-    dies, however it dies: SIGTERM, so that a worker ends its flows with their closing records."""
+    dies, however it dies: SIGTERM, so that a worker ends its flows with their closing records. isolated: in a network
+    namespace of its own, in which there is nothing, where this process may make one."""
 
     uid: int | None = None
     gid: int | None = None
     capabilities: frozenset[int] = frozenset()
     death_signal: int = signal.SIGTERM
+    isolated: bool = False
 
 
 class _Header(ctypes.Structure):
@@ -70,6 +72,9 @@ def apply(wanted: Privileges, parent: int) -> None:
     when parent (a pid) is already gone. Raises OSError when it would keep more than wanted."""
     os.umask(0o027)
     limit_resources()
+    if wanted.isolated:
+        with contextlib.suppress(OSError):  # less is held without it, and never more than asked for
+            os.unshare(os.CLONE_NEWNET)
     privileged = CAP_SETPCAP in held()
     if privileged:
         _drop_bounding(wanted.capabilities)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -74,6 +75,7 @@ def plan(settings: Settings, config: Path, boot: str, share: Share) -> list[Proc
             environment=environment,
             privileges=allowed(users.lines, users.group, CAP_NET_ADMIN),
         ),
+        *(inspector(settings, environment, number) for number in range(settings.inspectors)),
         *(
             worker(settings, environment, slot, share(slot), module("ops.worker"))
             for slot in range(settings.worker_count)
@@ -139,6 +141,24 @@ def worker(
         fds=tuple(descriptor for descriptors in share.values() for descriptor in descriptors),
         announces=True,
         stop_timeout=settings.timeouts.drain + 5,
+    )
+
+
+def inspector(settings: Settings, environment: dict[str, str], number: int) -> ProcessSpec:
+    """One inspector: it reads what is decrypted, so it holds nothing else, and reaches nobody but workers."""
+    users, state = settings.users, Path(settings.state_dir) / "inspection"
+    uid = allowed(users.worker, users.group).uid
+    return ProcessSpec(
+        name=f"i{number}",
+        role="inspector",
+        argv=module(
+            "gateway.inspection.process",
+            *("--socket", str(Path(settings.run_dir) / f"inspector{number}.sock"), "--authorities", str(state)),
+            *("--usage", str(state / f"usage{number}.json"), "--worker-uid", str(os.geteuid() if uid is None else uid)),
+        ),
+        environment=environment,
+        privileges=replace(allowed(users.inspector, users.group), isolated=True),
+        stop_timeout=5.0,
     )
 
 

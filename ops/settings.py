@@ -127,9 +127,23 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
         return self.base + 6 if self.base else None
 
     @property
+    def inspector(self) -> int | None:
+        """uid of the inspectors, or None."""
+        return self.base + 7 if self.base else None
+
+    @property
     def processes(self) -> frozenset[int]:
         """uids of all the node's processes, which administer nothing; empty where they have none of their own."""
-        own = (self.lines, self.worker, self.control, self.recorder, self.cosigner, self.notary, self.streams)
+        own = (
+            self.lines,
+            self.worker,
+            self.control,
+            self.recorder,
+            self.cosigner,
+            self.notary,
+            self.streams,
+            self.inspector,
+        )
         return frozenset(uid for uid in own if uid is not None)
 
     @property
@@ -208,7 +222,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A whole node. max_staleness: seconds without a word from control before new flows are refused. zone: digest of
     the link that brought the first accounts, in hex: with it nothing is in force that the notary did not admit; "":
     there is no notary, and what control publishes is in force; regulators: accounts of this machine
-    that are an authority's, which read records with their cause only."""
+    that are an authority's, which read records with their cause only; inspectors:
+    processes that look into what grants let inspect, none: such grants are refused."""
 
     node: str
     listeners: tuple[Listener, ...]
@@ -216,6 +231,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: str = "/run/feiyu"
     register: str = ""
     workers: int = 0
+    inspectors: int = 0
     access: tuple[Access, ...] = ()
     management: tuple[Management, ...] = ()
     line_base: LineBase = LineBase()

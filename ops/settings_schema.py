@@ -200,6 +200,7 @@ _settings = section(
         "state_dir": parsed("an absolute path", _directory),
         "run_dir": parsed(f"an absolute path of at most {MAX_RUN_DIR} bytes", _run_directory),
         "workers": integer(0, 256),
+        "inspectors": integer(0, 64),
         "listeners": listing(_listener, "listeners", unique=("name", "address"), least=1),
         "access": listing(_access, "access interfaces", unique=("interface",)),
         "management": listing(_management, "management interfaces", unique=("interface",)),

@@ -42,6 +42,7 @@ def worker_config(settings: Settings, boot: str, process: str, fds: dict[str, li
         ),
         mark_base=settings.line_base.mark,
         places={access.interface: (access.site, access.room) for access in settings.access},
+        inspectors=settings.inspectors,
         columns=2 * settings.worker_count + 2,
         timeouts=settings.timeouts,
         limits=settings.limits,

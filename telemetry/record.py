@@ -25,6 +25,8 @@ class Kind(StrEnum):
     PORTAL = "portal"  # a firm asked the gateway about itself: its page, a refusal, its PAC file; nothing went out
     READ = "read"  # an authority read records of a firm; written before it is answered
     STATEMENT = "statement"  # what the log held of a firm since its last statement (telemetry.statement)
+    REQUEST = "request"  # inside an inspected tunnel: let through, written before it is
+    RESPONSE = "response"  # inside an inspected tunnel: how that request ended
     SPOTCHECK = "spotcheck"  # a step of a spot check (telemetry.spotcheck)
 
 
@@ -46,6 +48,7 @@ class CloseCause(StrEnum):
     LINE_DOWN = "line-down"
     QUOTA_EXHAUSTED = "quota-exhausted"  # the firm's bytes of the day or month are used up
     DRAINED = "drained"
+    INSPECTION_FAILED = "inspection-failed"  # the inspector ended or fell silent under it
     INTERNAL_ERROR = "internal-error"
     WORKER_DIED = "worker-died"
 
@@ -94,6 +97,8 @@ class Record(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, tag_fie
     reason: str = ""  # whitelist.reason.Reason
     rule: str = ""
     ref: str = ""
+    tunnel: str = ""  # of an inner request: the flow it came in
+    content_type: str = ""  # inspected flows only: the media type of a body, without parameters
     count: int = 0  # >1: one record for so many equal refusals of strangers
     bytes_out: int = 0
     bytes_in: int = 0

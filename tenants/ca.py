@@ -58,11 +58,11 @@ class Revoked:
 def new_root(zone: str, now: int, life: int = ROOT_LIFE) -> Authority:
     """A self-signed root for a zone's domain, e.g. zone.example. Its key belongs into a safe, not on a node."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(zone, "Feiyu root CA")
-    builder = _builder(name, name, key.public_key(), now, life)
+    name = full_name(zone, "Feiyu root CA")
+    builder = unsigned(name, name, key.public_key(), now, life)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-    builder = builder.add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
-    return Authority(_signed(builder, key, key), key)
+    builder = builder.add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
+    return Authority(signed_by(builder, key, key), key)
 
 
 def new_issuing(root: Authority, now: int, life: int = ISSUING_LIFE) -> Authority:
@@ -71,15 +71,15 @@ def new_issuing(root: Authority, now: int, life: int = ISSUING_LIFE) -> Authorit
     key = ec.generate_private_key(ec.SECP256R1())
     # Two of one name would count as one in the length of a path (clause 6.1: self-issued): the key is part of the name.
     digest = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest
-    name = _name(root.zone, f"Feiyu issuing CA {_stamp(now)} {digest[:4].hex()}")
-    builder = _builder(root.certificate.subject, name, key.public_key(), now, _within(root, now, life))
+    name = full_name(root.zone, f"Feiyu issuing CA {stamp(now)} {digest[:4].hex()}")
+    builder = unsigned(root.certificate.subject, name, key.public_key(), now, within(root, now, life))
     names = (x509.DNSName(root.zone), x509.UniformResourceIdentifier(root.zone))
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
+        .add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
         .add_extension(x509.NameConstraints(permitted_subtrees=names, excluded_subtrees=None), critical=True)
     )
-    return Authority(_signed(builder, root.key, root.key), key)
+    return Authority(signed_by(builder, root.key, root.key), key)
 
 
 def issue_client(
@@ -89,7 +89,7 @@ def issue_client(
     uri = f"spiffe://{issuer.zone}/tenant/{tenant}/credential/{credential}"
     if not _URI.fullmatch(uri):
         raise CaError(f"{tenant!r} and {credential!r} are no ids of a tenant and a credential")
-    return _issue(
+    return issue_under(
         issuer, key, credential, now, life, [x509.UniformResourceIdentifier(uri)], ExtendedKeyUsageOID.CLIENT_AUTH
     )
 
@@ -108,7 +108,7 @@ def issue_server(
             general.append(x509.DNSName(name))
     if not general:
         raise CaError("a server's certificate needs a name or an address")
-    return _issue(issuer, key, "Feiyu gateway", now, life, general, ExtendedKeyUsageOID.SERVER_AUTH)
+    return issue_under(issuer, key, "Feiyu gateway", now, life, general, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
 def crl(issuer: Authority, revoked: Iterable[Revoked], number: int, now: int, life: int = CRL_LIFE) -> bytes:
@@ -192,21 +192,22 @@ def load(certificate: bytes, key: bytes) -> Authority:
     return Authority(found, private)
 
 
-def _issue(
+def issue_under(
     issuer: Authority, key: ec.EllipticCurvePublicKey, common: str, now: int, life: int,
     names: list[x509.GeneralName], usage: x509.ObjectIdentifier,
 ) -> x509.Certificate:  # fmt: skip
-    builder = _builder(issuer.certificate.subject, _name(issuer.zone, common), key, now, _within(issuer, now, life))
+    """A certificate for an end, with these names and this one use."""
+    builder = unsigned(issuer.certificate.subject, full_name(issuer.zone, common), key, now, within(issuer, now, life))
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage("digital_signature"), critical=True)
+        .add_extension(key_usage("digital_signature"), critical=True)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
     )
-    return _signed(builder, issuer.key, issuer.key)
+    return signed_by(builder, issuer.key, issuer.key)
 
 
-def _within(issuer: Authority, now: int, life: int) -> int:
+def within(issuer: Authority, now: int, life: int) -> int:
     """A life that ends with the issuer's at the latest (else nobody could verify its last part)."""
     left = int(issuer.certificate.not_valid_after_utc.timestamp()) - now
     if left <= 0 or life <= 0:
@@ -214,9 +215,10 @@ def _within(issuer: Authority, now: int, life: int) -> int:
     return min(life, left)
 
 
-def _builder(
+def unsigned(
     issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePublicKey, now: int, life: int
 ) -> x509.CertificateBuilder:
+    """A certificate in the making."""
     return (
         x509.CertificateBuilder()
         .issuer_name(issuer)
@@ -229,9 +231,10 @@ def _builder(
     )
 
 
-def _signed(
+def signed_by(
     builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, authority: ec.EllipticCurvePrivateKey
 ) -> x509.Certificate:
+    """The certificate, signed. authority: whose key signs, as the certificate says."""
     return builder.add_extension(_authority_key(authority), critical=False).sign(key, hashes.SHA256())
 
 
@@ -239,13 +242,15 @@ def _authority_key(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifi
     return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
-def _name(zone: str, common: str) -> x509.Name:
+def full_name(zone: str, common: str) -> x509.Name:
+    """A subject."""
     return x509.Name(
         [x509.NameAttribute(NameOID.ORGANIZATION_NAME, zone), x509.NameAttribute(NameOID.COMMON_NAME, common)]
     )
 
 
-def _usage(*allowed: str) -> x509.KeyUsage:
+def key_usage(*allowed: str) -> x509.KeyUsage:
+    """What a key may be used for."""
     return x509.KeyUsage(**{name: name in allowed for name in _USAGES})
 
 
@@ -253,5 +258,6 @@ def _time(at: int) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def _stamp(at: int) -> str:
+def stamp(at: int) -> str:
+    """The day, for names."""
     return f"{_time(at):%Y-%m-%d}"

@@ -70,6 +70,16 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
 
 
+class Consent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A firm's written consent to inspection: the document's SHA-256 (hex), who signed it, and from when to when it is
+    good (Unix seconds, until exclusive)."""
+
+    document_sha256: str
+    signatory: str
+    date: int
+    until: int
+
+
 class Tenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A firm. Times are Unix seconds, valid_until exclusive; 0 in max_tunnels means the node's default."""
 
@@ -87,6 +97,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tunnels_per_second: int = 0  # new flows a second in all workers; 0: no limit of its own
     bytes_per_day: int = 0  # both directions, by the zone's day (UTC+8); 0: no quota
     bytes_per_month: int = 0
+    consent: Consent | None = None  # to inspection
     slot: int = 0  # small integer, unique, given by the register: the tenant's row in shared counters
     provenance: Provenance = Provenance()
 

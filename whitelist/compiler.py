@@ -220,6 +220,7 @@ def _grant(grant: Grant) -> Row:
         _schedule(window),
         grant.line_weights,
         None if terms == USUAL else terms,
+        grant.inspect,
     )
     return b"g%b|%b" % (grant.subject.encode(), grant.object.encode()), entry
 
@@ -245,6 +246,7 @@ def _tenant(tenant: Tenant) -> Row:
         tenant.tunnels_per_second,
         tenant.bytes_per_day,
         tenant.bytes_per_month,
+        *((tenant.consent.date, tenant.consent.until) if tenant.consent else (0, 0)),
     )
     return b"t" + tenant.id.encode(), entry
 

@@ -25,6 +25,7 @@ from whitelist.entries import (
     TenantEntry,
     decode_grants,
 )
+from whitelist.inspection import EXEMPT_OBJECTS, Inspect
 from whitelist.ip_text import parse_v4, parse_v6
 from whitelist.model import Protocol
 from whitelist.reason import Reason
@@ -53,6 +54,8 @@ CLOSENESS = {
             Reason.OUTSIDE_WINDOW,
             Reason.DIRECTION_NOT_ALLOWED,
             Reason.DATA_GRADE_FORBIDDEN,
+            Reason.INSPECTION_UNAVAILABLE,
+            Reason.CONSENT_MISSING,
         )
     )
 }
@@ -67,7 +70,8 @@ class Access(StrEnum):
 
 class Permit(msgspec.Struct, frozen=True, gc=False):
     """What may be done, over which lines (in order of preference), and until when (Unix seconds: the earliest end of
-    tenant, grant and its window). tls: the grant's terms for a ClientHello, None for the usual."""
+    tenant, grant and its window). tls: the grant's terms for a ClientHello, None for the usual;
+    inspect: what is allowed inside, None where nobody looks."""
 
     tenant: str
     grant: str
@@ -82,6 +86,7 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
     slot: int
     weights: tuple[int, ...] = ()  # of `lines`, in their order; empty: strictly in order
     tls: TlsTerms | None = None
+    inspect: Inspect | None = None
 
 
 class Denial(msgspec.Struct, frozen=True, gc=False):
@@ -119,6 +124,10 @@ _ENDED: Fault = (Reason.GRANT_EXPIRED, "the grant has ended")
 _NOT_BEGUN: Fault = (Reason.OUTSIDE_WINDOW, "the grant has not begun")
 _OUT_OF_HOURS: Fault = (Reason.OUTSIDE_WINDOW, "outside the grant's weekdays or hours")
 _NOT_ABROAD: Fault = (Reason.DIRECTION_NOT_ALLOWED, "no line of the grant leads abroad")
+_EXEMPT: Fault = (Reason.INSPECTION_UNAVAILABLE, "a category of the service is never inspected, and the grant asks it")
+_NO_TLS: Fault = (Reason.INSPECTION_UNAVAILABLE, "only TLS tunnels are inspected, and the endpoint is none")
+_NO_CONSENT: Fault = (Reason.CONSENT_MISSING, "the firm has not consented to inspection")
+_CONSENT_OVER: Fault = (Reason.CONSENT_MISSING, "the firm's consent to inspection is not in force")
 _CORE_DATA: Fault = (Reason.DATA_GRADE_FORBIDDEN, "core data never leaves")
 
 
@@ -162,6 +171,7 @@ def decide(
                 tenant.slot,
                 _weights(candidate),
                 candidate.grant.tls,
+                candidate.grant.inspect,
             )
         if CLOSENESS[candidate.fault[0]] > rank:
             closest, fault = candidate, candidate.fault
@@ -247,7 +257,21 @@ def candidates(
                             fault = _SUSPENDED
                         elif fault is None:
                             fault = _fault(grant, until, lines, now)
+                            if grant.inspect is not None and fault is None:
+                                fault = _uninspectable(tenant, endpoint, now)
+                                until = min(until, tenant.consent_until)
                         yield Candidate(endpoint, grant, subject, thing, fault, until, lines)
+
+
+def _uninspectable(tenant: TenantEntry, endpoint: EndpointEntry, now: int) -> Fault | None:
+    """Why what a grant wants inspected may not be: it is then refused, and never passed unread."""
+    if not EXEMPT_OBJECTS.isdisjoint(endpoint.objects):
+        return _EXEMPT
+    if _PROTOCOLS[endpoint.protocol] is not Protocol.TLS:
+        return _NO_TLS
+    if not tenant.consent_until:
+        return _NO_CONSENT
+    return None if tenant.consented <= now < tenant.consent_until else _CONSENT_OVER
 
 
 def _fault(grant: GrantEntry, until: int, lines: tuple[str, ...], now: int) -> Fault | None:

@@ -69,6 +69,9 @@ def _grant(before: Grant | None, after: Grant | None) -> Iterable[Effect]:
     if before.lines != after.lines:
         how = f"{', '.join(before.lines)} → {', '.join(after.lines)}"
         yield Effect(way="changes", who=grant.subject, what="lines", how=how, item=grant.id)
+    if before.inspect != after.inspect:
+        how = " → ".join("not" if one.inspect is None else f"{len(one.inspect.rules)} rules" for one in (before, after))
+        yield Effect(way="changes", who=grant.subject, what="inspection", how=how, item=grant.id)
     for name in _TERMS:
         if getattr(before, name) != getattr(after, name):
             how = f"{getattr(before, name)} → {getattr(after, name)}"

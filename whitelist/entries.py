@@ -14,10 +14,11 @@ from typing import ClassVar
 import msgspec
 
 from tenants.model import Side, TenantState
+from whitelist.inspection import Inspect
 from whitelist.model import LineShare, Srv6, Vxlan
 from whitelist.tls_terms import TlsTerms
 
-FORMAT = 3  # of keys and rows: a snapshot of another format is compiled again
+FORMAT = 4  # of keys and rows: a snapshot of another format is compiled again
 
 EFFECTIVE, SUSPENDED, EXPIRED = 0, 1, 2  # GrantEntry.state
 GENERAL, IMPORTANT, CORE = 0, 1, 2  # GrantEntry.grade
@@ -33,7 +34,8 @@ class PlaceEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TenantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A firm. subjects: what its grants may be made out to ("tenant:ID|", then "group:ID|" of each group). Unix s."""
+    """A firm. subjects: what its grants may be made out to ("tenant:ID|", then "group:ID|" of each group). Unix s.
+    consented, consent_until: the term of its consent to inspection, both 0 for none."""
 
     id: str
     state: TenantState
@@ -46,6 +48,8 @@ class TenantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tunnels_per_second: int
     bytes_per_day: int
     bytes_per_month: int
+    consented: int
+    consent_until: int
 
 
 class ResidentEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -122,7 +126,8 @@ class Schedule(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class GrantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A grant. schedule: None for around the clock; valid_until exclusive, Unix seconds; tls: None for the usual."""
+    """A grant. schedule: None for around the clock; valid_until exclusive, Unix seconds; tls: None for the usual;
+    inspect: None for not."""
 
     id: str
     lines: tuple[str, ...]
@@ -133,6 +138,7 @@ class GrantEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     schedule: Schedule | None
     weights: tuple[int, ...]
     tls: TlsTerms | None
+    inspect: Inspect | None
 
 
 HostRow = DenyEntry | EndpointEntry

@@ -86,6 +86,15 @@ def left_open(permit: Permit) -> tuple[Words, ...]:
         return ()
     terms, grant = permit.tls or USUAL, permit.grant
     found = []
+    if permit.inspect is not None:
+        found.append(
+            Words(
+                f"its content is inspected: grant {grant} has the gateway decrypt it and hold each request against "
+                f"{len(permit.inspect.rules)} rules; kept are method, path without query, status, sizes and type",
+                f"内容受检查：授权 {grant} 要求网关解密，并以 {len(permit.inspect.rules)} 条规则核对每个请求；"
+                "仅留存方法、不含查询的路径、状态、大小和类型",
+            )
+        )
     if terms.ech is Ech.NOTE:
         found.append(
             Words(
@@ -201,6 +210,16 @@ def _undone(candidate: Candidate, target: Target) -> Words:
             )
         case Reason.DIRECTION_NOT_ALLOWED:
             return Words(f"grant {grant} gets a line that leads abroad", f"为授权 {grant} 指定通往境外的专线")
+        case Reason.CONSENT_MISSING:
+            return Words(
+                f"the firm's consent to inspection is put on file (tenant consent), as grant {grant} asks for it",
+                f"登记企业对内容检查的书面同意（tenant consent），授权 {grant} 需要该同意",
+            )
+        case Reason.INSPECTION_UNAVAILABLE:
+            return Words(
+                f"grant {grant} is made anew without inspection ({candidate.fault[1]})",
+                f"以不含内容检查的方式重新建立授权 {grant}",
+            )
         case Reason.DATA_GRADE_FORBIDDEN:
             return Words(f"grant {grant} is for data that may leave", f"授权 {grant} 的数据级别须允许出境")
         case _:

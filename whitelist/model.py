@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from tenants.model import Provenance, Side
+from whitelist.inspection import Inspect
 from whitelist.tls_terms import Application, Ech, Nameless
 
 
@@ -89,7 +90,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """tenant or group × service or category × lines × window × purpose × data grade × countries. subject is
     "tenant:ID" or "group:ID", object "service:ID" or "category:ID"; lines are in order of preference. no_sni, ip_sni,
-    ech, application: what its TLS tunnels may begin with (whitelist.tls_terms)."""
+    ech, application: what its TLS tunnels may begin with (whitelist.tls_terms). inspect: what is allowed inside them;
+    None: they are never opened."""
 
     id: str
     subject: str
@@ -103,6 +105,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ip_sni: Nameless = Nameless.USUAL
     ech: Ech = Ech.NOTE
     application: Application = Application.ANY
+    inspect: Inspect | None = None
     origin_country: str = "CN"
     destination_country: str = ""
     state: GrantState = GrantState.EFFECTIVE

@@ -18,13 +18,15 @@ _LIMITS = ("max_tunnels", "tunnels_per_second", "bytes_per_day", "bytes_per_mont
 
 
 def tenant_narrows(before: Tenant | None, after: Tenant | None) -> bool:
-    """Suspended or gone, or the same with an earlier end, fewer places and groups, lower limits."""
+    """Suspended or gone, or the same with an earlier end, fewer places and groups, lower limits, its
+    consent to inspection taken back."""
     if before is None or after is None:
         return False
     if after.state not in _OPEN:
         return _same(before, after, "state")
     return (
-        _same(before, after, "valid_from", "valid_until", "places", "groups", *_LIMITS)
+        _same(before, after, "valid_from", "valid_until", "places", "groups", "consent", *_LIMITS)
+        and after.consent in (before.consent, None)
         and after.valid_from >= before.valid_from
         and after.valid_until <= before.valid_until
         and set(after.places) <= set(before.places)

@@ -28,6 +28,7 @@ from tenants.model import GONE, Side
 from tenants.register import Register
 from tenants.store import BUSY_TIMEOUT, Database, Store
 from whitelist import line_claims, narrowing, validate
+from whitelist.inspection import EXEMPT
 from whitelist.model import Category, Deny, Grant, GrantState, Group, Line, Protocol, Service
 from whitelist.tls_terms import TERMS, USUAL
 
@@ -99,6 +100,10 @@ def _check_grant(reader: Reader, before: Grant | None, after: Grant) -> Errors:
             for term in TERMS
             if getattr(after, term) != getattr(USUAL, term)
         ]
+    if after.inspect is not None and before is None and thing is not None:
+        categories = thing.categories if kind == "service" else (item,)
+        if exempt := [category for category in categories if category in EXEMPT]:
+            errors.append(("inspect", f"category {exempt[0]} is never inspected; grant {item} without it, or not"))
     for n, name in enumerate(after.lines):
         line = reader.find("lines", name)
         if line is None:

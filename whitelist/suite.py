@@ -69,12 +69,12 @@ def _one(policy: Asked, test: Test, now: int) -> Result:
 
 
 def stand_in(name: str, groups: Iterable[str]) -> TenantEntry:
-    """A firm in force with a place of its own, a member of these groups."""
+    """A firm in force with a place of its own, a member of these groups, which has consented to inspection."""
     network = ip_network(_STAND_IN)
     place = PlaceEntry("", network.network_address.packed, network.broadcast_address.packed, True)
     held = closure(f"tenant:{name}", [f"group:{group}" for group in groups])
     subjects = tuple(subject.encode() + b"|" for subject in held)
-    return TenantEntry(name, TenantState.ACTIVE, 0, 1 << 40, (place,), subjects, 0, 0, 0, 0, 0)
+    return TenantEntry(name, TenantState.ACTIVE, 0, 1 << 40, (place,), subjects, 0, 0, 0, 0, 0, 0, 1 << 40)
 
 
 def source_of(tenant: TenantEntry) -> str:

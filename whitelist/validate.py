@@ -13,6 +13,7 @@ from tenants.model import Credential, Place, Side, Tenant
 from whitelist import line_rules
 from whitelist.device import device_fault
 from whitelist.encapsulation import encapsulation_faults
+from whitelist.inspection import inspect_faults
 from whitelist.model import Category, DataGrade, Deny, Endpoint, Grant, Group, Line, Protocol, Service, Srv6, Window
 from whitelist.name import canonical_name
 from whitelist.target import TargetError, parse_host
@@ -42,6 +43,15 @@ def validate_tenant(tenant: Tenant) -> Errors:
     for name in ("bytes_per_day", "bytes_per_month"):
         if not 0 <= getattr(tenant, name) < 1 << 53:
             errors.append((name, "needs 0 (no quota) to 9007199254740991 bytes"))
+    if (consent := tenant.consent) is not None:
+        errors += _texts(**{"consent.signatory": consent.signatory})
+        errors += _time("consent.date", consent.date) + _time("consent.until", consent.until)
+        if consent.until <= consent.date:
+            errors.append(("consent.until", "is not after date; the end must come after the beginning"))
+        if not consent.signatory.strip():
+            errors.append(("consent.signatory", "is empty; say who signed"))
+        if not _SHA256(consent.document_sha256):
+            errors.append(("consent.document_sha256", "needs the document's SHA-256 in 64 lower-case hex digits"))
     errors += _too_many("places", tenant.places, MAX_PLACES) + _names("groups", tenant.groups)
     for n, place in enumerate(tenant.places[:MAX_PLACES]):
         errors += _place(f"places[{n}]", place)
@@ -124,6 +134,8 @@ def validate_grant(grant: Grant) -> Errors:
     ):
         if not (optional and not country) and not _COUNTRY(country):
             errors.append((field, "needs two capital letters (ISO 3166-1), such as SG"))
+    if grant.inspect is not None:
+        errors += inspect_faults(grant.inspect)
     return errors + line_rules.weight_faults(grant) + _window(grant.window)
 
 

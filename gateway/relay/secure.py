@@ -165,6 +165,8 @@ class SecureTunnel(Tunnel):
     def _source_ended(self, d: Direction) -> None:
         """The service's end becomes a close_notify, and the TCP end behind it; the client's close_notify becomes the
         end towards the service. Each side may go on sending (RFC 8446 clause 6.1)."""
+        if self.detour is not None and d is self.down and self.detour.waits():
+            return
         if d is self.up or self.up.done:
             super()._source_ended(d)
             return

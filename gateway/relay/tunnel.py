@@ -57,12 +57,23 @@ class Guard(Protocol):
         """The service said something, which goes on."""
 
 
+class Detour(Protocol):
+    """What lies between the tunnel and its line where its content is inspected."""
+
+    def waits(self) -> bool:
+        """The tunnel's way to the line has ended: whether it is not known yet if that is an end or a failure. What is
+        heard then calls pump(), or end()."""
+
+    def close(self, cause: CloseCause) -> None:
+        """The tunnel has ended."""
+
+
 class Tunnel:
     """A live relay. deadline: monotonic seconds of the next look; expires: Unix seconds at which it must end."""
 
     __slots__ = (
-        "active", "client", "ctx", "deadline", "down", "expires", "flow", "guard", "hard_deadline", "retransmits",
-        "segments", "told", "up", "upstream", "watching_out",
+        "active", "client", "ctx", "deadline", "detour", "down", "expires", "flow", "guard", "hard_deadline",
+        "retransmits", "segments", "told", "up", "upstream", "watching_out",
     )  # fmt: skip
 
     def __init__(self, ctx: "Context", flow: "Flow", client: int, upstream: socket.SocketType, expires: float) -> None:
@@ -80,6 +91,7 @@ class Tunnel:
         self.expires = expires
         self.watching_out = False
         self.guard: Guard | None = None
+        self.detour: Detour | None = None
         self.segments = self.retransmits = 0  # towards the line, as far as they are in its figures
         reactor = ctx.reactor
         reactor.handle(client, self.on_client)
@@ -197,6 +209,8 @@ class Tunnel:
         """Lets go of the client, which the caller ends, and resets the service's side. The client's descriptor."""
         fd, self.client = self.client, -1
         self._give_back(fd)
+        if self.detour is not None:
+            self.detour.close(CloseCause.REFUSED)
         self.ctx.reactor.abort(self.upstream.detach())
         return fd
 
@@ -242,6 +256,8 @@ class Tunnel:
             self.ctx.reactor.change(self.client, BOTH_EDGE)
 
     def _source_ended(self, d: Direction) -> None:
+        if d is self.down and self.detour is not None and self.detour.waits():
+            return
         d.done = True
         if d is self.up:
             if self.down.done:
@@ -315,6 +331,8 @@ class Tunnel:
     def broken(self) -> None:
         """A socket failed. Where one side had already ended, that is what ended the flow: programs often close without
         reading the other's last words, and the kernel then resets."""
+        if self.detour is not None and self.detour.waits():
+            return
         if self.up.done:
             self.end(CloseCause.CLIENT_CLOSED)
         elif self.down.done:
@@ -339,4 +357,6 @@ class Tunnel:
         close(self.client)
         close(self.upstream.detach())
         self.client = -1
+        if self.detour is not None:
+            self.detour.close(cause)
         self.flow.closed(cause, self.up.moved, self.down.moved)

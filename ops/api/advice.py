@@ -92,6 +92,13 @@ def advise(
                 for g in grants
                 if (why := _grant_why_not(g, at))
             ]
+        case Reason.CONSENT_MISSING:
+            return [
+                _w(
+                    f"the firm's written consent to inspection is put on file: feiyu tenant consent {tenant.id}",
+                    f"登记企业对内容检查的书面同意：feiyu tenant consent {tenant.id}",
+                )
+            ]
         case Reason.NOT_WHITELISTED if denial.rule:
             return [_w(f"the global deny {denial.rule} is removed", f"撤销全局禁止 {denial.rule}")]
         case Reason.NOT_WHITELISTED:
@@ -131,6 +138,22 @@ def after_the_permit(reason: str, permit: Mapping[str, Any]) -> list[Words]:
                     f"grant {grant} is made anew with another --application",
                     f"以其他 --application 重新建立授权 {grant}",
                 ),
+            ]
+        case Reason.METHOD_NOT_ALLOWED | Reason.PATH_NOT_ALLOWED | Reason.CONTENT_NOT_ALLOWED:
+            return [
+                _w(
+                    f"a rule of inspected grant {grant} allows it (feiyu grant show {grant})",
+                    f"受检查的授权 {grant} 中须有规则允许（feiyu grant show {grant}）",
+                )
+            ]
+        case Reason.INSPECTION_UNAVAILABLE:
+            return [
+                _w(
+                    "an inspector runs (feiyu status), and the firm's intermediate speaks for the host: "
+                    f"feiyu inspection renew {permit['tenant']}",
+                    "检查进程在运行（feiyu status），且企业中间证书包含该主机："
+                    f"feiyu inspection renew {permit['tenant']}",
+                )
             ]
         case Reason.LINE_UNAVAILABLE:
             return [

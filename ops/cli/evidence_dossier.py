@@ -103,7 +103,9 @@ def _of(reader: Reader, head: Checkpoint, ref: str) -> Iterator[tuple[int, Recor
         )
 
 
-_KINDS = frozenset(kind.value for kind in (Kind.OPEN, Kind.PROGRESS, Kind.CLOSE, Kind.DENY, Kind.PORTAL))
+_KINDS = frozenset(
+    kind.value for kind in (Kind.OPEN, Kind.PROGRESS, Kind.CLOSE, Kind.DENY, Kind.PORTAL, Kind.REQUEST, Kind.RESPONSE)
+)
 
 
 def _policy(app: App, records: list[Record]) -> Iterator[Item]:

@@ -1,5 +1,6 @@
 """feiyu grant: who may reach what, over which lines, how long."""
 
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -9,6 +10,7 @@ from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.common import either, given, provenance_rows, validity
 from ops.cli.errors import usage
+from ops.cli.inspection import read_rules
 from ops.cli.output import Column, Item, field
 from ops.cli.result import report
 from ops.cli.times import WEEKDAYS, format_end, format_moment
@@ -102,6 +104,7 @@ def show(app: App, grant: str) -> None:
             ("Purpose", item.get("purpose")),
             ("Data grade", t(item.get("data_grade", ""))),
             ("TLS", terms_text(item)),
+            ("Inspected", t("{count} rules", count=len(item["inspect"]["rules"])) if item.get("inspect") else ""),
             ("Countries", f"{item.get('origin_country', '')} → {item.get('destination_country') or '?'}"),
             *provenance_rows(item),
         ],
@@ -161,6 +164,11 @@ def show(app: App, grant: str) -> None:
     type=click.Choice([a.value for a in Application]),
     help=t("What may be offered inside TLS, by ALPN (default: any)."),
 )
+@click.option(
+    "--inspect",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=t("What is allowed inside TLS: a YAML file with rules; the firm must have consented."),
+)
 @click.option("--origin", metavar="CC", help=t("Country the data comes from (default: CN)."))
 @click.option("--to", metavar="CC", help=t("Country the data goes to."))
 @click.option("--id", "identifier", metavar="ID", help=t("Its id (default: made up)."))
@@ -185,6 +193,7 @@ def add(
     origin: str | None,
     to: str | None,
     identifier: str | None,
+    inspect: Path | None,
     **terms: str | None,
 ) -> None:
     """A new grant."""
@@ -207,6 +216,7 @@ def add(
                 "purpose": purpose,
                 "data_grade": grade,
                 **terms,
+                "inspect": read_rules(inspect) if inspect else None,
                 "origin_country": origin.upper() if origin else None,
                 "destination_country": to.upper() if to else None,
             }

@@ -35,6 +35,7 @@ MEMBERS = {
     "deny": "deny:group",
     "grant": "grant:group",
     "line": "line:group",
+    "inspection": "inspection:group",
     "policy": "policy:group",
     "explain": "explain:explain",
     "replay": "replay:replay",

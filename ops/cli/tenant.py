@@ -8,6 +8,7 @@ from ops.cli.app import App
 from ops.cli.base import Group, pass_app
 from ops.cli.client import Json
 from ops.cli.common import changes, clearing, either, given, provenance_rows, validity
+from ops.cli.consent import consent
 from ops.cli.errors import CliError
 from ops.cli.flow import size
 from ops.cli.onboard import onboard
@@ -75,6 +76,11 @@ def _usage(app: App, tenant: str) -> Json:
     return {name: told[name] for name in ("day", "day_end", "month", "month_end") if told.get(name) is not None}
 
 
+def _consent(item: Item) -> str:
+    found = item.get("consent")
+    return f"{found['signatory']}, {format_moment(found['date'])} – {format_end(found['until'])}" if found else ""
+
+
 def _usage_rows(used: Json) -> list[tuple[str, object]]:
     titles = {"day": "Used this day", "month": "Used this month"}
     return [(title, f"{size(used[name])}B") for name, title in titles.items() if name in used]
@@ -111,6 +117,7 @@ def show(app: App, tenant: str) -> None:
             ("Bytes a day", format_size(int(item.get("bytes_per_day") or 0))),
             ("Bytes a month", format_size(int(item.get("bytes_per_month") or 0))),
             *_usage_rows(used),
+            ("Consent", _consent(item)),
             *provenance_rows(item),
         ],
     )
@@ -204,3 +211,4 @@ def resume(app: App, tenant: str) -> None:
 
 
 group.add_command(onboard)
+group.add_command(consent)

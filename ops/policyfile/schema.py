@@ -66,6 +66,25 @@ def _entry(checks: dict[str, Check[Any]], required: list[str], api: Callable[[Fi
     return converted
 
 
+_bytes = integer(0, (1 << 53) - 1, "bytes")
+_several = listing(words, "texts")
+_RULE = mapping(
+    {
+        "id": words,
+        **dict.fromkeys(("methods", "paths", "upload_types", "download_types"), _several),
+        **dict.fromkeys(("upload_bytes", "download_bytes"), _bytes),
+        **dict.fromkeys(("websocket", "grpc"), flag),
+    }
+)
+_INSPECT = mapping(
+    {
+        "protocol": one_of(["http"]),
+        "rules": listing(_RULE, "rules", least=1),
+        **dict.fromkeys(("upload_bytes_per_day", "download_bytes_per_day"), _bytes),
+        "roots": text("certificates in PEM"),
+    },
+    ["rules"],
+)
 _GRANT = {
     "id": identifier,
     "tenant": identifier,
@@ -87,6 +106,7 @@ _GRANT = {
     "application": one_of(list(Application)),
     "origin_country": words,
     "destination_country": words,
+    "inspect": _INSPECT,
 }
 _WINDOW = {"from": "valid_from", "until": "valid_until", "utc_offset_minutes": "utc_offset_minutes"}
 
@@ -165,6 +185,10 @@ _TENANT = _entry(
             "tunnels_per_second": integer(0, 1_000_000),
             "bytes_per_day": integer(0, (1 << 53) - 1, "bytes"),
             "bytes_per_month": integer(0, (1 << 53) - 1, "bytes"),
+            "consent": mapping(
+                {"document_sha256": words, "signatory": words, "date": moment(), "until": moment(end=True)},
+                ["document_sha256", "signatory", "date", "until"],
+            ),
         }
     ),
     ["id"],

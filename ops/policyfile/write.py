@@ -20,7 +20,7 @@ Fields = dict[str, Any]
 _GRANT_DEFAULTS = {
     field.name: field.default
     for field in msgspec.structs.fields(Grant)
-    if not field.required and field.name not in ("state", "provenance")
+    if not field.required and field.name not in ("state", "provenance", "inspect")
 }
 
 
@@ -134,6 +134,9 @@ def _grant(entry: Fields) -> Fields:
     for name, usual in _GRANT_DEFAULTS.items():
         if name in entry and _differs(entry[name], usual):
             written[name] = list(entry[name]) if isinstance(entry[name], (list, tuple)) else str(entry[name])
+    if entry.get("inspect"):
+        rules = [{name: value for name, value in rule.items() if value} for rule in entry["inspect"]["rules"]]
+        written["inspect"] = {name: value for name, value in entry["inspect"].items() if value} | {"rules": rules}
     return written
 
 
@@ -169,6 +172,10 @@ def _tenant(entry: Fields) -> Fields:
             written[name] = moment(entry[api], end=name == "until")
     if entry.get("places"):
         written["places"] = [_place(place) for place in entry["places"]]
+    if entry.get("consent"):
+        consent = dict(entry["consent"])
+        times = {name: moment(consent[name], end=name == "until") for name in ("date", "until")}
+        written["consent"] = consent | times
     return written | _plain(entry, ("groups", "max_tunnels", "tunnels_per_second", "bytes_per_day", "bytes_per_month"))
 
 

@@ -144,7 +144,7 @@ def ca_files(stage: Stage) -> Path:
 
 def with_more_ways(settings: Settings, files: Path) -> Settings:
     """The same node with SOCKS5, TLS (for the firm's token, as over plain HTTP) and transparent listeners for both
-    firms, one for acme's certificates, and listeners behind acme's balancer. files: of the CA."""
+    firms, one for acme's certificates, listeners behind acme's balancer, and an inspector. files: of the CA."""
     near = FIRMS["acme"].near[4]
     behind = (f"{BALANCER}/32",)
     more = [Listener(name=f"socks-{firm}", kind="socks5", address=f"{FIRMS[firm].near[4]}:{SOCKS}") for firm in FIRMS]
@@ -163,7 +163,7 @@ def with_more_ways(settings: Settings, files: Path) -> Settings:
             name, where = f"transparent-{firm}-{version}", f"{address}:{TRANSPARENT}"
             taking = Listener(name=name, kind="transparent", address=where, interface=wire.device, demands=("prefix",))
             more.append(taking)
-    return msgspec.structs.replace(settings, listeners=(*settings.listeners, *more))
+    return msgspec.structs.replace(settings, listeners=(*settings.listeners, *more), inspectors=1)
 
 
 @contextlib.contextmanager

@@ -37,9 +37,10 @@ RELEASED = {
     "": "init up check doctor status demo explain replay version completion login logout whoami",
     "account": "list add roles key factor disable enable",
     "request": "list show approve reject withdraw bootstrap",
-    "tenant": "list show add edit suspend resume onboard",
+    "tenant": "list show add edit suspend resume onboard consent",
     "pac": "render",
     "credential": "list issue invite revoke",
+    "inspection": "init renew",
     "ca": "init rotate crl",
     "service": "list show add edit retire",
     "group": "list show add",
@@ -85,7 +86,7 @@ def test_each_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_writes_show_reason_in_their_help() -> None:
     verbs = {"add", "edit", "issue", "revoke", "suspend", "resume", "retire", "remove", "drain", "undrain", "cut"}
-    verbs |= {"share", "unshare", "onboard", "apply", "rollback", "import"}
+    verbs |= {"share", "unshare", "onboard", "apply", "rollback", "import", "consent"}
     verbs |= {"invite", "draw", "find", "rectify", "close"}
     verbs |= {"roles", "key", "factor", "disable", "enable"}
     verbs |= {"lift", "reject", "withdraw", "bootstrap"}

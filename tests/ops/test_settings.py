@@ -31,13 +31,14 @@ def test_the_example_is_valid_and_its_comments_show_the_defaults() -> None:
     settings = load_settings(EXAMPLE)
     assert settings.users.worker == 62001
     assert settings.users.group == 62009
-    assert settings.users.processes == {62000, 62001, 62002, 62003, 62004, 62005, 62006}
+    assert settings.users.processes == {62000, 62001, 62002, 62003, 62004, 62005, 62006, 62007}
     assert settings.access[0].side is Side.OFFSHORE
     shown = EXAMPLE.read_text().replace("#   ", "  ")
     for key in ("health", "limits"):
         shown = shown.replace(f"# {key}:", f"{key}:")
     for key in (
         "state_dir",
+        "inspectors",
         "run_dir",
         "management",
         "line_base",
