@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
+from gateway.clock import zone_time
 from gateway.dialling import ATTEMPT_DELAY, LINE_PATIENCE, NAME_PATIENCE, Dialling
 from gateway.flow import Flow
 from gateway.handshake.connect import ConnectFields
@@ -17,7 +18,6 @@ from gateway.handshake.http1 import RequestHead
 from gateway.identity import Identity, UnidentifiedError
 from gateway.line.model import LineHandle
 from gateway.resolver.resolver import Names
-from gateway.usage import zone_time
 from telemetry.record import CloseCause
 from whitelist.address import AddressForbidden, CheckedAddress, check
 from whitelist.decide import Access, Denial, Permit, decide, denied_address

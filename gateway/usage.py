@@ -23,10 +23,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 from gateway import usage_damage
+from gateway.clock import ZONE
 from gateway.columns import HEAD, Columns, read_cells
 from gateway.shares import ROWS
 
-ZONE = 8 * 3600  # seconds before UTC
 DAY = 86_400
 _CELLS = 4  # of a row
 _DAY, _DAY_BYTES, _MONTH, _MONTH_BYTES = range(_CELLS)
@@ -61,12 +61,6 @@ def month_end(month: int) -> int:
     """The Unix second at which a month of the zone is over."""
     year, number = divmod(month + 1, 12)
     return (datetime.date(year, number + 1, 1) - _EPOCH).days * DAY - ZONE
-
-
-def zone_time(wall: float) -> str:
-    """A Unix second as the zone's clocks show it, RFC 3339."""
-    zone = datetime.timezone(datetime.timedelta(seconds=ZONE))
-    return datetime.datetime.fromtimestamp(int(wall), zone).isoformat()
 
 
 @dataclass(frozen=True, slots=True)

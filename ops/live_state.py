@@ -1,7 +1,8 @@
 """What is in force on this node: revision, states of lines, kills. Pure, but for reading and replacing its one file.
 
 The file fails closed: one that cannot be read or understood is set aside, and a kill of everything, with the id
-DAMAGED_ID, is in force (and itself stored) until an operator says `unkill` for it. No file at all is a new node.
+DAMAGED_ID, is in force (and itself stored) until an operator releases that kill (unkill at
+the hub), or stops the node, removes the file and starts it again. No file at all is a new node.
 """
 
 import hashlib
@@ -113,8 +114,8 @@ def load(path: Path) -> tuple[LiveState, str]:
         return LiveState(), ""
     except (OSError, ValueError) as error:
         aside = path.with_name(path.name + ".damaged")
-        words = f"{path} is damaged ({error}); everything is killed until `unkill {DAMAGED_ID}` "
-        words += f"is said to the hub, or {path} is removed and the node restarted; it is kept as {aside}"
+        words = f"{path} is damaged ({error}); everything is killed (kill {DAMAGED_ID}); it is kept as {aside}. When "
+        words += f"it is known which kills were in force: systemctl stop feiyu && rm {path} && systemctl start feiyu"
     try:
         os.replace(path, aside)
     except OSError as error:

@@ -13,6 +13,7 @@ one that nobody knows the first round decides; until then it is down, as a line 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.clock import zone_time
 from gateway.config import Health
 from gateway.line.health import DOWN, UP
 
@@ -53,11 +54,14 @@ class LineHealth:
     flows_fine: _Run = field(default_factory=_Run)
     flows_why: str = ""
     heard_at: float = 0.0
+    inherited: bool = False  # nothing was found yet beside what an earlier process told; its reason is not known
+    ahead: float = 0.0  # Unix seconds less monotonic ones, for times in words
 
     def begin(self, stood: str, now: float, *, probed: bool) -> None:
         """A line of which this process knows nothing yet. stood: its last state that was told, by an earlier process;
         empty or another word where that says nothing."""
-        self.why = self.flows_why = "as the lines process before this one found it"
+        self.inherited = True
+        self.flows_why = f"it was {DEGRADED} before this lines process began"
         if probed:
             self.any_answers.failed = stood == DOWN
             self.all_answer.failed = stood == DEGRADED
@@ -90,6 +94,7 @@ class LineHealth:
         self.any_answers.take(answered, self.rules)
         self.all_answer.take(all(ok for ok, _ in answers), self.rules)
         self.why = next((why for ok, why in answers if not ok), self.why)
+        self.inherited = self.inherited and all(ok for ok, _ in answers)
         self._settle(now)
 
     def heard(self, complaint: str | None, now: float) -> None:
@@ -108,10 +113,16 @@ class LineHealth:
             return DOWN, self.kernel_why
         if self.unknown:
             return DOWN, "its probes are not yet answered"
+        if self.any_answers.failed and self.inherited:
+            rounds = f"{self.rules.successes} rounds of its probes must be answered, {self.any_answers.good} are"
+            return DOWN, f"it was down before this lines process began: {rounds}"
         if self.any_answers.failed:
             return DOWN, f"no probe is answered: {self.why}"
         if now < self.held_until:
-            return DOWN, f"it went down {len(self.downs)} times of late: held down for a while"
+            until = zone_time(self.held_until + self.ahead)
+            return DOWN, f"it went down {len(self.downs)} times of late: held down until {until}"
+        if self.all_answer.failed and self.inherited:
+            return DEGRADED, f"it was {DEGRADED} before this lines process began"
         if self.all_answer.failed:
             return DEGRADED, f"a probe is not answered: {self.why}"
         if self.flows_fine.failed:

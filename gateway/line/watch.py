@@ -8,8 +8,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from gateway.clock import zone_time
 from gateway.config import Health
 from gateway.line.health import DOWN
 from gateway.line.hysteresis import DEGRADED, LineHealth
@@ -55,7 +55,7 @@ def _term(entry: LineEntry) -> _Term:
 
 def _date(wall: float) -> str:
     try:
-        return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return zone_time(wall)
     except (ValueError, OverflowError, OSError):  # beyond the year 9999
         return f"at {wall:.0f} (Unix time)"
 
@@ -116,7 +116,7 @@ class Watch:
         health = self._health.get(line)
         now = time.monotonic()
         if health is None:
-            health = self._health[line] = LineHealth(self._rules)
+            health = self._health[line] = LineHealth(self._rules, ahead=time.time() - time.monotonic())
             health.begin(self._stood.pop(line, ""), now, probed=line in self._probed)
         health.told(state, why, now)
         if health.unknown and state != DOWN:  # nobody may use it until it is answered

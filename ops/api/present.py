@@ -13,11 +13,12 @@ from aiohttp import web
 
 from gateway import usage
 from gateway.addresses import own_addresses
+from gateway.clock import zone_time
 from gateway.kills import Kills
 from gateway.line.model import LineHandle
 from gateway.lines import LineTable
 from gateway.live import Kill, LineState
-from gateway.usage import Used, zone_time
+from gateway.usage import Used
 from ops.api.authority import AUTHORITY
 from ops.api.firm import SETTINGS
 from ops.api.flows import RECORDER

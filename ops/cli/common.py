@@ -50,9 +50,12 @@ def clearing(*names: str) -> Callable[[click.decorators.FC], click.decorators.FC
     )
 
 
+_FIELDS = {"until": "valid_until"}  # options whose field has another name
+
+
 def changes(fields: Mapping[str, object], clear: tuple[str, ...]) -> dict[str, Any]:
     """The body of an edit (RFC 7396: null takes a field back to its default). Errors: usage, if it is empty."""
-    body = {**given(fields), **{name.replace("-", "_"): None for name in clear}}
+    body = {**given(fields), **{_FIELDS.get(name, name.replace("-", "_")): None for name in clear}}
     if not body:
         raise usage(t("nothing to change was given"), t("See --help for what can be changed."))
     return body

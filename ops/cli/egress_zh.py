@@ -52,5 +52,6 @@ EGRESS_ZH: dict[str, str] = {
     "forwarded packet": "转发的数据包",
     "route told by an advertisement or redirect": "由路由通告或重定向得来的路由",
     "answer for an address of another device": "代答其他设备的地址",
+    "redirect behind the table (nft netdev, tc)": "在表之后的改道（nft netdev、tc）",
     "packet socket (AF_PACKET)": "原始链路套接字 (AF_PACKET)",
 }  # fmt: skip

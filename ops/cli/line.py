@@ -151,6 +151,8 @@ def add(
     outer = line_outer.encapsulation(fields)
     body = {"id": line, **addresses, **outer, **given(line_ledger.gathered({**fields, "valid_until": end}))}
     report(app, app.write("POST", ["lines"], body), "line", "added")
+    if told := line_ledger.warning({"id": line, **body}, app.now()):
+        app.say(t("warning: {text}", text=told))
 
 
 @group.command(
@@ -163,8 +165,8 @@ def add(
 @click.option("--device", metavar="NAME", help=t("The network device that leads to it."))
 @_options
 @clearing(
-    "name", "carrier", "circuit", "resolvers", "valid-until", "gateway4", "gateway6", "source4", "source6", "customer",
-    "attachments", "probes", "bandwidth", "rate-up", "rate-down", "officer", "officer-contact",
+    "name", "carrier", "circuit", "resolvers", "until", "valid-until", "gateway4", "gateway6", "source4", "source6",
+    "customer", "attachments", "probes", "bandwidth", "rate-up", "rate-down", "officer", "officer-contact",
 )  # fmt: skip
 @pass_app
 def edit(

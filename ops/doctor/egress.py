@@ -7,6 +7,7 @@ socket would be held on its line, the route is looked up and nothing sent.
 
 import errno
 import os
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -17,7 +18,7 @@ from gateway.line import nft, sysctl
 from gateway.line.model import LineEntry, NodeConfig
 from gateway.line.plan import is_right, plan, sort_out
 from gateway.line.spec import LineSpec
-from ops.doctor import host
+from ops.doctor import host, programs
 from ops.doctor.aim import Aim, Named, aim_of
 from ops.doctor.attempts import Attempt, NotTriedError, of_line, of_node, send, stays
 from ops.doctor.watch import Seen, Watch
@@ -193,6 +194,27 @@ def _stopped_by(one: Tried) -> str:
     return "not seen: no packet came out"
 
 
+def _behind() -> Result:
+    """What could send a packet elsewhere behind the table, by rules of others: seen only, for what they do with which
+    packet only they know."""
+    listing = dict(enumerate(programs.listed("nft", "-j", "list", "ruleset"))).get(0, {})
+    chains = [item["chain"] for item in listing.get("nftables", []) if "chain" in item]
+    there = [
+        f"nft netdev table {chain['table']} chain {chain['name']}"
+        for chain in chains
+        if (chain["family"], chain.get("hook")) == ("netdev", "egress")
+    ]
+    for _, device in socket.if_nameindex():
+        filters = programs.listed("tc", "-j", "filter", "show", "dev", device, "egress")
+        there += [f"tc filter {one['kind']} on {device}" for one in filters if one.get("options")]
+    name = "redirect behind the table (nft netdev, tc)"
+    if there:
+        return Result(Verdict.NOT_TRIED, "", name, "", f"see what it does: {'; '.join(sorted(set(there)))}")
+    if not programs.find("tc"):
+        return Result(Verdict.NOT_TRIED, "", name, "", "tc is not installed, so its filters cannot be seen")
+    return Result(Verdict.STOPPED, "", name, "", "there is none")
+
+
 def standing(
     lines: Sequence[LineSpec], node: NodeConfig, table: str, settings: Mapping[str, str | None]
 ) -> list[Result]:
@@ -214,5 +236,6 @@ def standing(
                 Verdict.OPEN if open_ else Verdict.STOPPED, "", name, "", f"sysctl: {', '.join(open_) or 'as planned'}"
             )
         )
+    found.append(_behind())
     held = "nft does not see it; CAP_NET_RAW is needed, and feiyu.service forbids it (RestrictAddressFamilies)"
     return [*found, Result(Verdict.NOT_TRIED, "", "packet socket (AF_PACKET)", "", held)]

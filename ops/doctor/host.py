@@ -3,8 +3,9 @@
 import ctypes
 import json
 import os
+import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,12 @@ def neighbours(addresses: Iterable[str]) -> list[tuple[str, str]]:
     wanted = set(addresses)
     shown = [(str(entry.get("dev")), str(entry.get("dst"))) for entry in programs.listed("ip", "-j", "neigh", "show")]
     return [(device, address) for device, address in shown if address in wanted]
+
+
+def devices_away(settings: Settings, lines: Collection[Mapping[str, Any]]) -> str:
+    """The node's devices, by name, where none of them is in this network namespace; else, or where it has none but the
+    loopback, empty."""
+    own = {access.interface for access in settings.access} | {str(line["device"]) for line in lines}
+    own |= {str(outer["underlay"]) for line in lines if (outer := line.get("encapsulation") or {}).get("underlay")}
+    own -= {"lo"}
+    return "" if own & {name for _, name in socket.if_nameindex()} else ", ".join(sorted(own))

@@ -126,6 +126,12 @@ def lines_in_kernel(settings: Settings, control: Api) -> Iterator[Finding]:
     except CliError:
         yield skip("kernel rules", "control does not say which lines there are")
         return
+    if away := host.devices_away(settings, items):
+        remedy = "ask as root, in the node's network namespace: ip netns exec NAME, or nsenter --net --target PID"
+        yield skip(
+            "kernel rules", f"none of the node's devices is here: {away}; nothing of the kernel was read", remedy
+        )
+        return
     # the lines' code is loaded only here: it brings netlink with it
     from ops.doctor.kernel import read_back
     from ops.lines import lines_config

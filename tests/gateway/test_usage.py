@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.usage import Usage, Used, day_end, day_of, month_end, month_of, read, zone_time
+from gateway.clock import zone_time
+from gateway.usage import Usage, Used, day_end, day_of, month_end, month_of, read
 from gateway.usage_damage import note_of
 from ops.doctor.finding import Level
 from ops.doctor.running import quotas

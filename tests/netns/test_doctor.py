@@ -117,6 +117,21 @@ def test_forwarding_that_neither_layer_stops_is_open(zone: Zone) -> None:
         assert found(results, "forwarded packet", "")[0] is Verdict.OPEN
 
 
+def test_a_redirect_behind_the_table_is_named_and_not_tried(zone: Zone) -> None:
+    away = [
+        "nft add table netdev other",
+        "nft add chain netdev other away {type\tfilter\thook\tegress\tdevice\tiplc1\tpriority\t0;}",
+    ]
+    name = "redirect behind the table (nft netdev, tc)"
+    results, _ = examine(zone, away)
+    assert found(results, name, "") == (
+        Verdict.NOT_TRIED,
+        "see what it does: nft netdev table other chain away",
+    )
+    results, _ = examine(zone, ["nft delete table netdev other"])
+    assert found(results, name, "") == (Verdict.STOPPED, "there is none")
+
+
 def test_a_table_that_trusts_neighbour_discovery_of_any_program_is_found_out(zone: Zone) -> None:
     trusting = "nft insert rule inet feiyu output icmpv6 type nd-neighbor-solicit ip6 hoplimit 255 accept"
     results, out = examine(zone, [trusting])

@@ -272,12 +272,21 @@ def test_a_line_from_add_to_retire(feiyu: Feiyu) -> None:
         "v4 only",
     )
     assert feiyu.json("line", "show", "hk9")["gateway6"] == ""
+    feiyu("line", "edit", "hk9", "--clear", "until", "--reason", "open end")
+    assert feiyu.json("line", "show", "hk9")["valid_until"] == 0, "by the option's name"
     feiyu("line", "drain", "hk9", "--reason", "tonight")
     assert "drained" in feiyu("line", "list")
     feiyu("line", "undrain", "hk9", "--reason", "done")
     feiyu("line", "retire", "hk9", "--reason", "contract ended")
     assert "hk9" not in feiyu("line", "list")
     assert "hk9" in feiyu("line", "list", "--all")
+
+
+def test_a_line_that_is_added_with_an_end_in_the_past_is_warned_of(feiyu: Feiyu) -> None:
+    given = ("--device", "l8", "--gateway", "192.0.8.1", "--source", "192.0.8.2", "--resolver", "192.0.2.53")
+    feiyu("line", "add", "past", *given, "--until", "2020-01-31", "--reason", "old contract")
+    assert "warning: the contract has ended: the line carries nothing; feiyu line edit past --until" in feiyu.err
+    feiyu("line", "retire", "past", "--reason", "done")
 
 
 def test_a_line_s_contract_side_and_its_shares(feiyu: Feiyu, tmp_path: Path) -> None:

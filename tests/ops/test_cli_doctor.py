@@ -3,10 +3,13 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ops.doctor.running import hub_state
+from ops.doctor.running import hub_state, lines_in_kernel
+from ops.settings import Access, Settings
 
 PROGRAM = """
     import subprocess, sys
@@ -84,3 +87,24 @@ def test_a_table_that_was_removed_is_missed() -> None:
     found = doctor("nft delete table inet feiyu")
     assert found["after"]["kill switch"] == ("fail", "the table inet feiyu is not loaded")
     assert found["after"]["kernel rules"][0] == "ok"
+
+
+def test_outside_the_nodes_namespace_nothing_is_said_of_its_kernel(tmp_path: Path) -> None:
+    settings = Settings(
+        node="gw1",
+        listeners=(),
+        state_dir=str(tmp_path),
+        run_dir=str(tmp_path),
+        access=(Access(interface="acc-elsewhere", prefixes=("10.0.0.0/24",), site="s1", room="r1"),),
+    )
+    items = [{"id": "hk1", "device": "l-elsewhere"}]
+
+    class Control:
+        def get(self, path: str) -> dict[str, Any]:
+            return {"items": items}
+
+    (told,) = lines_in_kernel(settings, Control())
+    assert told.seen == (
+        "none of the node's devices is here: acc-elsewhere, l-elsewhere; nothing of the kernel was read"
+    )
+    assert "ip netns exec NAME" in told.remedy

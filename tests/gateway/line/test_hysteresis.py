@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.clock import zone_time
 from gateway.config import Health
 from gateway.line.hysteresis import LineHealth
 
@@ -96,10 +97,22 @@ BEGINNINGS: dict[str, tuple[str, bool, list[tuple[str, str]], str, str]] = {
         "down",
         "lost",
     ),
-    "that was dead is down, whatever its link says": ("down", PROBED, [UP], "down", "before this one"),
-    "that was dead stays so with one answer": ("down", PROBED, [UP, GOOD], "down", "before this one"),
+    "that was dead is down, whatever its link says": (
+        "down",
+        PROBED,
+        [UP],
+        "down",
+        "it was down before",
+    ),
+    "that was dead stays so with one answer": (
+        "down",
+        PROBED,
+        [UP, GOOD],
+        "down",
+        "it was down before",
+    ),
     "that was dead is up after as many answers as ever": ("down", PROBED, [UP, GOOD, GOOD], "up", ""),
-    "that was degraded is so": ("degraded", PROBED, [UP], "degraded", "before this one"),
+    "that was degraded is so": ("degraded", PROBED, [UP], "degraded", "it was degraded before"),
     "that was degraded is up after two whole rounds": ("degraded", PROBED, [UP, GOOD, GOOD], "up", ""),
     "that nobody knows is not used": ("", PROBED, [UP], "down", "not yet answered"),
     "that nobody knows is up with its first answer": ("", PROBED, [UP, HALF], "up", ""),
@@ -109,8 +122,35 @@ BEGINNINGS: dict[str, tuple[str, bool, list[tuple[str, str]], str, str]] = {
     "that drained says nothing of its probes": ("draining", PROBED, [UP], "down", "not yet answered"),
     "without probes goes by the kernel, even if it was down": ("down", PLAIN, [UP], "up", ""),
     "without probes that nobody knows does too": ("", PLAIN, [UP], "up", ""),
-    "that its flows had made degraded is so": ("degraded", PLAIN, [UP], "degraded", "before this one"),
+    "that its flows had made degraded is so": (
+        "degraded",
+        PLAIN,
+        [UP],
+        "degraded",
+        "it was degraded before",
+    ),
 }
+
+
+def test_a_line_that_was_down_for_another_reason_is_not_said_to_lack_answers_before_a_round_is_lost() -> None:
+    health = LineHealth(RULES)
+    health.begin("down", 0, probed=True)
+    health.told("up", "", 0)
+    began = "it was down before this lines process began: 2 rounds of its probes must be answered"
+    assert health.state(0) == ("down", f"{began}, 0 are")
+    health.probed([(True, "")], 1)
+    assert health.state(1) == ("down", f"{began}, 1 are")
+    health.probed([(False, "192.0.2.9: lost")], 2)
+    assert health.state(2) == ("down", "no probe is answered: 192.0.2.9: lost")
+
+
+def test_a_line_that_is_held_down_says_until_when_by_the_zones_clock() -> None:
+    health = LineHealth(RULES, ahead=1_800_000_000)
+    for second, (_, word) in enumerate([UP, DOWN, UP, DOWN, UP, DOWN, UP]):
+        health.told(word, "", 10 * second)
+    until = zone_time(1_800_000_000 + health.held_until)
+    assert health.state(55)[1] == f"it went down 3 times of late: held down until {until}"
+    assert until.endswith("+08:00")
 
 
 @pytest.mark.parametrize("sentence", BEGINNINGS)
