@@ -3,6 +3,7 @@ each way in; and what an inspector process may do."""
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 
 from ops.demo.client import ENVIRONMENT
 from ops.demo.network import FIRMS
-from ops.demo.world import PREFIXES, VIDEO
-from tests.acceptance.kit import SECURED, SOCKS, Node
+from ops.demo.world import MIRROR, PREFIXES, VIDEO
+from tests.acceptance.chromium import chromium, trust
+from tests.acceptance.goods import NAME
+from tests.acceptance.kit import SECURED, SOCKS, Node, identity_of
+from tests.acceptance.shop import TLS
 from tests.acceptance.test_transparent import FAKE
 
 pytestmark = pytest.mark.root
@@ -133,8 +137,8 @@ ask('/open/node', () => ask('/closed', () => process.exit(0)));
 """.replace("HOST", VIDEO)
 
 
-def identity(node: Node) -> str:
-    return re.search(r'proxy-user = "([^"]+)"', node.stage.clients["acme"].file.read_text())[1]  # type: ignore[index]
+def identity(node: Node, client: str = "acme") -> str:
+    return identity_of(node.stage, client)
 
 
 def test_pythons_own_client_passes_and_is_refused(node: Node, root: Path) -> None:
@@ -147,8 +151,6 @@ def test_pythons_own_client_passes_and_is_refused(node: Node, root: Path) -> Non
 
 
 def test_nodes_own_client_passes_and_is_refused(node: Node, root: Path) -> None:
-    import shutil
-
     if shutil.which("node") is None:
         pytest.skip("no node here")
     wire = FIRMS["acme"]
@@ -156,6 +158,65 @@ def test_nodes_own_client_passes_and_is_refused(node: Node, root: Path) -> None:
     argv = ["node", "-e", NODE_CODE, wire.near[4], "3128", identity(node)]
     done = node.stage.zone.run(wire.ns, argv, env=environment)
     assert done.stdout.split("\n")[:2] == ["200 OK", "403 Path not allowed"], (done.stdout, done.stderr)
+
+
+def test_a_person_at_chromium_is_told_once_and_then_served(node: Node, root: Path, tmp_path: Path) -> None:
+    if lacking := [name for name in ("chromium", "certutil") if not shutil.which(name)]:
+        pytest.skip(f"not installed: {', '.join(lacking)}; ./setup.sh clients .venv installs it")
+    wire = FIRMS["acme"]
+    name, _, password = identity(node).partition(":")
+    trust(tmp_path, inspection=root)
+    proxy = f"--proxy-server=http://{wire.near[4]}:3128"
+    with chromium(node.stage.zone, wire.ns, tmp_path, tmp_path / "log", [proxy]) as browser:
+        told = browser.visit(f"https://{VIDEO}/open/a", (name, password))
+        assert (told.status, told.title) == (200, "该服务的内容受检查 · This service is inspected"), told
+        assert "Load the page again to go on." in told.text
+        page = browser.visit(f"https://{VIDEO}/open/a", (name, password))
+        assert (page.status, '"path": "/open/a"' in page.text) == (200, True), page
+        refused = browser.visit(f"https://{VIDEO}/closed", (name, password))
+        assert (refused.status, refused.title) == (403, "路径未获授权 · Path not allowed"), refused
+
+
+GIT_RULES = """
+roots: {roots}
+rules:
+  - {{id: refs, paths: ["/git/{{repository}}/info/refs"]}}
+  - {{id: fetch, methods: [POST], paths: ["/git/{{repository}}/git-upload-pack"],
+     upload_types: [application/x-git-upload-pack-request]}}
+"""
+
+
+@pytest.mark.usefixtures("shop")
+def test_git_may_fetch_and_not_push(node: Node, tmp_path: Path) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("no git here")
+    stage, wire = node.stage, FIRMS["birch"]
+    rules, safe = tmp_path / "rules.yaml", tmp_path / "root"
+    rules.write_text(GIT_RULES.format(roots=stage.ca))
+    node.feiyu("tenant", "consent", "birch", "--sha256", "cd" * 32, "--signatory", "Director", "--for", "1d")
+    granted = ("--tenant", "birch", "--service", "shop", "--line", "sg1", "--for", "1d", "--inspect", str(rules))
+    node.feiyu("grant", "add", "--id", "g-git", *granted)
+    try:
+        for command in ("init", "renew"):
+            done = stage.feiyu("inspection", command, "birch", "--root", str(safe))
+            assert done.returncode == 0, done.stderr
+        proxy = f"http://{identity(node, 'birch')}@{wire.near[4]}:3128"
+        settings = ["-c", f"http.proxy={proxy}", "-c", f"http.sslCAInfo={safe / 'root.crt'}"]
+        url, clone = f"https://{MIRROR}:{TLS}/git/{NAME}.git", tmp_path / "clone"
+        environment = ENVIRONMENT | {"HOME": str(tmp_path), "GIT_TERMINAL_PROMPT": "0"}
+        fetched = stage.zone.run(wire.ns, ["git", *settings, "clone", url, str(clone)], env=environment)
+        assert fetched.returncode == 0, fetched
+        assert (clone / "README").exists()
+        pushed = stage.zone.run(wire.ns, ["git", *settings, "-C", str(clone), "push", url, "main:new"], env=environment)
+        assert pushed.returncode != 0
+        since = [
+            r for r in stage.records(tenant="birch", limit=50) if r.get("grant") == "g-git" and r["kind"] == "request"
+        ]
+        assert {r["rule"] for r in since} == {"refs", "fetch"}
+        assert not any("receive-pack" in r["path"] for r in since)
+    finally:
+        node.feiyu("grant", "revoke", "g-git")
+        node.feiyu("tenant", "consent", "birch", "--withdraw")
 
 
 def test_an_inspector_has_no_capability_no_network_and_a_user_of_its_own(node: Node) -> None:

@@ -284,6 +284,18 @@ def test_what_is_written_is_read_back_as_it_was(
     assert msgspec.json.decode(msgspec.json.encode({key: read[key] for key in entries})) == entries
 
 
+def test_rules_of_inspection_and_consents_are_read_back_as_they_were() -> None:
+    rule = {"id": "a", "methods": ["GET"], "paths": ["/a/{b}", "/c/*"], "upload_bytes": 5, "websocket": True}
+    roots = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
+    inspect = {"protocol": "http", "rules": [rule], "download_bytes_per_day": 7, "roots": roots}
+    window = {"valid_from": 1_764_000_000, "valid_until": 1_795_536_000}
+    consent = {"document_sha256": "0f" * 32, "signatory": "L. R.", "date": 1_764_000_000, "until": 1_795_536_000}
+    grant = {"id": "g-1", "subject": "tenant:acme", "object": "service:c", "lines": ["hk1"], "window": window}
+    entries = {"tenants": [{"id": "acme", "consent": consent}], "grants": [grant | {"inspect": inspect}]}
+    read = msgspec.to_builtins(read_texts([("a.yaml", document(entries))]).proposal)
+    assert msgspec.json.decode(msgspec.json.encode({key: read[key] for key in entries})) == entries
+
+
 @settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused_in_words(content: str) -> None:
