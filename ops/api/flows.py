@@ -94,11 +94,17 @@ async def flow_record(request: web.Request, flow: str) -> dict[str, Any]:
     return found[0]
 
 
+_ABOUT = (Kind.FINDING.value, Kind.ACTION.value)
+
+
 async def record_of_ref(request: web.Request, ref: str) -> dict[str, Any]:
     """The record of a refusal. Raises Problem 404."""
     found: list[dict[str, Any]] = []
     if ref.isascii() and ref.isalnum():
-        found, _ = await request.app[RECORDER].records("/records", {"ref": ref.upper(), "limit": "1"})
+        found, _ = await request.app[RECORDER].records("/records", {"ref": ref.upper(), "limit": "50"})
+        # What rules found in it, and acts on it, name the flow too.
+        own = [record for record in found if record.get("ref") == ref.upper()]
+        found = own or [record for record in found if record.get("kind") not in _ABOUT]
     if not found:
         remedy = "check the reference; a refusal can be looked up once it is on disk, about a second later"
         raise Problem(404, "unknown", "Not found", f"there is no refusal {ref}", remedy)

@@ -92,26 +92,33 @@ def flow(value: Any) -> str:
     return str(value)
 
 
+class Moment(str):
+    """Stands plain, though YAML reads a date there: that is how the files write moments."""
+
+    __slots__ = ()
+
+
 def scalar(text: str) -> str:
     """A text as YAML: plain where that reads as the same text, in a flow too, else quoted."""
+    if isinstance(text, Moment):
+        return str(text)
     if _PLAIN(text):
-        # Dates stand plain: that is how the files write them.
         tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-        if tag.endswith((":str", ":timestamp")):
+        if tag.endswith(":str"):
             return text
     return str(msgspec.json.encode(text).decode())
 
 
-def moment(seconds: int, *, end: bool = False) -> str:
+def moment(seconds: int, *, end: bool = False) -> Moment:
     """A moment in zone time. An end at midnight is written as its last day."""
     zone = timezone(timedelta(minutes=ZONE_OFFSET_MINUTES))
     try:
         at = datetime.fromtimestamp(seconds, UTC).astimezone(zone)
         if (at.hour, at.minute, at.second) == (0, 0, 0):
-            return (at - timedelta(days=1 if end else 0)).date().isoformat()
-        return at.strftime("%Y-%m-%dT%H:%M:%S" if at.second else "%Y-%m-%dT%H:%M")
+            return Moment((at - timedelta(days=1 if end else 0)).date().isoformat())
+        return Moment(at.strftime("%Y-%m-%dT%H:%M:%S" if at.second else "%Y-%m-%dT%H:%M"))
     except (OverflowError, ValueError):
-        return f"@{seconds}"
+        return Moment(f"@{seconds}")
 
 
 def _grant(entry: Fields) -> Fields:

@@ -142,6 +142,16 @@ def ca_files(stage: Stage) -> Path:
     return stage.directory / "state" / "ca"
 
 
+def initialise(stage: Stage) -> None:
+    """`feiyu init`, and the zone's CA."""
+    stage.write_config(stage.settings())
+    names = [word for wire in FIRMS.values() for word in ("--name", wire.near[4])]
+    root = ("--root", str(stage.directory / "safe"), "--name", "gw1.zone.example")
+    for command in (("init",), ("ca", "init", *root, *names)):
+        made = stage.feiyu(*command)
+        assert made.returncode == 0, made.stderr
+
+
 def with_more_ways(settings: Settings, files: Path) -> Settings:
     """The same node with SOCKS5, TLS (for the firm's token, as over plain HTTP) and transparent listeners for both
     firms, one for acme's certificates, listeners behind acme's balancer, and an inspector. files: of the CA."""
@@ -171,12 +181,7 @@ def running_node() -> Iterator[Node]:
     """Builds it all, and takes it all away."""
     with Stage("fyt", Timeouts(handshake=3, dial=3, drain=4)) as stage, WireCounter(stage.zone, DEFAULT) as counter:
         counter.reset()
-        stage.write_config(stage.settings())
-        names = [word for wire in FIRMS.values() for word in ("--name", wire.near[4])]
-        root = ("--root", str(stage.directory / "safe"), "--name", "gw1.zone.example")
-        for command in (("init",), ("ca", "init", *root, *names)):
-            made = stage.feiyu(*command)
-            assert made.returncode == 0, made.stderr
+        initialise(stage)
         rules = stage.directory / "rules"
         rules.mkdir()
         acting = Rules(paths=(str(rules),), action="act")

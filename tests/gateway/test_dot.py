@@ -30,7 +30,8 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.ns = Namespace()
-        self.ns.ip(["link set lo up"])
+        self.ns.ip(["link set lo up", *(f"addr add 192.0.2.{number}/32 dev lo" for number in range(1, 10))])
+        self.ns.ip(["addr add 2001:db8::1/128 dev lo"])
         self.authority = certificate(directory, "ca.example")
         self.pem = certificate(directory, NAME, issuer=self.authority)
         self.reactor = Reactor()
@@ -40,7 +41,7 @@ class Bench:
     def line(self, *resolvers: str, number: int = 1, source6: str = "") -> LineHandle:
         """A line over lo. IPv4 only, so that a name is one question, unless source6 is given."""
         entry = Line(
-            id=f"line-{number}", index=number, device="lo", source4=f"127.0.0.{number}", source6=source6,
+            id=f"line-{number}", index=number, device="lo", source4=f"192.0.2.{number}", source6=source6,
             resolvers=resolvers,
         )  # fmt: skip
         return handle_of(entry)
@@ -468,7 +469,7 @@ def test_one_family_does_not_wait_for_the_other_which_is_added_when_it_comes(slo
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
-    line = bench.line(CLEAR, source6="::1")
+    line = bench.line(CLEAR, source6="2001:db8::1")
     fast = addresses["A" if slow == "AAAA" else "AAAA"]
     first = bench.ask(line, "a.example")[0]
     assert (first.addresses, first.partial) == ((fast,), True)

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from ops.demo.network import DEFAULT, FIRMS, GATEWAY, LINES, end
 from ops.demo.register import fill
 from ops.demo.stage import PORT, Stage
 from ops.demo.world import NAMES, SEARCH
-from tests.acceptance.kit import with_more_ways
-from tests.gateway.secure_kit import Pki
+from tests.acceptance.kit import ca_files, initialise, with_more_ways
 from tests.netns.kit import AF
 
 pytestmark = pytest.mark.root
@@ -30,8 +28,8 @@ TABLE_GONE = ["nft", "delete", "table", "inet", "feiyu"]
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with Stage("fyk", Timeouts(handshake=3, dial=3, drain=4)) as stage:
-        stage.write_config(with_more_ways(stage.settings(), Pki(stage.directory / "pki", int(time.time()))))
-        assert stage.feiyu("init").returncode == 0
+        initialise(stage)
+        stage.write_config(with_more_ways(stage.settings(), ca_files(stage)))
         stage.start()
         fill(stage, lambda _command, _said: None)
         for line in LINES:
