@@ -19,10 +19,10 @@ system:
 demo: setup
 	@$(VENV)/bin/feiyu demo $(if $(ONCE),--once,)
 
-# Most tests wait for something, so two run at a time, those of one file one after the other.
+# Most tests wait for something, so three run at a time, those of one file one after the other.
 test: setup
 	@./setup.sh tests
-	$(PY) -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
+	$(PY) -m pytest $(or $(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 
 # The programs that tests/acceptance/test_clients*.py run through a node (400 MB); without them those tests say so.
 clients: setup
