@@ -207,4 +207,5 @@ def test_it_is_repaired_and_meanwhile_nothing_leaves_elsewhere(kept: Kept, case:
     wire, other = (elsewhere[device].leaked for device in ("wan0", "iplc2"))
     TABLE.append(f"{case.sentence:60}{wire:13}{other:12}{again:19}")
     assert (wire, other) == (0, 0), elsewhere
-    assert bool(again) == (case.opener is not plain)
+    # Nothing is asked of plain sockets here: what closed sockets of the case before send again leaves by the line.
+    assert again or case.opener is plain
