@@ -91,9 +91,14 @@ class InspectedNode(Node):
         until(path.exists, "the inspector's socket")
         return self.inspector
 
-    def __exit__(self, kind: object, *rest: object) -> None:
+    def close_origins(self) -> None:
+        """Ends the services abroad that there are by now."""
         for origin in self.origins:
             origin.close()
+        self.origins.clear()
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        self.close_origins()
         if self.inspector is not None and self.inspector.poll() is None:
             self.inspector.terminate()
             self.inspector.wait(PATIENCE)

@@ -51,9 +51,14 @@ class Origin:
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
-            self.listener.settimeout(None)
+            # A thread that waits for ever would keep the listener's address taken when others have closed it.
+            self.listener.settimeout(0.3)
             while True:
-                sock, _ = self.listener.accept()
+                try:
+                    sock, _ = self.listener.accept()
+                except TimeoutError:
+                    continue
+                sock.settimeout(None)
                 self._held.append(sock)
                 threading.Thread(target=self._talk, args=(sock,), daemon=True).start()
 

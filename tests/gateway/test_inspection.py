@@ -30,6 +30,7 @@ def shared(session_ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> 
 def node(ground: Ground, shared: InspectedNode) -> Iterator[InspectedNode]:
     shared.inspect()
     yield shared
+    shared.close_origins()
     ground.tidy()
     shared.restore()
     assert "Error" not in shared.said.read_text(), shared.said.read_text()

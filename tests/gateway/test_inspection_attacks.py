@@ -28,6 +28,7 @@ def shared(session_ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def node(ground: Ground, shared: InspectedNode) -> Iterator[InspectedNode]:
     yield shared
+    shared.close_origins()
     ground.tidy()
     assert "Error" not in shared.said.read_text(), shared.said.read_text()
 
