@@ -92,6 +92,10 @@ def flow(value: Any) -> str:
     return str(value)
 
 
+# What JSON leaves as it is and YAML does not take, or takes for a line's end (YAML 1.2 clause 5.1 and 5.4).
+_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
 class Moment(str):
     """Stands plain, though YAML reads a date there: that is how the files write moments."""
 
@@ -106,7 +110,7 @@ def scalar(text: str) -> str:
         tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         if tag.endswith(":str"):
             return text
-    return str(msgspec.json.encode(text).decode())
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", msgspec.json.encode(text).decode())
 
 
 def moment(seconds: int, *, end: bool = False) -> Moment:

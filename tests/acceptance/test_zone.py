@@ -11,6 +11,8 @@ from ops.demo.network import DEFAULT, FIRMS, GATEWAY, NETNS, NetworkError, Zone,
 from ops.demo.world import ALL_ADDRESSES, NAMES, SEARCH
 
 V6 = bytes([0x60, 0, 0, 0, 0, 32])
+TO_GROUP = bytes(16) + b"\xff\x02" + bytes(14)  # source and destination
+SOLICITATION = b"\x87" + bytes(23) + b"\x01\x01" + bytes(6)
 
 
 @pytest.mark.parametrize(
@@ -20,10 +22,10 @@ V6 = bytes([0x60, 0, 0, 0, 0, 32])
         pytest.param(0x0800, bytes(9) + b"\x06" + bytes(10), "IPv4 TCP", id="tcp"),
         pytest.param(0x0800, bytes(9) + b"\x01" + bytes(10), "IPv4 ICMP", id="ping"),
         pytest.param(0x86DD, V6 + b"\x11\x40" + bytes(40), "IPv6 UDP", id="udp over IPv6"),
-        pytest.param(0x86DD, V6 + b"\x3a\xff" + bytes(32) + b"\x87", "ND", id="neighbour solicitation"),
-        pytest.param(0x86DD, V6 + b"\x3a\x40" + bytes(32) + b"\x87", "IPv6 ICMPv6", id="a forged one from afar"),
+        pytest.param(0x86DD, V6 + b"\x3a\xff" + TO_GROUP + SOLICITATION, "ND", id="neighbour solicitation"),
+        pytest.param(0x86DD, V6 + b"\x3a\x40" + TO_GROUP + SOLICITATION, "IPv6 ICMPv6", id="a forged one from afar"),
         pytest.param(0x86DD, V6 + b"\x3a\x40" + bytes(32) + b"\x80", "IPv6 ICMPv6", id="ping over IPv6"),
-        pytest.param(0x86DD, V6 + b"\x00\x01" + bytes(32) + b"\x3a" + bytes(7) + b"\x8f", "MLD", id="MLDv2 report"),
+        pytest.param(0x86DD, V6 + b"\x00\x01" + TO_GROUP + b"\x3a" + bytes(7) + b"\x8f", "MLD", id="MLDv2 report"),
         pytest.param(
             0x86DD, V6 + b"\x00\x01" + bytes(32) + b"\x06" + bytes(7) + b"\x8f", "IPv6 6", id="tcp behind options"
         ),

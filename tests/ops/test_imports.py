@@ -430,6 +430,7 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, name: str, data: bytes) -
     st.lists(st.lists(_CELL, min_size=1, max_size=6), max_size=6),
     st.permutations(["域名", "端口", "until", "data grade", "服务名称", "lines"]),
 )
+@example([["0.A", "\x7f"]], ["域名", "服务名称", "until", "data grade", "端口", "lines"])
 @example([["", "", "0000:00:00", "0.A"]], ["端口", "until", "服务名称", "域名", "data grade", "lines"])  # YAML's date
 def test_any_cells_are_read_or_told(tmp_path: Path, rows: list[list[str]], head: list[str]) -> None:
     checked(table(tmp_path, head, *rows))
