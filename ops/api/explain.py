@@ -79,7 +79,7 @@ async def _by_record(request: web.Request, record: dict[str, Any]) -> dict[str, 
         "verdict": {"decision": "deny", **recorded},
     }
     result["text"] = reason_text(str(record.get("reason", "")))
-    if record.get("tenant") and record.get("host"):
+    if record.get("tenant") and record.get("host") and record.get("port"):  # an enrolment asks for no service
         access = Access.TUNNEL if record.get("method", "CONNECT") == "CONNECT" else Access.HTTP
         target = parse_target(_joined(record["host"], record.get("port", 0)), _DEFAULT_PORTS[access])
         source, interface = record.get("client_ip", ""), record.get("interface", "")

@@ -67,12 +67,18 @@ def onboard(app: App, tenant: str, *, markdown: bool, issue: str | None, until: 
 
 def _facts(shown: Json) -> list[tuple[str, str]]:
     """Addresses, and where the firm finds its own page."""
-    by_place = f" {t('(no credential: the place says who asks)')}"
     return [
-        *((t("Proxy"), f"{way['url']}{'' if way['token'] else by_place}") for way in shown["ways"]),
+        *((t("Proxy"), f"{way['url']}{_demand(way)}") for way in shown["ways"]),
         (t("PAC file"), shown["pac"] or "–"),
         (t("The firm's own page"), f"{shown['page']} {t('(through the proxy)')}"),
     ]
+
+
+def _demand(way: Json) -> str:
+    """What one has to show there beside a credential's token, or instead of it."""
+    if way["certificate"]:
+        return f" {t('(for machines with a certificate: feiyu credential invite, feiyu link)')}"
+    return "" if way["token"] else f" {t('(no credential: the place says who asks)')}"
 
 
 def _words() -> list[str]:

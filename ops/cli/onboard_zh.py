@@ -20,6 +20,9 @@ ONBOARD_ZH: dict[str, str] = {
         "请在配置中为其接入网络增加 plain 监听，或在 pac 中指定网关。"
     ),
     "(no credential: the place says who asks)": "（无需凭证：以位置识别）",
+    "(for machines with a certificate: feiyu credential invite, feiyu link)": (
+        "（供持有证书的机器使用：feiyu credential invite、feiyu link）"
+    ),
     "(through the proxy)": "（经代理访问）",
     "PAC file": "PAC 文件",
     "The firm's own page": "本单位页面",

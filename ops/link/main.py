@@ -150,7 +150,7 @@ def _status(files: Files, chosen: Any) -> int:
     else:
         rows = [
             (t("Firm"), found.tenant), (t("Credential"), found.credential), (t("Good until"), _moment(found.ends)),
-            (t("Renewed at"), _moment(found.renews_at())), (t("Gateways"), ", ".join(settings.gateways)),
+            (t("To be renewed at"), _moment(found.renews_at())), (t("Gateways"), ", ".join(settings.gateways)),
             (t("Proxy"), f"http://{settings.listen}"),
             (t("Running"), t("yes") if facts["listening"] else t("no")),
         ]  # fmt: skip

@@ -44,7 +44,7 @@ class Link:
         except OSError as error:
             raise LinkError(
                 t("{address} cannot be listened on: {why}", address=self._settings.listen, why=error.strerror or error),
-                t("Is a link running already? Else choose another port with --listen."),
+                t('Is a link running already? Else change "listen" in link.json.'),
             ) from None
 
     async def probe_for_ever(self) -> None:

@@ -27,8 +27,8 @@ ZH: dict[str, str] = {
     "Forwarder of a firm's machine to the gateway.": "企业机器到网关的转发程序。",
     "Gateways": "网关",
     "Good until": "有效期至",
-    "Is a link running already? Else choose another port with --listen.": (
-        "是否已有转发程序在运行？否则请重新登记并用 --listen 另选端口。"
+    'Is a link running already? Else change "listen" in link.json.': (
+        "是否已有转发程序在运行？否则请修改 link.json 中的 listen。"
     ),
     "Its user is {user}; its password is in {path}.": "用户名为 {user}；密码在 {path} 中。",
     "Keep feiyu link run running.": "请保持 feiyu link run 运行。",
@@ -51,7 +51,7 @@ ZH: dict[str, str] = {
     "Of this machine alone.": "仅限本机。",
     "Proxy": "代理",
     "Reference": "编号",
-    "Renewed at": "续期时间",
+    "To be renewed at": "续期时间",
     "Run the enrol command that the zone's operator sent.": "请运行园区运营方发来的登记命令。",
     "Running": "正在运行",
     "Serve as a proxy on this machine, until stopped.": "在本机充当代理，直至停止。",

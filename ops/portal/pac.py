@@ -23,7 +23,9 @@ def render(
 ) -> str:
     """The script. hosts: whitelist or all; others (than the whitelist's): direct or proxy. Only ASCII comes out, and
     what the register holds only as JSON. Raises ValueError where no way is one that browsers can use."""
-    gateways = "; ".join(f"{_WORDS[way.scheme]} {way.address}" for way in ways if way.scheme in _WORDS)
+    # A browser has no machine's certificate; ways that the settings name are the operator's own choice.
+    usable = [way for way in ways if way.scheme in _WORDS and not (way.certificate and way.listener)]
+    gateways = "; ".join(f"{_WORDS[way.scheme]} {way.address}" for way in usable)
     if not gateways:
         raise ValueError("no plain or TLS listener is for this firm")
     names, below, ranges = _targets(

@@ -172,6 +172,22 @@ async def test_a_refusal_behind_the_policy_says_what_would_have_to_change_althou
     assert all(words["zh"] for words in answer["would_have_to_change"])
 
 
+async def test_a_refused_enrolment_which_asks_for_no_service_is_explained(node: Node, recorder: spool_kit.Node) -> None:
+    ref = "7F3K9Q2M4XW5T0AD"
+    writer = recorder.writer("w1.1")
+    asked = {"tenant": "firm-a", "host": "feiyu.zone", "path": "/enrol", "method": "POST", "client_ip": "10.0.0.9"}
+    end = {"reason": "identity-revoked", "decision": "deny", "status": 407, "ref": ref}
+    spool_kit.put(writer, "deny", flow=ref, time=int(time.time() * 1e6), **asked, **end)
+    writer.flush()
+    for _ in range(200):  # what is searched is what is durable
+        status, answer = await node.call("GET", "/v1/explain", ref=ref)
+        if status != 404:
+            break
+        await asyncio.sleep(0.05)
+    assert (status, answer["verdict"]["reason"]) == (200, "identity-revoked"), answer
+    assert "with_current_policy" not in answer
+
+
 async def explain_ref(node: Node) -> Any:
     """The explanation of the one refusal, its reference typed in lower case."""
     status, answer = await node.call("GET", "/v1/explain", ref=REF.lower())

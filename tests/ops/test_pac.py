@@ -153,6 +153,13 @@ def test_nothing_from_the_register_becomes_code(text: str) -> None:
         assert evaluated(script, [text.lower(), f"www.{text.lower()}"]) == [GATEWAYS] * 2
 
 
+def test_a_listener_that_wants_a_machines_certificate_is_not_for_browsers() -> None:
+    machines = Way("https", "10.0.0.1:3130", listener="machines", certificate=True)
+    assert "3130" not in pac.render(held("arxiv.org"), [*WAYS, machines], "feiyu.zone")
+    with pytest.raises(ValueError, match="no plain or TLS listener"):
+        pac.render(held("arxiv.org"), [machines], "feiyu.zone")
+
+
 def test_without_a_way_for_browsers_there_is_no_script() -> None:
     with pytest.raises(ValueError, match="no plain or TLS listener"):
         pac.render(held("arxiv.org"), [Way("socks5h", "10.0.0.1:1080")], "feiyu.zone")
