@@ -26,29 +26,21 @@ _DIRECTION_HELP = "out is client to server, in is server to client."
 @dataclass(frozen=True, slots=True)
 class View:
     """What a scrape sees: a copy of the tally that the fold does not change any more, and the recorder's own figures.
-    lag in seconds; evidence: sizes of the evidence log by name (see _EVIDENCE), empty where none is kept."""
+    lag in seconds."""
 
     tally: Tally
     flows_open: int
     lag: float
     spool_bytes: int
-    evidence: dict[str, int]
     failed: bool = False
     rules: Figures | None = None
     around: Surroundings = _NOTHING
-
-
-_EVIDENCE = {
-    "witnessed_size": "Entries under the newest checkpoint that witnesses cosigned; no sample where none is asked.",
-    "minimum_index": "Entries below it were deleted when they were old enough.",
-}
 
 
 def view(
     state: State,
     lag: float,
     spool_bytes: int,
-    evidence: dict[str, int] | None = None,
     rules: Figures | None = None,
     around: Surroundings = _NOTHING,
 ) -> View:
@@ -56,7 +48,7 @@ def view(
     tally = state.tally
     copies = {name: dict(value) for name in tally.__struct_fields__ if isinstance(value := getattr(tally, name), dict)}
     copied = msgspec.structs.replace(tally, **copies)
-    return View(copied, len(state.flows), lag, spool_bytes, evidence or {}, rules=rules, around=around)
+    return View(copied, len(state.flows), lag, spool_bytes, rules=rules, around=around)
 
 
 def render(seen: View) -> bytes:
@@ -138,9 +130,6 @@ def _node(seen: View) -> Iterator[Metric]:
         "feiyu_recorder_lag_seconds", "Age of the oldest record that may not be durable.", value=seen.lag
     )
     yield GaugeMetricFamily("feiyu_spool_bytes", "Bytes in spool files, taken or not.", value=seen.spool_bytes)
-    for name, text in _EVIDENCE.items():
-        if name in seen.evidence:
-            yield GaugeMetricFamily(f"feiyu_evidence_{name}", text, value=seen.evidence[name])
     yield GaugeMetricFamily("feiyu_policy_revision", "Policy revision of the last record.", value=tally.revision)
 
 

@@ -46,11 +46,14 @@ class Disk:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The evidence log: leaves under a checkpoint, the age in seconds of the oldest record that is not, and whether
-    what it holds no longer verifies."""
+    what it holds no longer verifies; minimum: leaves below it were deleted; witnessed: leaves under the newest
+    checkpoint that was cosigned, None where no witness is asked."""
 
     size: int
     lag: float
     damaged: bool
+    minimum: int = 0
+    witnessed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,10 @@ def _evidence(evidence: Evidence | None) -> Iterator[Metric]:
     yield _one("feiyu_evidence_lag_seconds", lag, evidence.lag if evidence else None)
     damaged = "Whether the evidence log no longer verifies."
     yield _one("feiyu_evidence_damaged", damaged, int(evidence.damaged) if evidence else None)
+    deleted = "Entries below it were deleted when they were old enough."
+    yield _one("feiyu_evidence_minimum_index", deleted, evidence.minimum if evidence else None)
+    witnessed = "Entries under the newest checkpoint that witnesses cosigned; no sample where none is asked."
+    yield _one("feiyu_evidence_witnessed_size", witnessed, evidence.witnessed if evidence else None)
 
 
 def _streams(state: State | None) -> Iterator[Metric]:

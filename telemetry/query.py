@@ -120,11 +120,10 @@ class Service:
         return max(0.0, time.monotonic() - self._recorder.durable)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        evidence, watch = self._recorder.evidence, self._journal.watch
-        sizes = evidence.sizes() if evidence else {}
+        watch = self._journal.watch
         figures = watch.figures() if watch else None
         around = await asyncio.get_running_loop().run_in_executor(self._threads, self._around)
-        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes, sizes, figures, around)
+        seen = metrics.view(self._journal.state, self._lag(), self._recorder.spool_bytes, figures, around)
         body = await asyncio.get_running_loop().run_in_executor(self._threads, metrics.render, seen)
         return web.Response(body=body, headers={"Content-Type": _TEXT})
 
@@ -138,7 +137,8 @@ class Service:
         evidence = None
         if (log := recorder.evidence) is not None:
             lag = max(0.0, time.monotonic() - log.covered)
-            evidence = Evidence(log.log.size, lag, bool(log.damage))
+            witnessed = log.cosigned.size if log.cosigned else None
+            evidence = Evidence(log.log.size, lag, bool(log.damage), log.pruner.done, witnessed)
         return Surroundings(disks, evidence, state.read(recorder.spool.parent))
 
     async def _health(self, _: web.Request) -> web.Response:

@@ -105,13 +105,6 @@ class Integrator:
             self.damage = ""
             self._scrubbed = number + 1
 
-    def sizes(self) -> dict[str, int]:
-        """For metrics, by name; of one moment each. Other threads may ask."""
-        found = {"minimum_index": self.pruner.done}
-        if self.cosigned:
-            found["witnessed_size"] = self.cosigned.size
-        return found
-
     def prune(self) -> None:
         """Deletes some of what is to go. Raises OSError."""
         if self.minimum > self.pruner.minimum:

@@ -160,11 +160,7 @@ async def test_a_refusal_behind_the_policy_says_what_would_have_to_change_althou
     spool_kit.put(writer, "open", flow=ref, time=now, line="hk1", decision="permit", **WHO)
     spool_kit.put(writer, "close", flow=ref, time=now, **end, **WHO)
     writer.flush()
-    for _ in range(200):  # what is searched is what is durable
-        status, answer = await node.call("GET", "/v1/explain", ref=ref)
-        if status != 404:
-            break
-        await asyncio.sleep(0.05)
+    status, answer = await explained(node, ref)
     assert status == 200, answer
     assert answer["with_current_policy"]["verdict"]["decision"] == "permit"
     assert answer["with_current_policy"]["left_open"]
@@ -179,13 +175,19 @@ async def test_a_refused_enrolment_which_asks_for_no_service_is_explained(node: 
     end = {"reason": "identity-revoked", "decision": "deny", "status": 407, "ref": ref}
     spool_kit.put(writer, "deny", flow=ref, time=int(time.time() * 1e6), **asked, **end)
     writer.flush()
-    for _ in range(200):  # what is searched is what is durable
+    status, answer = await explained(node, ref)
+    assert (status, answer["verdict"]["reason"]) == (200, "identity-revoked"), answer
+    assert "with_current_policy" not in answer
+
+
+async def explained(node: Node, ref: str) -> tuple[int, Any]:
+    """Status and answer once the record is there: what is searched is what is durable."""
+    for _ in range(200):
         status, answer = await node.call("GET", "/v1/explain", ref=ref)
         if status != 404:
             break
         await asyncio.sleep(0.05)
-    assert (status, answer["verdict"]["reason"]) == (200, "identity-revoked"), answer
-    assert "with_current_policy" not in answer
+    return status, answer
 
 
 async def explain_ref(node: Node) -> Any:
