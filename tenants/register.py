@@ -142,13 +142,6 @@ class Register:
         with self.store.transaction(write=False) as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
-    def touched_since(self, revision: int) -> tuple[set[tuple[str, str]], int]:
-        """The (collection, id) of all items changed after a revision, and the register's revision."""
-        columns = schema.changes.c
-        statement = select(columns.collection, columns.item).where(columns.revision > revision).distinct()
-        with self.store.transaction(write=False) as connection:
-            return {(name, item) for name, item in connection.execute(statement)}, _revision(connection)
-
     def revisions_since(self, revision: int) -> list[int]:
         """The numbers of all revisions after one."""
         columns = schema.revisions.c
